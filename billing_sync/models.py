@@ -1,0 +1,221 @@
+"""Every table of the ledger, and nothing else. All times are UTC milliseconds since the epoch.
+
+Quantities are 64-bit integers in the meter's smallest unit; values that are pushed are decimal
+text. Money and quantity never touch a float.
+"""
+
+from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+def _big(default: int | None = None) -> int:
+    field: int = Field(default=default, sa_type=BigInteger)
+    return field
+
+
+# --- the pipeline's positions (metering/counters is the other half) -------------------------
+
+
+class Meta(SQLModel, table=True):
+    """Facts fixed at first start, such as the number of partitions."""
+
+    key: str = Field(primary_key=True)
+    value: str
+
+
+class Partition(SQLModel, table=True):
+    """One row per partition; its row lock orders drains and closes."""
+
+    id: int = Field(primary_key=True)
+    epoch: str
+    last: str
+    closed_through: int = _big(0)
+
+
+class Checkpoint(SQLModel, table=True):
+    """How far a lane has been added to the ledger, per partition."""
+
+    partition: int = Field(primary_key=True)
+    lane: str = Field(primary_key=True)
+    position: int = _big()
+
+
+class Drain(SQLModel, table=True):
+    """Every drain that was committed: the chain of ids is the lineage."""
+
+    id: str = Field(primary_key=True)
+    partition: int = Field(index=True)
+    prev: str
+    epoch: str
+    at: int = _big()
+    positions: str  # JSON {lane: position}
+
+
+class Salvage(SQLModel, table=True):
+    """What Redis held when a partition was reset."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    partition: int
+    at: int = _big()
+    reason: str
+    content: str  # JSON
+
+
+# --- usage ---------------------------------------------------------------------------------
+
+
+class UsageWindow(SQLModel, table=True):
+    """Usage per UTC hour. `instance_id` is empty for the customer's total on the route.
+
+    `recorded` is the part of `quantity` that already stands in usage records or buckets.
+    """
+
+    __tablename__ = "usage_window"
+    __table_args__ = (Index("ix_usage_window_instance", "instance_id", "window"),)
+
+    window: int = Field(primary_key=True)
+    customer_id: str = Field(primary_key=True)
+    instance_id: str = Field(primary_key=True, default="")
+    route: str = Field(primary_key=True)
+    meter: str = Field(primary_key=True)
+    grade: str = Field(primary_key=True)
+    mark: str = Field(primary_key=True, default="")  # "", late or clock
+    partition: int = Field(index=True)
+    quantity: int = _big(0)
+    recorded: int = _big(0)
+
+
+class PackageUse(SQLModel, table=True):
+    """What a package gave to a pay-per-use instance in a window, in the meter's unit."""
+
+    __tablename__ = "package_use"
+
+    package_id: str = Field(primary_key=True)
+    instance_id: str = Field(primary_key=True, index=True)
+    window: int = Field(primary_key=True)
+    quantity: int = _big(0)
+    recorded: int = _big(0)
+
+
+class Bucket(SQLModel, table=True):
+    """Usage that no record will carry, by name: unbillable, overshoot, remainder."""
+
+    instance_id: str = Field(primary_key=True)
+    window: int = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    quantity: int = _big(0)
+
+
+class Carry(SQLModel, table=True):
+    """The remainder below four decimals, in the meter's unit, waiting for the next record."""
+
+    instance_id: str = Field(primary_key=True)
+    package_id: str = Field(primary_key=True, default="")
+    quantity: int = _big(0)
+
+
+class UsageRecord(SQLModel, table=True):
+    """One SDR (话单) and its way to the marketplace: the outbox."""
+
+    __tablename__ = "usage_record"
+    __table_args__ = (UniqueConstraint("instance_id", "begin", "end"),)
+
+    metering_sn: str = Field(primary_key=True)
+    instance_id: str = Field(index=True)
+    customer_id: str
+    product_id: str
+    meter: str
+    begin: int = _big()
+    end: int = _big()
+    recorded_at: int = _big()
+    quantity: int = _big()  # meter units covered, before the carry
+    value: str  # billing units, decimal text with at most four decimals
+    relate_pkg_instance: str = ""
+    window: int
+    state: str = Field(default="pending", index=True)
+    attempts: int = 0
+    next_attempt: int = _big(0)
+    alone: bool = False  # its batch was refused whole: pushed by itself from now on
+    sent_at: int = _big(0)
+    error: str = ""
+
+
+# --- the marketplace's side ----------------------------------------------------------------
+
+
+class CustomerRow(SQLModel, table=True):
+    """A buyer (order query's buyerInfo) or a static customer."""
+
+    __tablename__ = "customer"
+
+    id: str = Field(primary_key=True)
+    name: str = ""
+    source: str = "koogallery"  # koogallery | static
+
+
+class ApiKey(SQLModel, table=True):
+    """A customer's key: its keyed digest, and the sealed copy that appInfo hands over."""
+
+    __tablename__ = "api_key"
+
+    id: int | None = Field(default=None, primary_key=True)
+    customer_id: str = Field(index=True)
+    digest: str = Field(unique=True)
+    sealed: str = ""
+    created: int = _big()
+    revoked: int = _big(0)
+
+
+class Instance(SQLModel, table=True):
+    """What a customer bought and got provisioned."""
+
+    id: str = Field(primary_key=True)
+    customer_id: str = Field(default="", index=True)  # empty until the buyer is known
+    product_id: str = Field(default="", index=True)
+    order_id: str = Field(default="", index=True)
+    order_line_id: str = ""
+    is_package: bool = False
+    status: str = "creating"  # metering.entitlement.InstanceStatus
+    source: str = "koogallery"
+    started: int = _big()
+    expires: int = _big(0)
+    released: int = _big(0)
+    recorded_until: int = _big(0)  # end of its last usage record
+
+
+class OrderLine(SQLModel, table=True):
+    """What order query said of one order line."""
+
+    __tablename__ = "order_line"
+
+    order_id: str = Field(primary_key=True)
+    order_line_id: str = Field(primary_key=True)
+    product_id: str
+    charging_mode: str = ""
+    customer_id: str = ""
+    customer_name: str = ""
+    raw: str = ""  # JSON as received
+
+
+class LifecycleInbox(SQLModel, table=True):
+    """Every lifecycle callback once; a repeat gets the stored answer."""
+
+    __tablename__ = "lifecycle_inbox"
+
+    id: int | None = Field(default=None, primary_key=True)
+    identity: str = Field(unique=True)
+    activity: str
+    instance_id: str = Field(index=True)
+    body: str
+    sent_at: int = _big()  # the callback's own timestamp
+    received_at: int = _big()
+    answer: str  # JSON
+
+
+class ProjectionOutbox(SQLModel, table=True):
+    """Customers whose entitlement must still be written to Redis."""
+
+    __tablename__ = "projection_outbox"
+
+    customer_id: str = Field(primary_key=True)
+    since: int = _big()

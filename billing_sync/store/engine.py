@@ -1,0 +1,64 @@
+"""Opens the ledger. SQLite runs WAL with synchronous=FULL; writers take their lock at BEGIN."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import Connection
+from sqlmodel import Session, SQLModel
+
+import billing_sync.models  # noqa: F401  (registers the tables)
+
+_BUSY_MS = 5000
+
+
+def sqlite_url(path: Path) -> str:
+    """The database URL of an SQLite file."""
+    return f"sqlite:///{path}"
+
+
+def open_engine(url: str) -> Engine:
+    """Connect and create missing tables. Raises sqlalchemy.exc.OperationalError when it cannot."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        _tame_sqlite(engine)
+    SQLModel.metadata.create_all(engine)
+    return engine
+
+
+def _tame_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection, _record) -> None:  # type: ignore[no-untyped-def]
+        # The driver must not open transactions by itself: BEGIN IMMEDIATE below is the only one.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # IMMEDIATE: a deferred transaction that reads first and then writes can only fail
+        # with SQLITE_BUSY_SNAPSHOT, which no timeout heals.
+        read_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """One transaction: committed when the block ends, rolled back when it raises."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """One snapshot for reading; never blocks a writer."""
+    with (
+        engine.connect().execution_options(read_only=True) as connection,
+        Session(connection, expire_on_commit=False) as session,
+    ):
+        yield session

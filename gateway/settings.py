@@ -1,0 +1,116 @@
+"""What the data plane is told: listeners, routes, and how usage is read on each route."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from metering.catalogue import Identifier, Strict
+
+
+class Tls(Strict):
+    """PEM files of a listener."""
+
+    cert: str
+    key: str
+
+
+class Journal(Strict):
+    """How durable the journal is and how long its audit trail is kept."""
+
+    fsync: Literal["interval", "always", "never"] = "interval"
+    retention_days: Annotated[int, Field(ge=1)] = 35
+    retention_bytes: str | int = "10GiB"
+
+
+class GatewaySettings(Strict):
+    """The data plane's listeners and policies."""
+
+    listen: str = "127.0.0.1:8080"
+    admin_listen: str = "127.0.0.1:8083"
+    public_url: str | None = None
+    workers: Annotated[int, Field(ge=1)] = 1
+    tls: Tls | None = None
+    trusted_proxies: list[str] = []
+    trusted_peers: list[str] = []
+    on_store_down: Literal["allow", "deny"] = "allow"
+    max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
+    drain_timeout: Annotated[float, Field(ge=0)] = 30.0
+    journal: Journal = Journal()
+
+    @field_validator("trusted_proxies", "trusted_peers")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+
+class Timeouts(Strict):
+    """Seconds: to connect, to the end of the reply's head, between two pieces of its body."""
+
+    connect: Annotated[float, Field(gt=0)] = 5
+    head: Annotated[float, Field(gt=0)] = 300
+    idle: Annotated[float, Field(gt=0)] = 300
+
+
+class UsageSettings(Strict):
+    """How usage is read from the replies of a route."""
+
+    dialect: Literal["auto", "openai", "anthropic", "none"] = "auto"
+    inject_stream_usage: Literal["auto", "never"] = "auto"
+    normalize: bool = False
+    on_disconnect: Literal["drain", "abort"] = "drain"
+    missing: Literal["zero"] = "zero"
+
+
+class Route(Strict):
+    """One path prefix and where it goes. The longest matching prefix wins."""
+
+    name: Identifier
+    path: Annotated[str, Field(pattern=r"^/")]
+    upstream: Annotated[list[str], Field(min_length=1)]
+    strip_prefix: bool = False
+    identity: list[Literal["api_key", "koogallery", "trusted"]] = [
+        "api_key",
+        "koogallery",
+        "trusted",
+    ]
+    forward_authorization: bool = False
+    timeouts: Timeouts = Timeouts()
+    usage: UsageSettings = UsageSettings()
+
+    @field_validator("upstream")
+    @classmethod
+    def _http(cls, value: list[str]) -> list[str]:
+        for url in value:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} is not an http:// or https:// URL")
+        return value
+
+
+class Meter(Strict):
+    """A custom meter: where in a JSON reply its integer stands, as `$.usage.pages`."""
+
+    path: Annotated[str, Field(pattern=r"^\$(\.[A-Za-z0-9_-]+)+$")]
+
+
+class StaticInstance(Strict):
+    """An instance that the configuration itself declares."""
+
+    id: Identifier
+    product: Identifier
+
+
+class Customer(Strict):
+    """A static customer: for merchants without a marketplace, and for tests."""
+
+    id: Identifier
+    name: str = ""
+    keys: list[SecretStr] = []
+    key_hashes: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = []
+    instances: list[StaticInstance] = []
+
+
+Meters = Mapping[str, Meter]

@@ -1,0 +1,18 @@
+"""Which partition a customer belongs to, and the names of its two Redis hashes."""
+
+import zlib
+
+
+def partition_of(customer_id: str, partitions: int) -> int:
+    """Stable hash of the customer. CRC-32 (zlib), the same on every machine and Python."""
+    return zlib.crc32(customer_id.encode()) % partitions
+
+
+def live_key(partition: int) -> str:
+    """`{pNN}:live`; the braces keep both hashes of a partition on one Redis Cluster slot."""
+    return f"{{p{partition:02d}}}:live"
+
+
+def drain_key(partition: int) -> str:
+    """`{pNN}:drain`, the hash that was set aside for the ledger."""
+    return f"{{p{partition:02d}}}:drain"
