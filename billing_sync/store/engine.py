@@ -1,10 +1,12 @@
 """Opens the ledger. SQLite runs WAL with synchronous=FULL; writers take their lock at BEGIN."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlmodel import Session, SQLModel
 
@@ -62,3 +64,17 @@ def reading(engine: Engine) -> Iterator[Session]:
         Session(connection, expire_on_commit=False) as session,
     ):
         yield session
+
+
+def add_up(session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]], *sums: str) -> None:
+    """Insert the rows; where the primary key exists, add the columns named in `sums` instead."""
+    if not rows:
+        return
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table)
+    columns = table.__table__.c  # type: ignore[attr-defined]
+    statement = insert.on_conflict_do_update(
+        index_elements=[column.name for column in table.__table__.primary_key],  # type: ignore[attr-defined]
+        set_={name: columns[name] + insert.excluded[name] for name in sums},
+    )
+    session.execute(statement, rows)

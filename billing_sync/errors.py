@@ -1,0 +1,33 @@
+"""The control plane's named conditions.
+
+BillingSyncError
+├── BadSignature       a callback's signature is missing or wrong (answer 000001)
+├── BadEvent           a callback that cannot be read or is not served (answer 000002)
+├── UnknownTransition  the lifecycle table lacks a row
+├── OrderUnavailable   the marketplace did not say what was ordered
+└── StaticConflict     a static customer names an instance that belongs to someone else
+"""
+
+
+class BillingSyncError(Exception):
+    """The root; its text may be shown to an operator and never holds a secret."""
+
+
+class BadSignature(BillingSyncError):
+    """Whoever called does not hold the access key, or repeats an earlier call word for word."""
+
+
+class BadEvent(BillingSyncError):
+    """A lifecycle callback with a missing, oversized or impossible field; the text names it."""
+
+
+class UnknownTransition(BillingSyncError):
+    """An event in a state for which the table has no row."""
+
+
+class OrderUnavailable(BillingSyncError):
+    """The order query failed or did not answer in time; asking again later is right."""
+
+
+class StaticConflict(BillingSyncError):
+    """The configuration's `customers:` names an instance id that is already taken."""

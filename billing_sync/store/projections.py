@@ -1,0 +1,111 @@
+"""The SQL of the way to the gateways: whose entitlement changed, and what it is now.
+
+A row stays until its customer was written to Redis as it stood at or after `since`. Order for the
+projector, and what a crash after each step leaves:
+1. `pending`          nothing happened
+2. `snapshots`        nothing happened
+3. write to Redis     the row is still there; writing again is harmless
+4. `done`             deletes only if nothing changed since step 1
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import delete
+from sqlmodel import Session, col, select
+
+from billing_sync.models import ApiKey, CustomerRow, Instance, ProjectionOutbox
+from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+
+
+class Pending(NamedTuple):
+    """A customer to project; `since` goes back to `done`."""
+
+    customer_id: str
+    since: int
+
+
+def enqueue(session: Session, customer_id: str, at: int) -> None:
+    """Note that the customer's entitlement changed.
+
+    `since` always grows, so that two changes within a millisecond are told apart.
+    """
+    query = select(ProjectionOutbox).where(ProjectionOutbox.customer_id == customer_id)
+    row = session.exec(query.with_for_update()).first()
+    if row is None:
+        session.add(ProjectionOutbox(customer_id=customer_id, since=at))
+        session.flush()
+    else:
+        row.since = max(at, row.since + 1)
+
+
+def enqueue_everyone(session: Session, at: int) -> None:
+    """Project all customers anew, for a Redis that may have lost what it held."""
+    for customer_id in session.exec(select(CustomerRow.id)).all():
+        enqueue(session, customer_id, at)
+
+
+def pending_projections(session: Session, limit: int) -> list[Pending]:
+    """The customers that wait longest."""
+    query = (
+        select(ProjectionOutbox)
+        .order_by(col(ProjectionOutbox.since), col(ProjectionOutbox.customer_id))
+        .limit(limit)
+    )
+    return [Pending(row.customer_id, row.since) for row in session.exec(query)]
+
+
+def projection_done(session: Session, customer_id: str, since: int) -> None:
+    """The customer was projected; nothing happens if he changed again meanwhile."""
+    session.execute(
+        delete(ProjectionOutbox).where(
+            col(ProjectionOutbox.customer_id) == customer_id, col(ProjectionOutbox.since) == since
+        )
+    )
+
+
+def snapshots(session: Session, customer_ids: Sequence[str]) -> list[EntitlementSnapshot]:
+    """What the gateways need to know of these customers; who is not a customer is left out.
+
+    Frozen and released instances are in it: the gateway refuses them by name. Keys of static
+    customers live in the configuration and are not.
+    """
+    wanted = list(customer_ids)
+    digests = _digests(session, wanted)
+    instances = _instances(session, wanted)
+    rows = session.exec(select(CustomerRow).where(col(CustomerRow.id).in_(wanted)))
+    return [
+        EntitlementSnapshot(
+            customer_id=row.id,
+            name=row.name,
+            key_digests=tuple(digests.get(row.id, ())),
+            instances=tuple(instances.get(row.id, ())),
+        )
+        for row in rows
+    ]
+
+
+def _digests(session: Session, wanted: Iterable[str]) -> dict[str, list[str]]:
+    query = (
+        select(ApiKey)
+        .where(col(ApiKey.customer_id).in_(wanted), ApiKey.revoked == 0)
+        .order_by(col(ApiKey.id))
+    )
+    found: dict[str, list[str]] = {}
+    for key in session.exec(query):
+        found.setdefault(key.customer_id, []).append(key.digest)
+    return found
+
+
+def _instances(session: Session, wanted: Iterable[str]) -> dict[str, list[EntitledInstance]]:
+    query = (
+        select(Instance)
+        .where(col(Instance.customer_id).in_(wanted))
+        .order_by(col(Instance.started), col(Instance.id))
+    )
+    found: dict[str, list[EntitledInstance]] = {}
+    for row in session.exec(query):
+        found.setdefault(row.customer_id, []).append(
+            EntitledInstance(row.id, row.product_id, InstanceStatus(row.status))
+        )
+    return found

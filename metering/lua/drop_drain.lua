@@ -1,0 +1,8 @@
+-- drop drain: the set-aside is in the ledger; delete it and tell the lanes their checkpoints.
+-- KEYS 1 live, 2 drain    ARGV 1 drain id, 2 epoch, then lane, checkpoint, ...    Answers 1 when deleted.
+if redis.call('HGET', KEYS[2], 'id') ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[2])
+if redis.call('HGET', KEYS[1], 'epoch') == ARGV[2] then
+  for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], 'k:' .. ARGV[i], ARGV[i + 1]) end
+end
+return 1

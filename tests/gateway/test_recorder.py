@@ -1,0 +1,129 @@
+import pytest
+from gateway.recorder import Recorder
+from metering.counters import Batch, Counters
+from metering.errors import WriteUnknown
+from metering.journal import MemoryLane
+from redis.asyncio import Redis
+from tests.fakes import FakeClock, usage_record
+
+pytestmark = pytest.mark.anyio
+
+
+class LosesReplies(Counters):
+    """Applies, then fails as if the reply were lost, as often as told."""
+
+    def __init__(self, redis: Redis, losses: int) -> None:
+        super().__init__(redis)
+        self.losses = losses
+
+    async def apply(self, batch: Batch):  # type: ignore[no-untyped-def]
+        reply = await super().apply(batch)
+        if self.losses:
+            self.losses -= 1
+            raise WriteUnknown("lost")
+        return reply
+
+
+async def total(counters: Counters, partition: int = 0) -> int:
+    live, _ = await counters.read(partition)
+    return sum(live.deltas.values()) if live else 0
+
+
+async def test_records_reach_redis_in_one_batch(redis: Redis) -> None:
+    """A hundred calls of a customer are two scripts: learn the epoch, then apply."""
+    counters = Counters(redis)
+    await counters.reset(0, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    for _ in range(100):
+        recorder.record(usage_record(tokens_in=3))
+    assert await recorder.flush() is not None
+    assert await total(counters) == 300
+    assert recorder.batches == 2
+    assert recorder.backlog == 0
+
+
+async def test_nothing_is_sent_without_new_records(redis: Redis) -> None:
+    """An idle worker leaves Redis alone and still says how far it has flushed."""
+    clock = FakeClock(5000)
+    recorder = Recorder(MemoryLane("lane", 1), Counters(redis), clock)
+    assert await recorder.flush() == 5000
+    assert recorder.batches == 0
+
+
+async def test_a_lost_reply_counts_once(redis: Redis) -> None:
+    """The batch was applied and its reply lost: the next flush finds the position moved."""
+    counters = LosesReplies(redis, losses=0)
+    await counters.reset(0, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    await recorder.flush()
+    recorder.record(usage_record(tokens_in=3))
+    counters.losses = 2  # the epoch answer and the applied batch
+    assert await recorder.flush() is None
+    assert await recorder.flush() is None
+    recorder.record(usage_record(tokens_in=4))
+    assert await recorder.flush() is not None
+    assert await total(counters) == 7
+
+
+async def test_an_unset_partition_waits(redis: Redis) -> None:
+    """Without the control plane usage stays in the lane, and nothing is claimed flushed."""
+    recorder = Recorder(MemoryLane("lane", 1), Counters(redis), FakeClock())
+    recorder.record(usage_record(tokens_in=3))
+    assert await recorder.flush() is None
+    assert recorder.backlog == 1
+
+
+async def test_a_reset_is_replayed_from_the_checkpoint(redis: Redis) -> None:
+    """After Redis was emptied only what the ledger does not hold is sent again."""
+    counters = Counters(redis)
+    await counters.reset(0, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    for _ in range(3):
+        recorder.record(usage_record(tokens_in=10))
+    await recorder.flush()
+    await redis.flushall()
+    await counters.reset(0, epoch="e2", last="d", checkpoints={"lane": 1})
+    recorder.record(usage_record(tokens_in=1))
+    await recorder.flush()
+    assert await total(counters) == 21
+
+
+async def test_a_long_backlog_is_sent_in_bounded_batches(redis: Redis) -> None:
+    """After an outage twelve thousand records go in three calls, none lost."""
+    counters = Counters(redis)
+    await counters.reset(0, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    for _ in range(12_000):
+        recorder.record(usage_record(tokens_in=1))
+    assert await recorder.flush() is not None
+    assert await total(counters) == 12_000
+    assert recorder.batches == 4
+
+
+async def test_a_probe_notices_a_redis_that_forgot(redis: Redis) -> None:
+    """Everything was applied, nothing new comes in, Redis is emptied: the usage is sent again."""
+    counters = Counters(redis)
+    await counters.reset(0, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    recorder.record(usage_record(tokens_in=10))
+    await recorder.flush()
+    await redis.flushall()
+    assert await recorder.flush(probe=True) is None
+    await counters.reset(0, epoch="e2", last="d", checkpoints={})
+    assert await recorder.flush(probe=True) is not None
+    assert await total(counters) == 10
+
+
+async def test_a_probe_learns_the_checkpoint(redis: Redis) -> None:
+    """Records the ledger has taken over are let go though their customer is idle."""
+    counters = Counters(redis)
+    lane = MemoryLane("lane", 1)
+    await counters.reset(0, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(lane, counters, FakeClock())
+    recorder.record(usage_record(tokens_in=10))
+    await recorder.flush()
+    await counters.set_aside(0, epoch="e", last="d", new_id="d1")
+    await counters.drop_drain(0, drain_id="d1", epoch="e", checkpoints={"lane": 1})
+    await recorder.flush(probe=True)
+    assert lane.touched() == []
+    assert not (await counters.head(0)).dirty
