@@ -4,6 +4,7 @@ Runs inside one transaction per partition, under the partition's row lock that d
 a drain cannot slip usage behind a close.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -35,9 +36,7 @@ class Room(NamedTuple):
 
 def room_for(instance: Instance, window: Window, *, cut_at: int | None, now_ms: int) -> Room:
     """The interval for the next records of an instance's window. Pure."""
-    begin = max(
-        start_ms(window), records.up_to_second(instance.started), instance.recorded_until
-    )
+    begin = max(start_ms(window), records.up_to_second(instance.started), instance.recorded_until)
     limit = records.down_to_second(now_ms)
     end = min(end_ms(window), limit if cut_at is None else records.down_to_second(cut_at))
     if instance.released:
@@ -54,11 +53,10 @@ def close(
         row = ledger.partition(session, partition)
         if row.closed_through >= through_ms:
             return 0
-        through = Window(window_of(through_ms) - 1)
-        made = _record_all(session, partition, through, catalogue, None, now_ms)
         row.closed_through = through_ms
         session.add(row)
-        return made
+        through = Window(window_of(through_ms) - 1)
+        return _Recording(session, catalogue, now_ms).record_all(partition, through)
 
 
 def cut(
@@ -67,54 +65,48 @@ def cut(
     """Record what is unrecorded up to now, in the middle of a window; the records made."""
     with writing(engine) as session:
         ledger.partition(session, partition)
-        through = window_of(now_ms)
-        return _record_all(session, partition, through, catalogue, now_ms, now_ms, released_only)
+        recording = _Recording(session, catalogue, now_ms, cut_at=now_ms)
+        return recording.record_all(partition, window_of(now_ms), released_only=released_only)
 
 
-def _record_all(  # noqa: PLR0917, PLR0913  (one private loop, two callers)
-    session: Session,
-    partition: int,
-    through: Window,
-    catalogue: Catalogue,
-    cut_at: int | None,
-    now_ms: int,
-    released_only: bool = False,
-) -> int:
-    made = 0
-    for usage in store.unrecorded(session, partition=partition, through_window=through):
-        instance = session.get_one(Instance, usage.instance_id)
-        product = catalogue.get(instance.product_id)
-        if product is None or (released_only and instance.status != InstanceStatus.RELEASED):
-            continue
-        room = room_for(instance, Window(usage.window), cut_at=cut_at, now_ms=now_ms)
-        naming = naming_packages(session, instance, product, catalogue)
-        parts = _parts(session, instance, usage, naming)
-        made += _record(session, instance, product, usage, parts, room, now_ms)
-    return made
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """One transaction's worth of turning usage into records."""
 
+    session: Session
+    catalogue: Catalogue
+    now_ms: int
+    cut_at: int | None = None
 
-def _record(
-    session: Session,
-    instance: Instance,
-    product: Product,
-    usage: Unrecorded,
-    parts: list[records.Part],
-    room: Room,
-    now_ms: int,
-) -> int:
-    drafts = records.draft(parts, begin=room.begin, end=room.end, unit=product.unit)
-    if drafts is None:  # no room inside the window: take the next free seconds
-        drafts = _draft_late(parts, room, product.unit)
-    if drafts is None:
-        if instance.released:
-            store.put_in_bucket(session, usage, "unbillable", usage.quantity)
-            store.mark_recorded(session, usage)
-        return 0
-    overshoot = usage.quantity - sum(part.quantity for part in parts)
-    if overshoot:
-        store.put_in_bucket(session, usage, "overshoot", overshoot)
-    store.store(session, instance, product.meter or "", usage, drafts, now_ms)
-    return len(drafts.records)
+    def record_all(self, partition: int, through: Window, *, released_only: bool = False) -> int:
+        made = 0
+        waiting = store.unrecorded(self.session, partition=partition, through_window=through)
+        for usage in waiting:
+            instance = self.session.get_one(Instance, usage.instance_id)
+            product = self.catalogue.get(instance.product_id)
+            released = instance.status == InstanceStatus.RELEASED
+            if product is not None and (released or not released_only):
+                made += self._record(instance, product, usage)
+        return made
+
+    def _record(self, instance: Instance, product: Product, usage: Unrecorded) -> int:
+        window = Window(usage.window)
+        room = room_for(instance, window, cut_at=self.cut_at, now_ms=self.now_ms)
+        naming = naming_packages(self.session, instance, product, self.catalogue)
+        parts = _parts(self.session, instance, usage, naming)
+        drafts = records.draft(parts, begin=room.begin, end=room.end, unit=product.unit)
+        if drafts is None:  # no room inside the window: take the next free seconds
+            drafts = _draft_late(parts, room, product.unit)
+        if drafts is None:
+            if instance.released:
+                store.put_in_bucket(self.session, usage, "unbillable", usage.quantity)
+                store.mark_recorded(self.session, usage)
+            return 0
+        overshoot = usage.quantity - sum(part.quantity for part in parts)
+        if overshoot:
+            store.put_in_bucket(self.session, usage, "overshoot", overshoot)
+        store.store(self.session, instance, product.meter or "", usage, drafts, self.now_ms)
+        return len(drafts.records)
 
 
 def _draft_late(parts: list[records.Part], room: Room, unit: int) -> records.Drafts | None:

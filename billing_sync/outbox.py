@@ -94,7 +94,7 @@ def judge(batch: Sequence[UsageRecord], outcome: PushOutcome, now_ms: int) -> li
 def _blame_records(
     serials: list[str], abnormal: Sequence[str], error: str, now_ms: int
 ) -> list[Verdict]:
-    rejected = {"state": "rejected", "error": error}
+    rejected: dict[str, object] = {"state": "rejected", "error": error}
     if len(serials) == 1:
         return [(serials, rejected)]
     again: dict[str, object] = {"state": "pending", "next_attempt": now_ms, "error": error}

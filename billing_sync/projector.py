@@ -11,10 +11,11 @@ from anyio import to_thread
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from billing_sync.models import ProjectionOutbox
-from billing_sync.store import lifecycle
+from billing_sync.store import projections
 from billing_sync.store.engine import reading, writing
+from billing_sync.store.projections import Pending
 from metering import entitlements
+from metering.clock import Clock
 from metering.entitlement import EntitlementSnapshot
 
 _BATCH = 500
@@ -26,6 +27,7 @@ class Projector:
 
     engine: Engine
     redis: Redis
+    clock: Clock
     projected: int = 0
 
     async def project_pending(self) -> int:
@@ -39,22 +41,23 @@ class Projector:
         self.projected += done
         return done
 
-    async def project_all(self) -> None:
-        """Put every customer's snapshot again: after Redis was emptied, and at start."""
-        await entitlements.put(self.redis, await to_thread.run_sync(self._all))
+    async def project_everyone(self) -> None:
+        """Put every customer again: at start, for a Redis that may have lost what it held."""
+        await to_thread.run_sync(self._enqueue_everyone)
+        await self.project_pending()
 
-    def _waiting(self) -> tuple[list[ProjectionOutbox], list[EntitlementSnapshot]] | None:
+    def _enqueue_everyone(self) -> None:
+        with writing(self.engine) as session:
+            projections.enqueue_everyone(session, self.clock.now_ms())
+
+    def _waiting(self) -> tuple[list[Pending], list[EntitlementSnapshot]] | None:
         with reading(self.engine) as session:
-            rows = lifecycle.pending_projections(session, _BATCH)
+            rows = projections.pending_projections(session, _BATCH)
             if not rows:
                 return None
-            return rows, lifecycle.snapshots(session, [row.customer_id for row in rows])
+            return rows, projections.snapshots(session, [row.customer_id for row in rows])
 
-    def _finish(self, rows: list[ProjectionOutbox]) -> None:
+    def _finish(self, rows: list[Pending]) -> None:
         with writing(self.engine) as session:
             for row in rows:
-                lifecycle.projection_done(session, row.customer_id, row.since)
-
-    def _all(self) -> list[EntitlementSnapshot]:
-        with reading(self.engine) as session:
-            return lifecycle.snapshots(session, None)
+                projections.projection_done(session, row.customer_id, row.since)

@@ -135,9 +135,7 @@ class UsageView:
 
     def _ledger_alone(self, wanted: UsageFilter) -> Usage:
         with reading(self.engine) as session:
-            return Usage(
-                store.deltas_in_ledger(session, wanted), self.clock.now_ms(), live=False
-            )
+            return Usage(store.deltas_in_ledger(session, wanted), self.clock.now_ms(), live=False)
 
     def _instances(self, ids: Sequence[str]) -> dict[str, Instance]:
         with reading(self.engine) as session:

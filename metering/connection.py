@@ -57,10 +57,14 @@ async def check_policy(redis: Redis) -> None:
             raise
         except RedisError:
             return
-    policy = answer.get("maxmemory-policy", answer.get(b"maxmemory-policy", b"noeviction"))
-    if policy not in ("noeviction", b"noeviction"):
-        name = policy.decode() if isinstance(policy, bytes) else policy
+    found = {_text(name): _text(value) for name, value in answer.items()}
+    policy = found.get("maxmemory-policy", "noeviction")
+    if policy != "noeviction":
         raise StoreUnsuitable(
-            f"Redis has maxmemory-policy {name}, which deletes counters when memory runs short; "
+            f"Redis has maxmemory-policy {policy}, which deletes counters when memory runs short; "
             "set maxmemory-policy noeviction"
         )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -147,7 +147,5 @@ def _content(raw: list[bytes]) -> Content | None:
         last=fields.get("last", ""),
         id=fields.get("id", ""),
         positions={f[2:]: int(v) for f, v in fields.items() if f.startswith("p:")},
-        deltas={
-            deltas.decode(f): int(v) for f, v in fields.items() if f.startswith(deltas.PREFIX)
-        },
+        deltas={deltas.decode(f): int(v) for f, v in fields.items() if f.startswith(deltas.PREFIX)},
     )

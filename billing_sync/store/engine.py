@@ -66,7 +66,9 @@ def reading(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-def add_up(session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]], *sums: str) -> None:
+def add_up(
+    session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]], *sums: str
+) -> None:
     """Insert the rows; where the primary key exists, add the columns named in `sums` instead."""
     if not rows:
         return

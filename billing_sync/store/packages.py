@@ -13,7 +13,9 @@ from metering.catalogue import Catalogue, Product
 from metering.entitlement import InstanceStatus
 
 
-def deduct_rows(session: Session, rows: Iterable[UsageRow], catalogue: Catalogue, now_ms: int) -> None:
+def deduct_rows(
+    session: Session, rows: Iterable[UsageRow], catalogue: Catalogue, now_ms: int
+) -> None:
     """Deduct newly booked usage from the packages of its customers."""
     for row in rows:
         if not row.instance_id or not row.quantity:
@@ -112,10 +114,10 @@ def naming_packages(
     for package in held:
         sold = catalogue.get(package.product_id)
         terms = sold.package if sold else None
-        if terms and terms.stop_before_excess and any(
-            item.of == product.product_id for item in terms.items
+        if (
+            terms
+            and terms.stop_before_excess
+            and any(item.of == product.product_id for item in terms.items)
         ):
-            naming.append(
-                packages.Balance(package.id, 0, True, package.expires, package.started)
-            )
+            naming.append(packages.Balance(package.id, 0, True, package.expires, package.started))
     return [balance.package_id for balance in packages.in_order(naming)]

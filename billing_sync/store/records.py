@@ -36,7 +36,7 @@ def unrecorded(session: Session, *, partition: int, through_window: int) -> list
             UsageWindow.quantity > UsageWindow.recorded,
             Instance.source == "koogallery",
         )
-        .group_by(UsageWindow.instance_id, UsageWindow.window)
+        .group_by(col(UsageWindow.instance_id), col(UsageWindow.window))
         .order_by(col(UsageWindow.window), col(UsageWindow.instance_id))
     )
     return [Unrecorded(i, w, int(q)) for i, w, q in session.exec(query)]
@@ -76,7 +76,12 @@ def carry(session: Session, instance_id: str, package_id: str) -> int:
 
 
 def store(
-    session: Session, instance: Instance, meter: str, usage: Unrecorded, drafts: records.Drafts, now_ms: int
+    session: Session,
+    instance: Instance,
+    meter: str,
+    usage: Unrecorded,
+    drafts: records.Drafts,
+    now_ms: int,
 ) -> None:
     """Write the records and carries and mark the window's usage as recorded."""
     for draft in drafts.records:
@@ -110,10 +115,10 @@ def mark_recorded(session: Session, usage: Unrecorded) -> None:
         session.execute(
             update(table)
             .where(
-                col(table.instance_id) == usage.instance_id,  # type: ignore[attr-defined]
-                col(table.window) == usage.window,  # type: ignore[attr-defined]
+                col(table.instance_id) == usage.instance_id,
+                col(table.window) == usage.window,
             )
-            .values(recorded=col(table.quantity))  # type: ignore[attr-defined]
+            .values(recorded=col(table.quantity))
         )
 
 
@@ -134,7 +139,9 @@ def claim(session: Session, *, now_ms: int, until_ms: int, limit: int) -> list[U
             col(UsageRecord.state).in_(["pending", "sending"]),
             UsageRecord.next_attempt <= now_ms,
         )
-        .order_by(col(UsageRecord.alone).desc(), col(UsageRecord.begin), col(UsageRecord.metering_sn))
+        .order_by(
+            col(UsageRecord.alone).desc(), col(UsageRecord.begin), col(UsageRecord.metering_sn)
+        )
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

@@ -70,9 +70,7 @@ def instances(session: Session, ids: Sequence[str]) -> dict[str, Instance]:
     return {row.id: row for row in rows}
 
 
-def instances_of(
-    session: Session, customer_id: str, product_ids: Sequence[str]
-) -> list[Instance]:
+def instances_of(session: Session, customer_id: str, product_ids: Sequence[str]) -> list[Instance]:
     """A customer's instances of some products, oldest first."""
     query = (
         select(Instance)

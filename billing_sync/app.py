@@ -1,0 +1,161 @@
+"""The composition of the control plane: its two applications and the loops beside them."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+import httpx
+from anyio import to_thread
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+
+from billing_sync import admin_api, callbacks
+from billing_sync.callbacks import CallbackService
+from billing_sync.drain import Drainer
+from billing_sync.koogallery.orders import OrderClient
+from billing_sync.koogallery.usage_push import PushClient
+from billing_sync.outbox import Outbox
+from billing_sync.projector import Projector
+from billing_sync.runner import Runner
+from billing_sync.settings import BillingSettings, KooGallerySettings
+from billing_sync.store import customers, ledger
+from billing_sync.store.customers import StaticCustomer
+from billing_sync.store.engine import writing
+from billing_sync.telemetry import Telemetry
+from billing_sync.usage_view import UsageView
+from metering.catalogue import Catalogue
+from metering.clock import Clock
+from metering.counters import Counters
+from metering.errors import MeteringError
+
+EVERY_S: Final = 1.0
+
+
+@dataclass
+class Parts:
+    """What the control plane is made from. `front_end_url` is told to buyers."""
+
+    engine: Engine
+    redis: Redis
+    http: httpx.AsyncClient
+    catalogue: Catalogue
+    partitions: int
+    billing: BillingSettings
+    koogallery: KooGallerySettings
+    static: Sequence[StaticCustomer]
+    secret: bytes = field(repr=False)
+    admin_token: str = field(repr=False)
+    front_end_url: str
+    clock: Clock
+
+
+def new_id() -> str:
+    """A random id for epochs and drains."""
+    return uuid.uuid4().hex
+
+
+class Control:
+    """One control plane process: `public` and `admin` are served by whoever runs it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        counters = Counters(parts.redis)
+        self._changed = anyio.Event()
+        self.view = UsageView(
+            parts.engine, counters, parts.catalogue, parts.partitions, parts.clock
+        )
+        self.projector = Projector(parts.engine, parts.redis, parts.clock)
+        self.callbacks = CallbackService(
+            engine=parts.engine,
+            settings=parts.koogallery,
+            catalogue=parts.catalogue,
+            orders=OrderClient(parts.http, parts.koogallery, parts.clock),
+            figures=self.view,
+            secret=parts.secret,
+            front_end_url=parts.front_end_url,
+            clock=parts.clock,
+            randomness=os.urandom,
+            on_change=self._wake,
+        )
+        self.runner = runner_of(parts, counters)
+        self.telemetry = Telemetry(
+            parts.engine,
+            self.runner,
+            self.callbacks,
+            lambda: self.projector.projected,
+            parts.clock,
+        )
+
+    def public(self) -> Starlette:
+        """KooGallery's listener."""
+        return Starlette(routes=callbacks.routes(self.callbacks))
+
+    def admin(self) -> Starlette:
+        """The operator's listener."""
+        parts = self._parts
+        return Starlette(
+            routes=admin_api.routes(
+                self.view, parts.engine, self.telemetry.registry(), parts.admin_token
+            )
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sets the ledger up, then runs the loops for as long as the block does."""
+        await to_thread.run_sync(set_up, self._parts)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._project_forever)
+            group.start_soon(self.runner.run_forever, EVERY_S, self._chores)
+            try:
+                yield
+            finally:
+                group.cancel_scope.cancel()
+
+    async def _chores(self) -> None:
+        await self.callbacks.resolve_creating()
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    async def _project_forever(self) -> None:
+        started = False
+        while True:
+            self._changed = anyio.Event()
+            try:
+                if not started:
+                    await self.projector.project_everyone()
+                    started = True
+                await self.projector.project_pending()
+            except MeteringError:
+                pass  # the outbox rows stay; the sync loop reports that Redis is away
+            with anyio.move_on_after(EVERY_S):
+                await self._changed.wait()
+
+
+def set_up(parts: Parts) -> None:
+    """First start: partitions and static customers. Raises PartitionsDiffer, StaticConflict."""
+    ids = iter(new_id, "")
+    ledger.set_up(parts.engine, parts.partitions, ids)
+    with writing(parts.engine) as session:
+        customers.upsert_static(session, parts.static, parts.catalogue, parts.clock.now_ms())
+
+
+def runner_of(parts: Parts, counters: Counters) -> Runner:
+    """The sync run of this configuration; also what `tallygate sync` uses."""
+    drainer = Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+    pusher = PushClient(parts.http, parts.koogallery, parts.clock, lambda: str(uuid.uuid4()))
+    return Runner(
+        engine=parts.engine,
+        redis=parts.redis,
+        drainer=drainer,
+        outbox=Outbox(parts.engine, pusher, parts.clock),
+        catalogue=parts.catalogue,
+        partitions=parts.partitions,
+        grace_ms=parts.billing.grace_ms,
+        clock=parts.clock,
+    )

@@ -1,0 +1,148 @@
+"""The control plane's metrics: plain numbers, read at scrape time by one collector."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing_sync.callbacks import CallbackService
+from billing_sync.runner import Runner
+from billing_sync.store import records, usage
+from billing_sync.store.engine import reading
+from metering.clock import Clock
+
+_STATES = ("pending", "held", "sending", "sent", "collected", "confirmed", "rejected", "expired")
+
+
+class _LedgerFigures(NamedTuple):
+    states: dict[str, int]
+    buckets: dict[str, int]
+    waiting: int
+    oldest_end: int
+
+
+@dataclass
+class Telemetry:
+    """What the collector reads. `projected` gives how many entitlements went to Redis."""
+
+    engine: Engine
+    runner: Runner
+    callbacks: CallbackService
+    projected: Callable[[], int]
+    clock: Clock
+
+    def registry(self) -> CollectorRegistry:
+        """A registry of its own, so that nothing else is exposed by accident."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collector(self))
+        return registry
+
+
+class _Collector(Collector):
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._pipeline()
+        yield from self._callbacks()
+        yield from self._ledger()
+
+    def _pipeline(self) -> Iterable[Metric]:
+        runner = self._telemetry.runner
+        drainer = runner.drainer
+        for name, text, value in (
+            ("runs", "Sync runs that ended well.", runner.runs),
+            ("drains", "Set-asides committed to the ledger.", drainer.drains),
+            ("resets", "Partitions reset because Redis lost or forgot data.", drainer.resets),
+            ("usage_rows", "Rows added to the usage windows.", drainer.rows),
+            ("records_made", "Usage records made.", runner.records_made),
+            ("projections", "Entitlements written to Redis.", self._telemetry.projected()),
+        ):
+            yield _counter(f"billing_sync_{name}", text, value)
+        failures = CounterMetricFamily(
+            "billing_sync_failures", "Sync runs that stopped, by reason.", labels=["reason"]
+        )
+        for reason, count in runner.failures.items():
+            failures.add_metric([reason], count)
+        yield failures
+        pushes = CounterMetricFamily(
+            "billing_sync_pushes", "Batches pushed, by outcome.", labels=["outcome"]
+        )
+        for outcome, count in runner.outbox.outcomes.items():
+            pushes.add_metric([outcome], count)
+        yield pushes
+        yield GaugeMetricFamily(
+            "billing_sync_closed_through_seconds",
+            "End of the last closed window, Unix time.",
+            value=runner.closed_through / 1000,
+        )
+        yield GaugeMetricFamily(
+            "billing_sync_silent_lanes",
+            "Lanes that are no longer waited for before a window closes.",
+            value=runner.silent_lanes,
+        )
+
+    def _callbacks(self) -> Iterable[Metric]:
+        service = self._telemetry.callbacks
+        answers = CounterMetricFamily(
+            "billing_sync_callbacks", "Callbacks answered.", labels=["activity", "code"]
+        )
+        for (activity, code), count in service.answers.items():
+            answers.add_metric([activity, code], count)
+        yield answers
+        yield _counter(
+            "billing_sync_unknown_products",
+            "Orders for products that are not configured.",
+            service.unknown_products,
+        )
+
+    def _ledger(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("billing_sync_ledger_up", "1 when the ledger answers.")
+        try:
+            figures = self._figures()
+        except SQLAlchemyError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        outbox = GaugeMetricFamily(
+            "billing_sync_outbox", "Usage records by state.", labels=["state"]
+        )
+        for state in _STATES:
+            outbox.add_metric([state], figures.states.get(state, 0))
+        yield outbox
+        buckets = GaugeMetricFamily(
+            "billing_sync_bucket", "Usage no record carries, in meter units.", labels=["bucket"]
+        )
+        for bucket, quantity in figures.buckets.items():
+            buckets.add_metric([bucket], quantity)
+        yield buckets
+        yield self._age(figures)
+
+    def _age(self, figures: _LedgerFigures) -> Metric:
+        now_ms = self._telemetry.clock.now_ms()
+        age = (now_ms - figures.oldest_end) / 1000 if figures.waiting else 0
+        return GaugeMetricFamily(
+            "billing_sync_unpushed_age_seconds",
+            "Age of the oldest usage record that is not pushed.",
+            value=max(age, 0),
+        )
+
+    def _figures(self) -> _LedgerFigures:
+        with reading(self._telemetry.engine) as session:
+            waiting, oldest_end = usage.unpushed(session)
+            return _LedgerFigures(
+                records.count_by_state(session), usage.buckets(session), waiting, oldest_end
+            )
+
+
+def _counter(name: str, text: str, value: int) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text)
+    family.add_metric([], value)
+    return family

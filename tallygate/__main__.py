@@ -1,0 +1,5 @@
+"""`python -m tallygate`."""
+
+from tallygate.cli import main
+
+main()

@@ -1,0 +1,172 @@
+"""The `tallygate` command. Exit codes: 0 fine, 1 a finding or failure, 2 wrong usage.
+
+Commands import what they need when they run, so that `--help` stays quick.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from tallygate.demo.command import demo
+from tallygate.init import init
+from tallygate.simulator.command import simulate
+
+if TYPE_CHECKING:
+    from tallygate.installation import Installation
+    from tallygate.planes import Sockets
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default="tallygate.yaml",
+    show_default=True,
+    help="The configuration; `tallygate init` writes one.",
+)
+sockets_option = click.option("--sockets", hidden=True, help="Bound sockets from the supervisor.")
+owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from the supervisor.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tallygate")
+def cli() -> None:
+    """An exact metering gateway for pay-per-use APIs sold on KooGallery."""
+
+
+@cli.command()
+@config_option
+def serve(config_path: Path) -> None:
+    """Run everything: Valkey if embedded, control plane, gateway.
+
+    Example: tallygate serve -c tallygate.yaml
+    """
+    from tallygate.serve import supervise
+
+    installation = _installation(config_path)
+    _run(partial(supervise, installation, config_path, _say_urls))
+
+
+@cli.command()
+@config_option
+@sockets_option
+@owner_option
+def gateway(config_path: Path, sockets: str | None, owner: int | None) -> None:
+    """Run the data plane alone: what customers call.
+
+    Example: tallygate gateway -c tallygate.yaml
+    """
+    from tallygate.planes import run_gateway
+
+    installation = _installation(config_path)
+    section = installation.config.gateway
+    bound = _sockets(sockets, section.listen, section.admin_listen)
+    _run(partial(run_gateway, installation, bound, owner))
+
+
+@cli.command()
+@config_option
+@sockets_option
+@owner_option
+def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
+    """Run the control plane alone: callbacks, ledger, push, API.
+
+    Example: tallygate control -c tallygate.yaml
+    """
+    from tallygate.planes import run_control
+
+    installation = _installation(config_path)
+    section = installation.config.control
+    bound = _sockets(sockets, section.listen, section.admin_listen)
+    _run(partial(run_control, installation, bound, owner))
+
+
+@cli.group()
+def sync() -> None:
+    """Drain, close, deduct and push without waiting for the control plane."""
+
+
+@sync.command()
+@config_option
+@click.option("--close-now", is_flag=True, help="Also record the open hour up to this second.")
+def once(config_path: Path, close_now: bool) -> None:
+    """One sync run; safe beside a running control plane and at any time.
+
+    Example: tallygate sync once -c tallygate.yaml
+    """
+    from tallygate.sync import run_once
+
+    _run(partial(run_once, _installation(config_path), close_now=close_now))
+
+
+@sync.command()
+@config_option
+def loop(config_path: Path) -> None:
+    """Sync runs until stopped, without callbacks or API.
+
+    Example: tallygate sync loop -c tallygate.yaml
+    """
+    from tallygate.sync import run_loop
+
+    _run(partial(run_loop, _installation(config_path)))
+
+
+cli.add_command(init)
+cli.add_command(demo)
+cli.add_command(simulate)
+
+
+def main() -> None:
+    """The entry point of the `tallygate` script."""
+    cli(prog_name="tallygate")
+
+
+def _installation(config_path: Path) -> "Installation":
+    from tallygate.config import ConfigInvalid, load
+    from tallygate.installation import Installation, set_up_logging
+
+    set_up_logging()
+    try:
+        return Installation(load(config_path, os.environ))
+    except ConfigInvalid as invalid:
+        raise click.ClickException(str(invalid)) from None
+
+
+def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
+    from tallygate.planes import Sockets, bind_plane
+
+    if handed is not None:
+        return Sockets(*(socket.socket(fileno=int(handle)) for handle in handed.split(",")))
+    try:
+        return bind_plane(public, admin)
+    except OSError as problem:
+        raise click.ClickException(str(problem)) from None
+
+
+def _say_urls(urls: dict[str, str]) -> None:
+    click.echo(f"gateway  {urls['gateway']}   (admin {urls['gateway_admin']})")
+    click.echo(f"control  {urls['control']}   (API   {urls['control_admin']})")
+
+
+def _run(main_task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run on uvloop; what a user can mend is one line, not a stack trace."""
+    from billing_sync.errors import BillingSyncError
+    from billing_sync.store.ledger import PartitionsDiffer
+    from metering.errors import MeteringError
+
+    try:
+        anyio.run(main_task, backend_options={"use_uvloop": True})
+    except* (MeteringError, BillingSyncError, PartitionsDiffer, OSError) as failures:
+        raise click.ClickException(_first_line(failures)) from None
+
+
+def _first_line(failures: BaseException) -> str:
+    while isinstance(failures, BaseExceptionGroup):
+        failures = failures.exceptions[0]
+    return str(failures)
