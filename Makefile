@@ -1,0 +1,55 @@
+# Each target does all its set-up on a fresh machine: virtual environment, install, run.
+# Nothing but make, Python >= 3.11 with venv, and a package index is needed.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INPUTS = pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types contracts check constraints clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile
+
+demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
+	$(BIN)/tallygate demo
+
+test: $(VENV)/.dev ## every test
+	$(BIN)/pytest
+
+check: lint types contracts ## what CI runs before the tests
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## rewrite files in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## mypy strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev ## who may import whom
+	$(BIN)/lint-imports
+
+constraints: $(VENV)/.dev ## pin what is installed now
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check > constraints.txt
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Tallygate needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python $(INPUTS)
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python $(INPUTS)
+	$(INSTALL) -e '.[dev]'
+	@touch $(VENV)/.run $@
