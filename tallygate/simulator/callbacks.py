@@ -1,0 +1,86 @@
+"""Sends signed callbacks to the production address and brings back what was answered."""
+
+import secrets
+import ssl
+from time import perf_counter
+from typing import Final
+
+import anyio
+import httpx
+
+from .checks import Reply
+from .clock import Clock
+from .errors import BadRequest
+from .tampering import SignedCallback, signed_callback
+
+MAX_REPLY: Final = 1_048_576
+_HEADERS: Final = {
+    "content-type": "application/json;charset=utf8",
+    "accept": "application/json",
+}
+
+
+def new_nonce() -> str:
+    """64 upper-case hex digits, as in the vendor's examples (§2.2)."""
+    return secrets.token_hex(32).upper()
+
+
+def check_url(url: str) -> str:
+    """The address itself when callbacks can be sent there; raises BadRequest."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        raise BadRequest(f"{url!r} is not a URL") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host or "%" in parsed.host:
+        raise BadRequest(f"{url!r} must begin with http:// or https:// and name a host")
+    return url
+
+
+class Callbacks:
+    """One seller's callbacks. `close` when done."""
+
+    def __init__(self, access_key: str, clock: Clock, timeout: float) -> None:
+        self._key = access_key
+        self._clock = clock
+        self._timeout = timeout
+        # Redirects are not followed: the marketplace wants 200 from the address itself. Proxy
+        # variables are not read: the address under test is meant literally.
+        self._client = httpx.AsyncClient(headers=_HEADERS, timeout=timeout, trust_env=False)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def sign(self, content: bytes, tamper: str = "none") -> SignedCallback:
+        """Signs with a fresh nonce at the present time."""
+        return signed_callback(self._key, content, new_nonce(), self._clock.now_ms(), tamper)
+
+    async def deliver(self, url: str, callback: SignedCallback) -> Reply:
+        """POSTs it; a network failure is a Reply without status, never an exception."""
+        began = perf_counter()
+        try:
+            with anyio.fail_after(self._timeout):
+                status, content_type, content = await self._post(url, callback)
+        except TimeoutError:
+            return _no_reply(began, f"time-out {self._timeout:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+            return _no_reply(began, f"{type(error).__name__}: {error}"[:200])
+        return Reply(status, content_type, content, _elapsed_ms(began))
+
+    async def _post(self, url: str, callback: SignedCallback) -> tuple[int, str, bytes]:
+        target = httpx.URL(url).copy_merge_params(dict(callback.params))
+        content = bytearray()
+        async with self._client.stream("POST", target, content=callback.content) as response:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_REPLY:
+                    raise httpx.DecodingError("the reply is longer than 1 MiB")
+            media_type = response.headers.get("content-type", "")
+            return response.status_code, media_type, bytes(content)
+
+
+def _elapsed_ms(began: float) -> int:
+    return round((perf_counter() - began) * 1000)
+
+
+def _no_reply(began: float, why: str) -> Reply:
+    return Reply(None, "", b"", _elapsed_ms(began), why)

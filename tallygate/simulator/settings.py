@@ -1,0 +1,30 @@
+"""What the simulator is told at its start. Keys never show in a repr."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+PushAuth = Literal["signature", "aksk", "both"]
+PUSH_AUTHS: tuple[str, ...] = get_args(PushAuth)
+
+
+@dataclass(frozen=True)
+class SimulatorSettings:
+    """Keys of one seller and the marketplace's patience, in seconds.
+
+    `access_key` is the key bound to the base interface (spec §2.2, §7.1); `ak` and `sk` sign the
+    open APIs (§7.6). `collect_at_minute` is 15 at the real marketplace (§7.2); None collects only
+    on demand or every `collect_every` seconds.
+    """
+
+    access_key: str = field(repr=False)
+    ak: str = field(repr=False)
+    sk: str = field(repr=False)
+    production_url: str | None = None
+    push_auth: PushAuth = "both"
+    collect_every: float | None = None
+    collect_at_minute: int | None = None
+    callback_timeout: float = 20.0  # spec §9 check 2
+    create_attempts: int = 3
+    create_interval: float = 0.25  # the marketplace waits an hour (§2.13)
+    poll_attempts: int = 40
+    poll_interval: float = 0.25
