@@ -5,7 +5,8 @@ BillingSyncError
 ├── BadEvent           a callback that cannot be read or is not served (answer 000002)
 ├── UnknownTransition  the lifecycle table lacks a row
 ├── OrderUnavailable   the marketplace did not say what was ordered
-└── StaticConflict     a static customer names an instance that belongs to someone else
+├── StaticConflict     a static customer names an instance that belongs to someone else
+└── BadQuestion        an API request that cannot be answered as it is asked
 """
 
 
@@ -31,3 +32,7 @@ class OrderUnavailable(BillingSyncError):
 
 class StaticConflict(BillingSyncError):
     """The configuration's `customers:` names an instance id that is already taken."""
+
+
+class BadQuestion(BillingSyncError):
+    """A parameter of the operator's API is unknown or unreadable; the text says which."""

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, Protocol
 
 import anyio
+from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync.errors import OrderUnavailable
 from billing_sync.koogallery.answers import Answer
@@ -105,20 +106,32 @@ class Provisioner:
         return answer
 
     async def resolve(self, instances: Sequence[Instance]) -> int:
-        """Ask for the orders of waiting instances, a few at once; how many were settled."""
+        """Ask for the orders of waiting instances, a few at once; how many were settled.
+
+        Raises SQLAlchemyError when the ledger is away, after all were tried.
+        """
         settled: list[str] = []
+        failures: list[SQLAlchemyError] = []
 
         async def one(instance: Instance) -> None:
-            if await self._settle(instance):
-                settled.append(instance.id)
+            try:
+                if await self._settle(instance):
+                    settled.append(instance.id)
+            except SQLAlchemyError as failure:  # a group of errors would say less than the first
+                failures.append(failure)
 
         async with anyio.create_task_group() as group:
             for instance in instances[:_AT_ONCE]:
                 group.start_soon(one, instance)
+        if failures:
+            raise failures[0]
         return len(settled)
 
     async def resolve_creating(self) -> int:
-        """One background round over the waiting instances that are due; how many were settled."""
+        """One background round over the waiting instances that are due; how many were settled.
+
+        Raises SQLAlchemyError when the ledger is away.
+        """
         waiting = await self.sql.read(partial(lifecycle.unsettled, limit=_WATCHED))
         now = self.clock.now_ms()
         self._attempts = {i.id: self._attempts[i.id] for i in waiting if i.id in self._attempts}

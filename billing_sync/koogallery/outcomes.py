@@ -1,0 +1,128 @@
+"""What an attempt to push usage came to: the codes of spec §7.3 judged, by table. Pure."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from billing_sync.koogallery.codes import OPEN_API_SUCCESS, RECORDS_REFUSED, open_api_number
+
+_MAX_MESSAGE: Final = 255
+_MAX_RETRY_AFTER_S: Final = 3600.0
+
+
+class Kind(StrEnum):
+    """What an attempt came to."""
+
+    ACCEPTED = "accepted"  # taken at the interface; validated later, in the background
+    TRANSIENT = "transient"  # not taken; the same bytes may pass later
+    PERMANENT = "permanent"  # not taken; the same bytes never will be until someone acts
+    AMBIGUOUS = "ambiguous"  # nobody knows; resend the same bytes
+
+
+class Blame(StrEnum):
+    """Whose fault a permanent failure is: splitting a batch helps only against bad records."""
+
+    NOBODY = ""
+    RECORDS = "records"
+    CALLER = "caller"  # keys, address or rights: every batch would fail alike
+
+
+@dataclass(frozen=True, slots=True)
+class PushOutcome:
+    """The judgement of one attempt. `abnormal` lists the metering_sn named as bad, if any were."""
+
+    kind: Kind
+    code: str = ""
+    message: str = ""
+    retry_after_s: float | None = None
+    blame: Blame = Blame.NOBODY
+    abnormal: tuple[str, ...] = ()
+
+
+# By the number of the code: MKT here, CBC on the pages of the order query (spec §7.3, §7.5).
+_NUMBERS: Final[dict[str, tuple[Kind, Blame]]] = {
+    "0999": (Kind.TRANSIENT, Blame.NOBODY),  # internal error
+    "0250": (Kind.TRANSIENT, Blame.NOBODY),  # too frequent
+    "0100": (Kind.PERMANENT, Blame.RECORDS),  # parameter check failed
+    "0101": (Kind.PERMANENT, Blame.RECORDS),  # extra or missing parameter
+    "0102": (Kind.PERMANENT, Blame.CALLER),  # body signature wrong
+    "0199": (Kind.PERMANENT, Blame.RECORDS),  # other parameter error
+    "0150": (Kind.PERMANENT, Blame.RECORDS),  # an instance of another seller
+    "0151": (Kind.PERMANENT, Blame.CALLER),  # not a seller
+    "0154": (Kind.PERMANENT, Blame.CALLER),  # illegal token
+    "9001": (Kind.PERMANENT, Blame.RECORDS),  # instance not found
+    "9002": (Kind.PERMANENT, Blame.RECORDS),  # invalid usage entity
+    "9003": (Kind.PERMANENT, Blame.RECORDS),  # more than 1000 records
+    "9004": (Kind.PERMANENT, Blame.RECORDS),  # begin_time older than 21 days
+}
+_TRANSIENT_STATUS: Final = frozenset({408, 425, 429})
+
+
+def classify(http_status: int, body: bytes, retry_after_s: float | None = None) -> PushOutcome:
+    """Judge a reply. An answer without a code is judged by its HTTP status alone."""
+    data = _object(body)
+    code = str(data.get("error_code") or "")[:64]
+    kind, blame = _by_code(code, http_status) or _by_status(http_status, retry_after_s)
+    return PushOutcome(
+        kind=kind,
+        code=code or f"HTTP {http_status}",
+        message=str(data.get("error_msg") or "")[:_MAX_MESSAGE],
+        retry_after_s=retry_after_s,
+        blame=blame,
+        abnormal=_abnormal(data) if code == RECORDS_REFUSED else (),
+    )
+
+
+def _by_code(code: str, http_status: int) -> tuple[Kind, Blame] | None:
+    if code in OPEN_API_SUCCESS:
+        return (Kind.ACCEPTED if http_status < 300 else Kind.AMBIGUOUS), Blame.NOBODY
+    if code == RECORDS_REFUSED:
+        return Kind.PERMANENT, Blame.RECORDS
+    if code.startswith("9406"):  # the newer family; one of them is "ISV status invalid"
+        return Kind.PERMANENT, Blame.CALLER
+    return _NUMBERS.get(open_api_number(code))
+
+
+def _by_status(status: int, retry_after_s: float | None) -> tuple[Kind, Blame]:
+    """Unknown codes, the API gateway's own APIGW.* among them.
+
+    A 5xx may come after the records were stored, and a 2xx without a known code says nothing.
+    """
+    if status in _TRANSIENT_STATUS or (status == 413 and retry_after_s is not None):
+        return Kind.TRANSIENT, Blame.NOBODY
+    if status == 413:  # without Retry-After the batch itself is too large (spec §7.6)
+        return Kind.PERMANENT, Blame.RECORDS
+    if 300 <= status < 500:
+        return Kind.PERMANENT, Blame.CALLER
+    return Kind.AMBIGUOUS, Blame.NOBODY
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _abnormal(data: dict[str, Any]) -> tuple[str, ...]:
+    # The page cuts off before the fields, so any object with a metering_sn counts, at any depth.
+    found: dict[str, None] = {}
+    waiting: list[object] = [data]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if isinstance(serial := item.get("metering_sn"), str):
+                found[serial] = None
+            waiting.extend(reversed(item.values()))
+        elif isinstance(item, list):
+            waiting.extend(reversed(item))
+    return tuple(found)
+
+
+def seconds_of(header: str | None) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110 §10.2.3), at most an hour; dates count as absent."""
+    if header is None or not (header.isascii() and header.isdigit()):
+        return None
+    return min(float(header[:10]), _MAX_RETRY_AFTER_S)

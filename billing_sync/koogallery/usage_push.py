@@ -1,0 +1,117 @@
+"""Usage push, new (spec §7.1, §7.2): serialising is pure, the client only sends.
+
+What is sent is built once and signed at each attempt: a retry carries the same bytes under a new
+timestamp. The marketplace drops what it saw before, so resending is safe and dropping never is.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import anyio
+import httpx
+
+from billing_sync.koogallery.aksk import AkSkAuth, sdk_date
+from billing_sync.koogallery.orders import bounded
+from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome, classify, seconds_of
+from billing_sync.koogallery.signing import push_signature
+from billing_sync.models import UsageRecord
+from billing_sync.settings import KooGallerySettings
+from metering.clock import Clock
+
+PATH: Final = "/api/mkp-openapi-public/global/v1/isv/usage-data"
+MAX_RECORDS: Final = 1000
+BUDGET_S: Final = 30.0
+_MAX_REPLY: Final = 1024 * 1024
+
+
+def serialise(records: Sequence[UsageRecord]) -> bytes:
+    """The body of a push: compact, keys ascending at every level, values and times as text.
+
+    Raises ValueError for more than 1000 records.
+    """
+    if len(records) > MAX_RECORDS:
+        raise ValueError(f"{len(records)} records in one push; the limit is {MAX_RECORDS}")
+    body = {"usage_records": [_wire(record) for record in records]}
+    return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _wire(record: UsageRecord) -> dict[str, str]:
+    package = record.relate_pkg_instance
+    return {
+        "begin_time": sdk_date(record.begin),
+        "end_time": sdk_date(record.end),
+        "instance_id": record.instance_id,
+        "metering_sn": record.metering_sn,
+        "record_time": sdk_date(record.recorded_at),
+        **({"relate_pkg_instance": package} if package else {}),
+        "usage_value": record.value,
+    }
+
+
+class PushClient:
+    """Sends one body. Never raises for what the network or the marketplace does."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        settings: KooGallerySettings,
+        clock: Clock,
+        nonce: Callable[[], str],
+        budget_s: float = BUDGET_S,
+    ) -> None:
+        self._http = http
+        self._settings = settings
+        self._clock = clock
+        self._nonce = nonce
+        self._budget_s = budget_s
+
+    async def push(self, body: bytes) -> PushOutcome:
+        """One attempt, signed afresh as `koogallery.push_auth` says."""
+        if missing := self._missing():
+            return PushOutcome(
+                Kind.PERMANENT, "configuration", f"needs koogallery.{missing}", blame=Blame.CALLER
+            )
+        try:
+            with anyio.fail_after(self._budget_s):
+                return await self._send(body)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            return PushOutcome(
+                Kind.PERMANENT, "configuration", "koogallery.base_url is no URL", blame=Blame.CALLER
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return PushOutcome(Kind.TRANSIENT, type(error).__name__, "was not sent")
+        except (httpx.HTTPError, TimeoutError) as error:
+            return PushOutcome(Kind.AMBIGUOUS, type(error).__name__, "no answer after sending")
+
+    def _missing(self) -> str | None:
+        settings, way = self._settings, self._settings.push_auth
+        needed = (["access_key"] if way != "aksk" else []) + (
+            ["ak", "sk"] if way != "signature" else []
+        )
+        return next((name for name in needed if getattr(settings, name) is None), None)
+
+    async def _send(self, body: bytes) -> PushOutcome:
+        async with self._http.stream(
+            "POST",
+            self._settings.host + PATH,
+            content=body,
+            headers={"Content-Type": "application/json", **self._signature(body)},
+            auth=self._auth(),
+        ) as reply:
+            wait = seconds_of(reply.headers.get("retry-after"))
+            return classify(reply.status_code, await bounded(reply, _MAX_REPLY), wait)
+
+    def _signature(self, body: bytes) -> dict[str, str]:
+        key = self._settings.access_key
+        if self._settings.push_auth == "aksk" or key is None:
+            return {}
+        ts, nonce = str(self._clock.now_ms()), self._nonce()
+        signature = push_signature(key.get_secret_value(), ts, nonce, body)
+        return {"signature": signature, "ts": ts, "nonce": nonce}
+
+    def _auth(self) -> AkSkAuth | None:
+        ak, sk = self._settings.ak, self._settings.sk
+        if self._settings.push_auth == "signature" or ak is None or sk is None:
+            return None
+        return AkSkAuth(ak.get_secret_value(), sk.get_secret_value(), self._clock)
