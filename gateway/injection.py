@@ -1,0 +1,71 @@
+"""Asks the upstream of an OpenAI-style stream for its usage when the client did not. Pure; what is
+put in here, `stripping` takes out of the reply again.
+"""
+
+from typing import Final
+
+import msgspec
+
+from gateway import decoding, lenient
+from gateway.tap import UsagePlan
+
+MAX_BODY: Final = 4 * 1024 * 1024
+
+_TRUE: Final = msgspec.Raw(b"true")
+_FALSE: Final = msgspec.Raw(b"false")
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class _Key(str):
+    """A type of its own, so that the decoder reports every key it meets."""
+
+    __slots__ = ()
+
+
+def wants_buffering(plan: UsagePlan, *, method: str, path: str, content_type: bytes) -> bool:
+    """Whether the request body must be collected, up to MAX_BODY, and offered to `inject`."""
+    return (
+        plan.inject
+        and plan.dialect in ("auto", "openai")
+        and method == "POST"
+        and path.partition("?")[0].endswith("/completions")  # chat/completions and completions
+        and decoding.is_json(content_type)
+    )
+
+
+def inject(body: bytes) -> bytes | None:
+    """The body with `stream_options.include_usage` true, all other values byte for byte.
+
+    None when it must go as it is: not streaming, already asking, not understood without doubt.
+    """
+    members = _members(body) if len(body) <= MAX_BODY else None
+    if members is None or members.get("stream") != _TRUE:
+        return None
+    options = _asking(members.get("stream_options", _NULL))
+    if options is None:
+        return None
+    return msgspec.json.encode(members | {"stream_options": msgspec.Raw(options)})
+
+
+def _asking(options: msgspec.Raw) -> bytes | None:
+    """The stream options with include_usage set; None if it is set already or they are no object."""
+    members = {} if options == _NULL else _members(options)
+    if members is None or members.get("include_usage", _NULL) not in (_FALSE, _NULL):
+        return None
+    return msgspec.json.encode(members | {"include_usage": True})
+
+
+def _members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
+    """The members of a JSON object, or None; also for one with a key twice, which others may read
+    differently."""
+    keys: list[str] = []
+
+    def note(_: type, key: str) -> str:
+        keys.append(key)
+        return _Key(key)
+
+    decoder = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=note)
+    members = lenient.decode(decoder, data)
+    if members is None or len(members) != len(keys):
+        return None
+    return {str(key): value for key, value in members.items()}

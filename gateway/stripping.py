@@ -1,0 +1,98 @@
+"""Takes out of an OpenAI stream what was put in only because the gateway asked for usage: the usage
+event, and the `"usage":null` of every other chunk. Textual, so that all other bytes stay. Pure.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from gateway import dialects, lenient, sse
+
+_NULL: Final = msgspec.Raw(b"null")
+_NULL_MEMBER: Final = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*null')
+_SPACE: Final = b" \t\r\n"
+
+
+def strip(raw: bytes, data: bytes) -> bytes:
+    """An event as the client would have got it: b"" for the usage event, else its bytes.
+
+    `raw` is the event from its first byte to its blank line, `data` what its data lines hold.
+    """
+    members = lenient.members(data) if b'"usage"' in data else None
+    usage = None if members is None else members.get("usage")
+    if members is None or usage is None:
+        return raw
+    if usage == _NULL:
+        return _without_null(raw, data, members)
+    choices = members.get("choices")
+    extra = choices is not None and dialects.is_empty_list(choices) and dialects.is_object(usage)
+    return b"" if extra else raw
+
+
+def _without_null(raw: bytes, data: bytes, members: dict[str, msgspec.Raw]) -> bytes:
+    wanted = [(name, value) for name, value in members.items() if name != "usage"]
+    for start, end in _cuts(data):
+        left = lenient.members(data[:start] + data[end:])
+        # Equal in everything else: then it was the member itself, not one further inside.
+        if left is not None and list(left.items()) == wanted:
+            return _cut(raw, start, end)
+    return raw
+
+
+def _cuts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where a member `"usage": null` stands, with the comma and the space that came with it."""
+    for match in _NULL_MEMBER.finditer(data):
+        start, end = match.span()
+        before = _back_over_space(data, start)
+        if data[before - 1 : before] == b",":
+            yield _back_over_space(data, before - 1), end
+            continue
+        behind = _over_space(data, end)
+        if data[behind : behind + 1] == b",":
+            yield start, _over_space(data, behind + 1)
+        else:
+            yield start, end
+
+
+def _back_over_space(data: bytes, position: int) -> int:
+    while position and data[position - 1] in _SPACE:
+        position -= 1
+    return position
+
+
+def _over_space(data: bytes, position: int) -> int:
+    while position < len(data) and data[position] in _SPACE:
+        position += 1
+    return position
+
+
+def _cut(raw: bytes, start: int, end: int) -> bytes:
+    """The raw event without what stands from `start` to `end` of its data."""
+    lines = list(_data_lines(raw))
+    first, last = _locate(lines, start), _locate(lines, end)
+    between = raw[first:last].splitlines()[1:]
+    if all(line.startswith(b"data") for line in between):
+        return raw[:first] + raw[last:]
+    return raw  # a foreign line stands in between: not ours to take out
+
+
+def _data_lines(raw: bytes) -> Iterator[tuple[int, int]]:
+    """Offset and length of the value of each data line."""
+    offset = 0
+    for line in raw.splitlines(keepends=True):
+        content = line.rstrip(b"\r\n")
+        name, value = sse.field(content.removeprefix(sse.BOM) if offset == 0 else content)
+        if name == b"data":
+            yield offset + len(content) - len(value), len(value)
+        offset += len(line)
+
+
+def _locate(lines: list[tuple[int, int]], position: int) -> int:
+    """The raw offset of a position in the data; the line feed between two lines counts one."""
+    for offset, length in lines:
+        if position <= length:
+            return offset + position
+        position -= length + 1
+    raise AssertionError("a position behind the data")

@@ -1,0 +1,87 @@
+"""Readers pass on what they read, and hold what they hold within bounds."""
+
+import pytest
+
+from gateway.bodies import MAX_EVENT, MAX_HELD, MAX_JSON, EventStream, JsonBody, StrippedStream
+from gateway.decoding import Unreadable
+from gateway.readings import Readings
+
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":5}}\n\n'
+
+
+def readings(**paths: tuple[str, ...]) -> Readings:
+    """Nothing read yet."""
+    return Readings("auto", paths)
+
+
+def test_json_is_collected_up_to_its_bound() -> None:
+    """A body at the bound is read, one byte more is refused."""
+    seen = readings()
+    head, tail = b'{"usage":{"prompt_tokens":5},"x":"', b'"}'
+    body = JsonBody(seen)
+    body.feed(head)
+    body.feed(b"x" * (MAX_JSON - len(head) - len(tail)))
+    body.feed(tail)
+    body.finish()
+    assert seen.quantities(complete=True)["tokens_in"].value == 5
+    with pytest.raises(Unreadable):
+        JsonBody(seen).feed(b"x" * (MAX_JSON + 1))
+
+
+def test_json_may_start_with_a_byte_order_mark() -> None:
+    """As some servers on Windows send it."""
+    seen = readings()
+    body = JsonBody(seen)
+    body.feed(b'\xef\xbb\xbf{"usage":{"prompt_tokens":5}}')
+    body.finish()
+    assert seen.quantities(complete=True)["tokens_in"].value == 5
+
+
+def test_events_of_custom_paths_are_read() -> None:
+    """An event is decoded for a path's last key too."""
+    seen = readings(pages=("progress", "pages"))
+    stream = EventStream(seen, ["pages"])
+    stream.feed(b'data: {"progress":{"pages":2}}\n\ndata: {"x":1}\n\n')
+    assert seen.quantities(complete=True)["pages"].value == 2
+
+
+def test_a_large_event_is_read() -> None:
+    """response.completed may repeat an image of a megabyte."""
+    seen = readings()
+    stream = EventStream(seen, [])
+    stream.feed(b'data: {"response":{"image":"' + b"x" * 4_000_000)
+    stream.feed(b'","usage":{"input_tokens":5}}}\n\n')
+    assert seen.quantities(complete=True)["tokens_in"].value == 5
+    assert MAX_EVENT > 4_000_000
+
+
+def test_a_stream_with_injection_holds_back_one_event() -> None:
+    """Whole events leave at once; of the one in progress nothing does."""
+    stream = StrippedStream(readings(), [])
+    assert stream.feed(b'data: {"a":1}\n\ndata: {"b') == b'data: {"a":1}\n\n'
+    assert stream.feed(b'":2}\n') == b""
+    assert stream.feed(b"\n") == b'data: {"b":2}\n\n'
+    assert stream.feed(b"data: 3") == b""
+    assert stream.finish() == b"data: 3"
+
+
+def test_the_other_half_of_a_dropped_line_end_is_dropped() -> None:
+    """A carriage return at a chunk's edge may have its line feed still to come."""
+    crlf = USAGE.replace(b"\n", b"\r\n")
+    stream = StrippedStream(readings(), [])
+    assert stream.feed(crlf[:-1]) == b""
+    assert stream.feed(b"\ndata: [DONE]\r\n\r\n") == b"data: [DONE]\r\n\r\n"
+    stream = StrippedStream(readings(), [])
+    assert stream.feed(crlf[:-1] + b"\n\n") == b"\n"
+
+
+def test_an_event_too_large_to_hold_passes_and_the_next_is_stripped() -> None:
+    """Past the bound bytes flow on; the stream is not spoilt."""
+    seen = readings()
+    stream = StrippedStream(seen, [])
+    large = b"data: " + b"x" * MAX_HELD
+    assert stream.feed(large) == large
+    assert stream.feed(b"yz") in (b"yz", b"")
+    assert stream.feed(b"\n\n" + USAGE).endswith(b"\n\n")
+    assert stream.finish() == b""
+    assert seen.quantities(complete=False)["tokens_in"].value == 5
