@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from metering import deltas
 from metering.clock import Clock
-from metering.counters import ApplyReply, Batch, Counters
+from metering.counters import Counters
 from metering.errors import MeteringError
 from metering.journal import Lane
+from metering.protocol import ApplyReply, Batch
 from metering.usage import UsageRecord
 
 _BATCH = 5000  # records merged into one call: bounds the script's run time after an outage
@@ -104,9 +105,7 @@ class Recorder:
 
     def _probe(self, partition: int) -> Batch:
         place = self._places[partition]
-        return Batch(
-            partition, place.epoch, self._lane.lane_id, place.position, place.position, {}
-        )
+        return Batch(partition, place.epoch, self._lane.lane_id, place.position, place.position, {})
 
     def _waiting(self, partition: int) -> int:
         place = self._places.get(partition, _Place())

@@ -6,13 +6,12 @@ last flush brings every record to Redis, then the lane says farewell.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from starlette.applications import Starlette
 
 from gateway.admission import Directory
@@ -24,6 +23,7 @@ from gateway.telemetry import Telemetry
 from metering import entitlements, heartbeats
 from metering.clock import Clock
 from metering.counters import Counters
+from metering.entitlement import EntitlementSnapshot
 from metering.errors import MeteringError
 from metering.heartbeats import Heartbeat
 from metering.journal import MemoryLane
@@ -52,6 +52,10 @@ class Worker:
         self.telemetry = Telemetry()
         self.recorder = Recorder(self.lane, Counters(self.redis), self.clock)
         self.entitlements_loaded = False
+        self.entitlements_unreadable = 0  # values at the last full check that were no snapshot
+        self._flushing = anyio.Lock()
+        self._taken: dict[str, EntitlementSnapshot] = {}
+        self._changed: set[str] = set()  # heard of while a full check was under way
 
     def public(self) -> Starlette:
         """The customers' listener."""
@@ -76,6 +80,7 @@ class Worker:
             "quantities": totals.quantities,
             "backlog": self.recorder.backlog,
             "flush_failures": self.recorder.failures,
+            "entitlements_unreadable": self.entitlements_unreadable,
         }
 
     @asynccontextmanager
@@ -92,60 +97,87 @@ class Worker:
                 group.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._leave()
+            await self.redis.aclose()
+
+    async def _flush(self, *, probe: bool = False) -> int | None:
+        """One flush at a time: two would send the same batches."""
+        async with self._flushing:
+            return await self.recorder.flush(probe=probe)
 
     async def _flush_forever(self) -> None:
         while True:
             failures = self.recorder.failures
-            await self.recorder.flush()
+            await self._flush()
             failed = self.recorder.failures != failures
             await anyio.sleep(_AFTER_FAILURE_S if failed else FLUSH_S)
 
     async def _beat_forever(self) -> None:
         while True:
-            await self._beat()
+            through = await self._flush(probe=True)
+            if through is not None:
+                said = Heartbeat(through, self.clock.now_ms())
+                with suppress(MeteringError):  # the control plane waits for the next one
+                    await heartbeats.beat(self.redis, self.lane.lane_id, said)
             await anyio.sleep(BEAT_S)
 
-    async def _beat(self) -> None:
-        through = await self.recorder.flush(probe=True)
-        if through is None:
-            return
-        try:
-            said = Heartbeat(through, self.clock.now_ms())
-            await heartbeats.beat(self.redis, self.lane.lane_id, said)
-        except MeteringError as reason:
-            log.debug("heartbeat: %s", reason)
-
     async def _check_forever(self) -> None:
-        """The full check: heals whatever a lost message hid."""
+        """The full check: heals whatever a lost message hid, and says once when Redis is away."""
+        away = False
         while True:
             try:
-                for snapshot in await entitlements.get_all(self.redis):
-                    self.directory.put(snapshot)
-                self.entitlements_loaded = True
+                await self._check()
+                if away:
+                    log.warning("Redis is back")
+                away = False
             except MeteringError as reason:
-                log.debug("entitlements: %s", reason)
-            await anyio.sleep(CHECK_S if self.entitlements_loaded else _AFTER_FAILURE_S)
+                if not away:
+                    log.warning("%s; calls go on and are counted when it is back", reason)
+                away = True
+            await anyio.sleep(_AFTER_FAILURE_S if away else CHECK_S)
+
+    async def _check(self) -> None:
+        """Whoever is missing keeps what was said of him last: a Redis that was emptied says nothing.
+
+        Customers are never deleted; who may not call any more is told so by his snapshot.
+        """
+        self._changed.clear()
+        everyone = await entitlements.get_all(self.redis)
+        for snapshot in everyone.snapshots:
+            if snapshot.customer_id not in self._changed:  # or an older one would win
+                self._take(snapshot)
+        if everyone.unreadable > self.entitlements_unreadable:
+            log.error("%d entitlements in Redis cannot be read", everyone.unreadable)
+        self.entitlements_unreadable = everyone.unreadable
+        self.entitlements_loaded = True
 
     async def _listen_forever(self) -> None:
         while True:
-            try:
-                async for customer_id in entitlements.changes(self.redis):
-                    snapshot = await entitlements.get(self.redis, customer_id)
-                    if snapshot is not None:
-                        self.directory.put(snapshot)
-            except (MeteringError, RedisError) as reason:
-                log.debug("entitlement changes: %s", reason)
+            with suppress(MeteringError):  # what is missed meanwhile is found by the full check
+                async with aclosing(entitlements.changes(self.redis)) as changes:
+                    async for customer_id in changes:
+                        snapshot = await entitlements.get(self.redis, customer_id)
+                        if snapshot is not None:
+                            self._take(snapshot)
+                            self._changed.add(customer_id)
             await anyio.sleep(_AFTER_FAILURE_S)
 
+    def _take(self, snapshot: EntitlementSnapshot) -> None:
+        if self._taken.get(snapshot.customer_id) != snapshot:
+            self._taken[snapshot.customer_id] = snapshot
+            self.directory.put(snapshot)
+
     async def _leave(self) -> None:
+        flushed = False
         with anyio.move_on_after(LAST_FLUSH_S):
+            while self.telemetry.open_exchanges:  # noqa: ASYNC110  (cut off; they end at once)
+                await anyio.sleep(0.01)
             while await self.recorder.flush() is None:  # noqa: ASYNC110  (Redis sends no event)
                 await anyio.sleep(_AFTER_FAILURE_S)
-        if self.recorder.backlog:
-            log.error("stopped with %d records that Redis did not take", self.recorder.backlog)
-        else:
-            try:
-                await heartbeats.farewell(self.redis, self.lane.lane_id)
-            except MeteringError as reason:
-                log.debug("farewell: %s", reason)
-        await self.redis.aclose()
+            flushed = True
+        if not flushed:
+            log.error("stopped before Redis had taken every record; the last ones are not counted")
+            return
+        try:
+            await heartbeats.farewell(self.redis, self.lane.lane_id)
+        except MeteringError as reason:
+            log.warning("the lane is not signed off: %s", reason)

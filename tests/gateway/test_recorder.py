@@ -1,9 +1,11 @@
 import pytest
+from redis.asyncio import Redis
+
 from gateway.recorder import Recorder
-from metering.counters import Batch, Counters
+from metering.counters import Counters
 from metering.errors import WriteUnknown
 from metering.journal import MemoryLane
-from redis.asyncio import Redis
+from metering.protocol import Batch
 from tests.fakes import FakeClock, usage_record
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,158 @@
+"""Which header fields pass the gateway, in which direction, and which it writes itself. Pure.
+
+Names are lower-case bytes and compared with `_` read as `-`, because WSGI and CGI fold the two
+(RFC 3875 §4.1.18): `X_Customer_Id` would reach such an upstream as the header we vouch for.
+"""
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from gateway.credentials import IDENTITY_HEADERS
+from gateway.errors import BadRequest, Headers, UpstreamProtocol
+
+# RFC 9110 §7.6.1; Proxy-Authenticate and Proxy-Authorization by RFC 9110 §11.7.
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# What we say of the caller ourselves; whatever came in is replaced.
+FORWARDED: Final = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-real-ip",
+    }
+)
+# `Expect` is answered on this hop, Host and framing are written anew.
+REWRITTEN: Final = (
+    HOP_BY_HOP | FORWARDED | IDENTITY_HEADERS | {b"host", b"content-length", b"expect"}
+)
+
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_READABLE_CODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate", b"identity"})
+# Printable ASCII without `%`, so that percent-decoding always gives the original back.
+_PLAIN: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+
+def values_of(headers: Headers, wanted: bytes) -> list[bytes]:
+    """All values of one header, in order."""
+    return [value for name, value in headers if name == wanted]
+
+
+def first(headers: Headers, wanted: bytes) -> bytes:
+    """The first value of a header, empty without one."""
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return b""
+
+
+def check_request(headers: Headers, http_version: str) -> None:
+    """Refuse heads that two servers may read differently (RFC 9112 §3.2, §6). Raises BadRequest."""
+    hosts = values_of(headers, b"host")
+    if len(hosts) > 1 or (http_version == "1.1" and not hosts):
+        raise BadRequest("Send exactly one Host header.")
+    codings = values_of(headers, b"transfer-encoding")
+    if codings and (len(codings) > 1 or codings[0].strip().lower() != b"chunked"):
+        raise BadRequest("The only transfer coding accepted is 'chunked'.")
+    if codings and http_version == "1.0":
+        raise BadRequest("HTTP/1.0 knows no Transfer-Encoding.")
+    lengths = values_of(headers, b"content-length")
+    if lengths and (codings or len(lengths) > 1 or not lengths[0].isdigit()):
+        raise BadRequest("Send one length: Content-Length or Transfer-Encoding.")
+    if any(_CONTROL.search(value) for _, value in headers):
+        raise BadRequest("A header value holds control characters.")
+
+
+def check_reply(status: int, headers: Headers) -> None:
+    """Refuse reply heads that no server may pass on. Raises UpstreamProtocol."""
+    if not 200 <= status < 600 or any(_CONTROL.search(value) for _, value in headers):
+        raise UpstreamProtocol
+
+
+def passed_on(headers: Headers, without: frozenset[bytes]) -> Headers:
+    """The fields in order, less `without` and whatever Connection names."""
+    dropped = without | _named_by_connection(headers)
+    return [(name, value) for name, value in headers if folded(name) not in dropped]
+
+
+def folded(name: bytes) -> bytes:
+    """The name as the most careless upstream reads it."""
+    return name.replace(b"_", b"-") if b"_" in name else name
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    named = b",".join(values_of(headers, b"connection")).lower().split(b",")
+    return frozenset(folded(name.strip()) for name in named)
+
+
+def request_framing(headers: Headers) -> Headers:
+    """The field that says how long the body is, as the client sent it; none for no body."""
+    if values_of(headers, b"transfer-encoding"):
+        return [(b"transfer-encoding", b"chunked")]
+    length = first(headers, b"content-length")
+    return [(b"content-length", length)] if length else []
+
+
+def forwarded(headers: Headers, *, peer: str, scheme: str, trusted: bool) -> Headers:
+    """X-Forwarded-For, -Proto and -Host; a trusted proxy's own statements are carried on."""
+    chain = values_of(headers, b"x-forwarded-for") if trusted else []
+    proto = first(headers, b"x-forwarded-proto") if trusted else b""
+    host = first(headers, b"x-forwarded-host") if trusted else b""
+    fields = [
+        (b"x-forwarded-for", b", ".join(filter(None, [*chain, peer.encode()]))),
+        (b"x-forwarded-proto", proto or scheme.encode()),
+        (b"x-forwarded-host", host or first(headers, b"host")),
+    ]
+    return [field for field in fields if field[1]]
+
+
+def identity(request_id: str, customer_id: str, customer_name: str) -> Headers:
+    """The headers that tell the upstream who calls; a customer without a name gets no name."""
+    fields = [
+        (b"x-request-id", request_id.encode()),
+        (b"x-customer-id", header_text(customer_id)),
+        (b"x-customer-name", header_text(customer_name)),
+    ]
+    return [field for field in fields if field[1]]
+
+
+def header_text(text: str) -> bytes:
+    """Text as a header value: printable ASCII as it is, the rest and `%` as percent-encoded UTF-8.
+
+    Raw UTF-8 would reach most frameworks as mojibake, since they decode fields as Latin-1.
+    """
+    return quote(text.strip(), safe=_PLAIN).encode()
+
+
+def readable_codings(value: bytes) -> bytes:
+    """An Accept-Encoding reduced to codings whose replies the gateway can read usage from."""
+    kept = [
+        item.strip()
+        for item in value.split(b",")
+        if item.partition(b";")[0].strip().lower() in _READABLE_CODINGS
+    ]
+    return b", ".join(kept) or b"identity"
+
+
+def declared_length(headers: Headers) -> int | None:
+    """The Content-Length of a reply, None when there is none that counts (RFC 9112 §6.3)."""
+    length = first(headers, b"content-length").strip()
+    if values_of(headers, b"transfer-encoding") or not length.isdigit():
+        return None
+    return int(length)

@@ -1,0 +1,63 @@
+"""The portable shell: a pure ASGI application in front of every route."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.errors import GatewayError, body_of, headers_of
+from gateway.exchange import RequestHead
+from gateway.gate import Gate
+from gateway.relay import Relay, Workings
+from gateway.telemetry import NO_ROUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The ASGI application of the public listener."""
+
+    gate: Gate
+    new_id: Callable[[], str]
+    workings: Workings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request_id = self.new_id()
+        try:
+            exchange = self.gate.open(head_of(scope), request_id)
+        except GatewayError as error:
+            self.workings.telemetry.refused(NO_ROUTE, error.status, error.code)
+            await answer(error, request_id, send)
+            return
+        failure = await Relay(self.workings, exchange, receive, send).run()
+        if failure is not None:
+            self.workings.telemetry.refused(exchange.route.name, failure.status, failure.code)
+            await answer(failure, exchange.request_id, send)
+
+
+def head_of(scope: Scope) -> RequestHead:
+    """The request head of an ASGI scope; target and query stay the bytes that came."""
+    target: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    query: bytes = scope["query_string"]
+    client = scope.get("client")
+    return RequestHead(
+        method=scope["method"],
+        target=target + b"?" + query if query else target,
+        headers=list(scope["headers"]),
+        peer=client[0] if client else "",
+        scheme=scope["scheme"],
+        http_version=scope["http_version"],
+    )
+
+
+async def answer(error: GatewayError, request_id: str, send: Send) -> None:
+    """Answer with the documented body of an error."""
+    body = body_of(error, request_id)
+    headers = headers_of(error, request_id, len(body))
+    with suppress(OSError):  # the client left; there is nothing to record
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

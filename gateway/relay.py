@@ -1,0 +1,268 @@
+"""Moves the bytes of one exchange between an ASGI server and an upstream, as the Exchange decides.
+
+It obeys this order, so that nothing is served uncounted and nothing is counted twice:
+
+1. every byte of the reply but the last is handed to the client as it comes;
+2. the upstream's reply ends;
+3. the record is handed to the recorder; if that fails the client's connection is cut;
+4. the last bytes, or the end of the body, are handed to the client.
+
+A reply that ends anywhere before 3 is recorded as it stands when the exchange is left, by a
+`finally` that no cancellation gets past.
+"""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from starlette.types import Message, Receive, Send
+
+from gateway import injection
+from gateway.disconnect import Caller, ClientLeft, Departure, Drains, Patience
+from gateway.errors import (
+    GatewayError,
+    Headers,
+    NotCounted,
+    RequestTimeout,
+    Unexpected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from gateway.exchange import Exchange
+from gateway.telemetry import Telemetry
+from gateway.upstream import Reply, Upstreams
+from metering.clock import Clock
+from metering.usage import Outcome, UsageRecord
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_SECONDS: Final = 5.0
+
+
+class Recorder(Protocol):
+    """Takes the record of every exchange; whatever it raises keeps the reply from being served."""
+
+    def record(self, record: UsageRecord) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workings:
+    """What the relays of a worker share."""
+
+    upstreams: Upstreams
+    recorder: Recorder
+    clock: Clock
+    telemetry: Telemetry
+    drains: Drains
+
+
+class Relay:
+    """One exchange on its way."""
+
+    def __init__(
+        self, workings: Workings, exchange: Exchange, receive: Receive, send: Send
+    ) -> None:
+        self._workings = workings
+        self._telemetry = workings.telemetry
+        self._exchange = exchange
+        self._route = exchange.route
+        self._caller = Caller(receive, has_body=exchange.has_body)
+        self._send = send
+        self._patience = Patience()
+        self._departure = Departure(workings.drains, self._patience)
+        self._tasks: TaskGroup
+        self._reply: Reply | None = None
+        self._failure: GatewayError | None = None
+        self._ahead = b""
+        self._watching = False
+        self._started = False
+        self._over = False
+
+    async def run(self) -> GatewayError | None:
+        """Serve; what to answer instead, when no reply was started.
+
+        Where a reply had been started and broke off, this returns without ending it: the server
+        then cuts the connection, so that the client cannot take the torso for the whole.
+        """
+        self._telemetry.open_exchanges += 1
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                await self._serve()
+                self._tasks.cancel_scope.cancel()
+        finally:
+            self._telemetry.open_exchanges -= 1
+        return None if self._started or self._departure.gone else self._failure
+
+    async def _serve(self) -> None:
+        try:
+            with self._patience.scope:
+                await self._relay()
+            if self._patience.scope.cancelled_caught:
+                self._failure = self._ran_out()
+        except ClientLeft:
+            self._client_left()
+        except GatewayError as error:
+            self._failure = error
+        except Exception:
+            logger.exception("exchange %s failed", self._exchange.request_id)
+            self._failure = Unexpected()
+        finally:
+            await self._leave()
+
+    async def _relay(self) -> None:
+        if self._caller.body_over:
+            self._watch()
+        reply = await self._ask()
+        self._watch()
+        headers = self._exchange.response_head(reply.status, reply.headers)
+        if self._exchange.reply_has_body:
+            await self._start(reply.status, headers)
+            await self._end(await self._pass_body(reply))
+        else:
+            await self._pass_body(reply)
+            await self._end(b"", before=(reply.status, headers))
+
+    # Sending the request...
+
+    async def _ask(self) -> Reply:
+        collected = await self._collect() if self._exchange.wants_buffering else None
+        request = self._exchange.upstream_request(collected)
+        body = self._body() if self._exchange.has_body else None
+        begun = anyio.current_time()
+        self._patience.for_upstream(self._route.timeouts.head)
+        reply = await self._workings.upstreams.send(request, body, self._route.timeouts.connect)
+        self._reply = reply
+        self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
+        return reply
+
+    async def _collect(self) -> bytes | None:
+        """The whole body, or None when it is too large; then `_body` starts with what came."""
+        collected = bytearray()
+        async with aclosing(self._pieces()) as pieces:
+            async for piece in pieces:
+                collected += piece
+                if len(collected) > injection.MAX_BODY:
+                    self._ahead = bytes(collected)
+                    return None
+        return bytes(collected)
+
+    async def _body(self) -> AsyncGenerator[bytes]:
+        if self._ahead:
+            yield self._ahead
+            self._ahead = b""
+        async with aclosing(self._pieces()) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        more = not self._caller.body_over
+        while more:
+            self._patience.for_client(self._route.timeouts.idle)
+            piece, more = await self._caller.piece()
+            self._patience.for_upstream(self._route.timeouts.head)
+            self._exchange.request_chunk(piece)
+            self._telemetry.bytes["in",] += len(piece)
+            if not more:
+                self._watch()
+            yield piece
+
+    # Passing the reply...
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        if self._departure.gone:
+            return
+        self._started = True
+        self._telemetry.answered(self._route.name, status)
+        await self._hand({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _pass_body(self, reply: Reply) -> bytes:
+        """Hand on the body as it comes; what of it must wait until the record is written."""
+        last = b""
+        self._patience.for_upstream(self._route.timeouts.idle)
+        async with aclosing(reply.chunks()) as chunks:
+            async for chunk in chunks:
+                if self._departure.gone:
+                    self._departure.spend(len(chunk))
+                last = self._exchange.response_chunk(chunk)
+                if not self._exchange.reply_is_whole:
+                    await self._hand_body(last)
+                    last = b""
+                self._patience.for_upstream(self._route.timeouts.idle)
+        return last + self._exchange.response_end(complete=True)
+
+    async def _end(self, last: bytes, before: tuple[int, Headers] | None = None) -> None:
+        self._record(Outcome.CLIENT_LEFT if self._departure.gone else Outcome.COMPLETE)
+        if before is not None:
+            await self._start(*before)
+        self._over = True
+        await self._hand_body(last, more=False)
+
+    async def _hand_body(self, body: bytes, *, more: bool = True) -> None:
+        if self._departure.gone or (more and not body):
+            return
+        self._telemetry.bytes["out",] += len(body)
+        await self._hand({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _hand(self, message: Message) -> None:
+        self._patience.for_client(self._route.timeouts.idle)
+        try:
+            await self._send(message)
+        except OSError:  # how ASGI 2.4 says that the client is gone
+            self._client_left()
+
+    def _ran_out(self) -> GatewayError | None:
+        """What it means that the work was cancelled; None when the client is the reason."""
+        if self._departure.gone:
+            self._departure.capped()
+            return None
+        if not self._patience.on_client:
+            return UpstreamTimeout()
+        if not self._started:
+            return RequestTimeout()
+        self._client_left()  # it takes nothing any more
+        return None
+
+    # When the client leaves...
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._tasks.start_soon(self._caller.watch, self._client_left)
+
+    def _client_left(self) -> None:
+        if self._departure.gone or self._over:
+            return
+        self._exchange.client_left()
+        self._telemetry.disconnects[self._route.name,] += 1
+        whole = self._caller.body_over  # half a request would be served as something else
+        self._departure.happens(drain=whole and self._route.on_disconnect == "drain")
+
+    # However it ends...
+
+    def _record(self, outcome: Outcome) -> None:
+        record = self._exchange.end(outcome, self._workings.clock.now_ms())
+        if record is None:
+            return
+        try:
+            self._workings.recorder.record(record)
+        except Exception as error:
+            self._telemetry.uncounted += 1
+            logger.exception("exchange %s could not be recorded", record.request_id)
+            raise NotCounted from error
+        self._telemetry.recorded(record)
+
+    async def _leave(self) -> None:
+        broke = self._failure is not None and not self._departure.gone
+        with suppress(NotCounted):
+            self._record(Outcome.UPSTREAM_CUT if broke else Outcome.CLIENT_LEFT)
+        if isinstance(self._failure, UpstreamUnavailable | UpstreamTimeout):
+            kind = "cut" if self._exchange.answered else self._failure.code
+            self._telemetry.upstream_failed(self._route.name, kind)
+        self._departure.over()
+        if self._reply is not None:
+            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await self._reply.aclose()

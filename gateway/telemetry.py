@@ -1,0 +1,155 @@
+"""The data plane's metrics: plain integers bumped on the path, summed up when Prometheus asks.
+
+Labels are bounded by the configuration (routes, meters) and by our own words (codes, grades,
+outcomes); never a customer. No global registry: each worker has its own.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from metering.usage import Grade, UsageRecord
+
+NO_ROUTE: Final = "-"  # the label of requests that matched none
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_Labels = tuple[str, ...]
+
+
+class Histogram:
+    """Counts per bucket; the last one has no upper bound."""
+
+    def __init__(self, bounds: tuple[float, ...] = _SECONDS) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value; a value equal to a bound belongs below it."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts, as the exposition format wants them."""
+        total, result = 0, []
+        for bound, count in zip([*map(str, self._bounds), "+Inf"], self._counts, strict=True):
+            total += count
+            result.append((bound, float(total)))
+        return result
+
+
+class Telemetry:
+    """Everything a worker counts about itself."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[_Labels] = Counter()
+        self.refusals: Counter[_Labels] = Counter()
+        self.upstream_errors: Counter[_Labels] = Counter()
+        self.upstream_seconds: dict[str, Histogram] = {}
+        self.bytes: Counter[_Labels] = Counter()
+        self.usage: Counter[_Labels] = Counter()
+        self.usage_quantity: Counter[_Labels] = Counter()
+        self.usage_missing: Counter[_Labels] = Counter()
+        self.disconnects: Counter[_Labels] = Counter()
+        self.records: Counter[_Labels] = Counter()
+        self.open_exchanges = 0
+        self.drains_active = 0
+        self.drains_capped = 0
+        self.uncounted = 0
+
+    def answered(self, route: str, status: int) -> None:
+        """A reply head went to a client."""
+        self.requests[route, f"{status // 100}xx"] += 1
+
+    def refused(self, route: str, status: int, code: str) -> None:
+        """The gateway answered by itself."""
+        self.answered(route, status)
+        self.refusals[code,] += 1
+
+    def upstream_answered(self, route: str, seconds: float) -> None:
+        """A reply head came, `seconds` after the request was started."""
+        self.upstream_seconds.setdefault(route, Histogram()).observe(seconds)
+
+    def upstream_failed(self, route: str, kind: str) -> None:
+        """The upstream could not be used, or broke off inside its reply."""
+        self.upstream_errors[route, kind] += 1
+
+    def recorded(self, record: UsageRecord) -> None:
+        """A usage record was handed to the recorder."""
+        self.records[record.outcome,] += 1
+        missing = False
+        for meter, (value, grade) in record.quantities.items():
+            self.usage[meter, grade] += 1
+            self.usage_quantity[meter,] += value
+            missing = missing or grade is Grade.MISSING
+        if missing:
+            self.usage_missing[record.route,] += 1
+
+    def registry(self) -> CollectorRegistry:
+        """A registry that shows these numbers and nothing else."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Exposition(self))
+        return registry
+
+
+class _Exposition(Collector):
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def collect(self) -> Iterable[Metric]:
+        t = self._telemetry
+        yield _counter("requests", "Replies to clients.", ("route", "code"), t.requests)
+        yield _counter("refusals", "Answers of the gateway's own.", ("code",), t.refusals)
+        yield _counter("bytes", "Body bytes of clients.", ("direction",), t.bytes)
+        yield _counter("usage", "Readings of a meter.", ("meter", "grade"), t.usage)
+        yield _counter("usage_quantity", "Sum of a meter.", ("meter",), t.usage_quantity)
+        yield _counter(
+            "usage_missing", "Replies that lacked expected usage.", ("route",), t.usage_missing
+        )
+        yield _counter("disconnects", "Clients that left early.", ("route",), t.disconnects)
+        yield _counter("records", "Usage records written.", ("outcome",), t.records)
+        yield _counter(
+            "upstream_errors", "Upstream failures.", ("route", "kind"), t.upstream_errors
+        )
+        yield _counter("uncounted", "Replies cut unrecorded.", (), {(): t.uncounted})
+        yield _counter("drains_capped", "Drains given up.", (), {(): t.drains_capped})
+        yield _gauge("drains_active", "Replies read on for nobody.", t.drains_active)
+        yield _gauge("open_exchanges", "Exchanges now open.", t.open_exchanges)
+        yield _upstream_seconds(t.upstream_seconds)
+        yield InfoMetricFamily(
+            "gateway_build", "The running version.", {"version": version("tallygate")}
+        )
+
+
+def _counter(
+    name: str, help_text: str, labels: _Labels, values: Mapping[_Labels, int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"gateway_{name}", help_text, labels=labels)
+    for key, value in list(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _gauge(name: str, help_text: str, value: int) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"gateway_{name}", help_text, value=value)
+
+
+def _upstream_seconds(histograms: Mapping[str, Histogram]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(
+        "gateway_upstream_seconds", "Time to the upstream's reply head.", labels=("route",)
+    )
+    for route, histogram in list(histograms.items()):
+        family.add_metric((route,), histogram.buckets(), histogram.sum)
+    return family

@@ -1,0 +1,117 @@
+"""Calls upstreams through an httpx transport, and speaks of its failures in the gateway's errors.
+
+A transport and not a client: a client follows redirects, keeps one caller's cookies for the next,
+and adds headers of its own.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from gateway.errors import (
+    BadRequest,
+    Headers,
+    Overloaded,
+    UpstreamProtocol,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from gateway.exchange import UpstreamRequest
+
+_CONNECTIONS: Final = 1024  # open at once, per worker
+_IDLE_SECONDS: Final = 3.0  # servers close idle connections at 5 s, and a POST is not sent twice
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An upstream's reply whose body is still to come. Close it, read or not."""
+
+    status: int
+    headers: Headers
+    _response: httpx.Response
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The body as it comes in. Raises UpstreamUnavailable when it breaks off."""
+        with _translated():
+            async for chunk in self._response.aiter_raw():
+                yield chunk
+
+    async def aclose(self) -> None:
+        """Give the connection back; one whose reply was not read to the end is closed."""
+        await self._response.aclose()
+
+
+class Upstreams:
+    """The worker's connections to all upstreams."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._transport = transport or httpx.AsyncHTTPTransport(
+            retries=0,
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS,
+                # The pool compares this with all connections, busy ones too.
+                max_keepalive_connections=_CONNECTIONS,
+                keepalive_expiry=_IDLE_SECONDS,
+            ),
+        )
+
+    async def send(
+        self, request: UpstreamRequest, body: AsyncIterable[bytes] | None, connect: float
+    ) -> Reply:
+        """Send the request with its own body or else `body`; the reply, once its head is there.
+
+        `connect` limits the connection in seconds; all other waiting is the caller's to bound.
+        Raises GatewayError; what `body` raises comes through.
+        """
+        timeout = {"connect": connect, "pool": connect, "read": None, "write": None}
+        message = httpx.Request(
+            request.method,
+            request.origin,
+            headers=request.headers,
+            stream=_stream(request, body),
+            extensions={"target": request.target, "timeout": timeout},
+        )
+        with _translated():
+            response = await self._transport.handle_async_request(message)
+        headers = [(name.lower(), value) for name, value in response.headers.raw]
+        return Reply(response.status_code, headers, response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+
+class _Streamed(httpx.AsyncByteStream):
+    """A body that is fetched piece by piece while it is sent: this is the back-pressure."""
+
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            yield piece
+
+
+def _stream(request: UpstreamRequest, body: AsyncIterable[bytes] | None) -> httpx.AsyncByteStream:
+    if request.body is not None or body is None:
+        return httpx.ByteStream(request.body or b"")
+    return _Streamed(body)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except httpx.PoolTimeout as error:
+        raise Overloaded from error
+    except httpx.TimeoutException as error:
+        raise UpstreamTimeout from error
+    except httpx.ConnectError as error:
+        raise UpstreamUnavailable from error
+    except httpx.LocalProtocolError as error:  # our side of it: what the client wanted us to send
+        raise BadRequest from error
+    except httpx.TransportError as error:
+        raise UpstreamProtocol from error

@@ -1,0 +1,109 @@
+"""A gateway that really runs, for tests: built as a worker builds it, its records kept in a list."""
+
+import http.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
+
+from gateway.admission import Directory
+from gateway.app import build_public
+from gateway.head_limit import bounded_heads
+from gateway.routing import RouteTable
+from gateway.settings import Customer, GatewaySettings, Route, StaticInstance
+from gateway.telemetry import Telemetry
+from metering.catalogue import Product
+from metering.usage import UsageRecord
+from tests.fakes import FakeClock, Ids
+from tests.servers import eventually, serving
+
+KEY = "sk-test"
+TOKENS = Product(product_id="T", routes=["chat"], meter="tokens_total")
+
+
+class Full(Exception):
+    """The journal takes nothing more."""
+
+
+@dataclass
+class Kept:
+    """A recorder that keeps records in order, until told that it is full."""
+
+    records: list[UsageRecord] = field(default_factory=list)
+    full: bool = False
+
+    def record(self, record: UsageRecord) -> None:
+        if self.full:
+            raise Full
+        self.records.append(record)
+
+
+@dataclass
+class Running:
+    """A gateway under test."""
+
+    port: int
+    kept: Kept
+    telemetry: Telemetry
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def record(self) -> UsageRecord:
+        """The only record, once there is one and no exchange is open any more."""
+        eventually(lambda: self.kept.records and not self.telemetry.open_exchanges)
+        assert len(self.kept.records) == 1, self.kept.records
+        return self.kept.records[0]
+
+    def quantities(self) -> dict[str, int]:
+        """The values of the only record's quantities."""
+        return {meter: quantity.value for meter, quantity in self.record().quantities.items()}
+
+    def idle(self) -> None:
+        """Return when no exchange is open."""
+        eventually(lambda: not self.telemetry.open_exchanges)
+
+    @contextmanager
+    def connect(self) -> Iterator[http.client.HTTPConnection]:
+        """A client's connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def ask(
+        self,
+        method: str = "GET",
+        target: str = "/v1/x",
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str | None = KEY,
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """One request on a connection of its own; the reply and its body."""
+        sent = dict(headers or {}) | ({"Authorization": f"Bearer {key}"} if key else {})
+        with self.connect() as connection:
+            chunked = sent.get("Transfer-Encoding") == "chunked"
+            connection.request(method, target, body, sent, encode_chunked=chunked)
+            reply = connection.getresponse()
+            return reply, reply.read()
+
+
+@contextmanager
+def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: Any) -> Iterator[Running]:  # fmt: skip
+    """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`."""
+    config = GatewaySettings(**(settings or {}))
+    served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
+    table = RouteTable([Route(**served)], [TOKENS])
+    instances = [StaticInstance(id="inst-1", product="T")]
+    customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
+    kept, telemetry = Kept(), Telemetry()
+    directory = Directory(b"pepper", [customer])
+    app = build_public(table, directory, kept, FakeClock(), config, telemetry)
+    protocol = bounded_heads(config.max_head_bytes, Ids("refused-"), telemetry)
+    with serving(app, http=protocol) as port:
+        yield Running(port, kept, telemetry)

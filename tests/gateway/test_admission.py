@@ -1,0 +1,227 @@
+"""Who may call a route, and which instances the call is charged to."""
+
+import hashlib
+from collections.abc import Iterable
+
+import pytest
+
+from gateway.admission import Admitted, Directory, admit_key, admit_trusted
+from gateway.credentials import TrustedIdentity
+from gateway.errors import (
+    GatewayError,
+    InstanceFrozen,
+    InstanceNotReady,
+    InstanceReleased,
+    MissingKey,
+    NotEntitled,
+    Unauthenticated,
+)
+from gateway.routing import RouteTable, ServedRoute
+from gateway.settings import Customer, Route
+from metering import keys
+from metering.catalogue import Product
+from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.usage import Charge
+
+PEPPER = keys.pepper(b"installation secret")
+ACTIVE, FROZEN = InstanceStatus.ACTIVE, InstanceStatus.FROZEN
+RELEASED, CREATING = InstanceStatus.RELEASED, InstanceStatus.CREATING
+
+IN = Product(product_id="IN", routes=["chat"], meter="tokens_in")
+OUT = Product(product_id="OUT", routes=["chat"], meter="tokens_out")
+BY_MARKETPLACE = Product(
+    product_id="KOO", routes=["chat"], meter="tokens_total", charged_by="agents_gateway"
+)
+
+
+def chat(*products: Product, identity: tuple[str, ...] = ("api_key", "trusted")) -> ServedRoute:
+    """The route `chat` on which these products are sold."""
+    settings = {"name": "chat", "path": "/", "upstream": ["http://up"], "identity": identity}
+    config = Route.model_validate(settings)
+    return RouteTable([config], products).routes[0]
+
+
+def snapshot(*instances: tuple[str, str, InstanceStatus], key: str = "k") -> EntitlementSnapshot:
+    """The customer `c` with these instances."""
+    return EntitlementSnapshot(
+        "c", "Name", (keys.digest(PEPPER, key),), tuple(EntitledInstance(*i) for i in instances)
+    )
+
+
+def configured(
+    customer_id: str,
+    *,
+    keys: list[str],
+    key_hashes: Iterable[str] = (),
+    instances: Iterable[tuple[str, str]] = (),
+) -> Customer:
+    """A customer as the configuration declares one."""
+    declared = [{"id": instance, "product": product} for instance, product in instances]
+    document = {"id": customer_id, "name": "Name", "keys": keys, "instances": declared}
+    return Customer.model_validate(document | {"key_hashes": list(key_hashes)})
+
+
+def verdict(route: ServedRoute, *instances: tuple[str, str, InstanceStatus]) -> Admitted:
+    """The verdict on a call of the projected customer with these instances."""
+    directory = Directory(PEPPER)
+    directory.put(snapshot(*instances))
+    return admit_key(directory, route, b"k")
+
+
+def test_every_product_charges_its_first_active_instance() -> None:
+    """One instance a product, never two, in the order of the snapshot."""
+    admitted = verdict(
+        chat(IN, OUT),
+        ("i1", "IN", RELEASED),
+        ("i2", "IN", ACTIVE),
+        ("i3", "IN", ACTIVE),
+        ("o1", "OUT", ACTIVE),
+        ("x1", "OTHER", FROZEN),
+    )
+    assert admitted == Admitted(
+        "c", "Name", (Charge("i2", "tokens_in"), Charge("o1", "tokens_out"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("instances", "refusal"),
+    [
+        ([("i", "IN", FROZEN)], InstanceFrozen),
+        ([("i", "IN", FROZEN), ("j", "IN", RELEASED)], InstanceFrozen),
+        ([("i", "IN", FROZEN), ("o", "OUT", ACTIVE)], InstanceFrozen),
+        ([("i", "IN", RELEASED)], InstanceReleased),
+        ([("i", "IN", CREATING)], InstanceNotReady),
+        ([("i", "IN", RELEASED), ("o", "OUT", CREATING)], InstanceNotReady),
+        ([("x", "OTHER", ACTIVE)], NotEntitled),
+        ([], NotEntitled),
+    ],
+)
+def test_without_a_usable_instance_the_call_is_refused(
+    instances: list[tuple[str, str, InstanceStatus]], refusal: type[GatewayError]
+) -> None:
+    """The refusal says what is the matter with the instances."""
+    with pytest.raises(refusal) as raised:
+        verdict(chat(IN, OUT), *instances)
+    assert type(raised.value) is refusal
+
+
+def test_a_released_product_beside_an_active_one_does_not_refuse() -> None:
+    """The customer did not renew one of two items; the other is charged."""
+    admitted = verdict(chat(IN, OUT), ("i", "IN", RELEASED), ("o", "OUT", ACTIVE))
+    assert admitted.charges == (Charge("o", "tokens_out"),)
+
+
+def test_a_route_that_sells_nothing_admits_every_customer() -> None:
+    """Usage is counted for the customer alone."""
+    assert verdict(chat(), ("i", "IN", FROZEN)).charges == ()
+
+
+def test_a_product_of_the_agents_gateway_does_not_open_the_door_for_keys() -> None:
+    """Nobody would charge such a call."""
+    with pytest.raises(NotEntitled):
+        verdict(chat(BY_MARKETPLACE), ("i", "KOO", ACTIVE))
+    both = verdict(chat(IN, BY_MARKETPLACE), ("i", "IN", ACTIVE), ("k", "KOO", ACTIVE))
+    assert both.charges == (Charge("i", "tokens_in"),)
+
+
+def test_a_configured_customer_is_known_by_key_and_by_hash() -> None:
+    """Both forms in the configuration name the same customer."""
+    hashed = hashlib.sha256(b"sk-hashed").hexdigest()
+    customer = configured("s", keys=["sk-plain"], key_hashes=[hashed], instances=[("i", "IN")])
+    directory = Directory(PEPPER, [customer])
+    for key in (b"sk-plain", b"sk-hashed", b"sk-hashed"):
+        admitted = admit_key(directory, chat(IN), key)
+        assert admitted == Admitted("s", "Name", (Charge("i", "tokens_in"),))
+
+
+def test_a_configured_customer_without_instances_is_admitted_everywhere() -> None:
+    """The merchant named it and said nothing of what it bought."""
+    directory = Directory(PEPPER, [configured("s", keys=["k"])])
+    assert admit_key(directory, chat(IN), b"k").charges == ()
+
+
+def test_a_configured_customer_with_other_instances_is_not() -> None:
+    """Naming one product leaves the others out."""
+    customer = configured("s", keys=["k"], instances=[("i", "OTHER")])
+    with pytest.raises(NotEntitled):
+        admit_key(Directory(PEPPER, [customer]), chat(IN), b"k")
+
+
+def test_two_configured_customers_cannot_share_a_key() -> None:
+    """The message names a customer and never the key."""
+    twins = [configured("a", keys=["sk-secret"]), configured("b", keys=["sk-secret"])]
+    with pytest.raises(ValueError, match="'b'") as refusal:
+        Directory(PEPPER, twins)
+    assert "sk-secret" not in str(refusal.value)
+
+
+def test_unknown_and_missing_keys_are_told_apart() -> None:
+    """Both are 401 with a challenge."""
+    directory = Directory(PEPPER)
+    with pytest.raises(Unauthenticated) as unknown:
+        admit_key(directory, chat(IN), b"nobody's")
+    with pytest.raises(MissingKey) as missing:
+        admit_key(directory, chat(IN), None)
+    assert (unknown.value.code, missing.value.code) == ("invalid_api_key", "missing_api_key")
+    assert unknown.value.headers == missing.value.headers == ((b"www-authenticate", b"Bearer"),)
+
+
+def test_a_route_may_refuse_keys_altogether() -> None:
+    """A valid key does not help where only trusted peers may call."""
+    directory = Directory(PEPPER)
+    directory.put(snapshot(("i", "IN", ACTIVE)))
+    with pytest.raises(Unauthenticated):
+        admit_key(directory, chat(IN, identity=("trusted",)), b"k")
+
+
+def test_a_changed_snapshot_takes_effect_at_once() -> None:
+    """No remembered key outlives what the control plane said last."""
+    directory = Directory(PEPPER)
+    directory.put(snapshot(("i", "IN", ACTIVE)))
+    assert admit_key(directory, chat(IN), b"k").charges
+    directory.put(snapshot(("i", "IN", FROZEN)))
+    with pytest.raises(InstanceFrozen):
+        admit_key(directory, chat(IN), b"k")
+    directory.put(snapshot(("i", "IN", ACTIVE), key="rotated"))
+    with pytest.raises(Unauthenticated):
+        admit_key(directory, chat(IN), b"k")
+    assert admit_key(directory, chat(IN), b"rotated").charges
+    directory.remove("c")
+    with pytest.raises(Unauthenticated):
+        admit_key(directory, chat(IN), b"rotated")
+
+
+def test_a_projected_customer_adds_to_a_configured_one_and_leaves_it_behind() -> None:
+    """What the configuration says stays, before and after."""
+    known = configured("c", keys=["k0"], instances=[("i0", "IN")])
+    directory = Directory(PEPPER, [known])
+    directory.put(snapshot(("o", "OUT", ACTIVE)))
+    for key in (b"k0", b"k"):
+        assert len(admit_key(directory, chat(IN, OUT), key).charges) == 2
+    directory.remove("c")
+    assert admit_key(directory, chat(IN, OUT), b"k0").charges == (Charge("i0", "tokens_in"),)
+    with pytest.raises(Unauthenticated):
+        admit_key(directory, chat(IN, OUT), b"k")
+
+
+def test_a_trusted_peer_may_bring_a_customer_nobody_knows() -> None:
+    """It is counted without an instance."""
+    who = TrustedIdentity("stranger", "Stranger", None)
+    assert admit_trusted(Directory(PEPPER), chat(IN), who) == Admitted("stranger", "Stranger", ())
+
+
+def test_a_trusted_peer_cannot_bring_a_frozen_customer() -> None:
+    """A customer we know stands under the same rules as with a key."""
+    directory = Directory(PEPPER)
+    directory.put(snapshot(("i", "IN", FROZEN)))
+    with pytest.raises(InstanceFrozen):
+        admit_trusted(directory, chat(IN), TrustedIdentity("c", "", None))
+
+
+def test_the_name_a_trusted_peer_gives_wins() -> None:
+    """Without one it is the name we know."""
+    directory = Directory(PEPPER)
+    directory.put(snapshot(("i", "IN", ACTIVE)))
+    given = admit_trusted(directory, chat(IN), TrustedIdentity("c", "Given", None))
+    silent = admit_trusted(directory, chat(IN), TrustedIdentity("c", "", None))
+    assert (given.customer_name, silent.customer_name) == ("Given", "Name")

@@ -1,0 +1,155 @@
+"""What passes the gateway in which direction."""
+
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import headers
+from gateway.errors import BadRequest, UpstreamProtocol
+
+HOST = (b"host", b"api.example.com")
+
+
+@pytest.mark.parametrize("name", sorted(headers.HOP_BY_HOP))
+def test_hop_by_hop_headers_end_here(name: bytes) -> None:
+    """A header of one connection does not reach the next."""
+    assert headers.passed_on([(name, b"x"), (b"accept", b"*/*")], headers.HOP_BY_HOP) == [
+        (b"accept", b"*/*")
+    ]
+
+
+def test_headers_named_by_connection_end_here() -> None:
+    """Connection may name any header, in several fields and in any case."""
+    sent = [
+        (b"connection", b"close, X-One"),
+        (b"x-one", b"1"),
+        (b"connection", b"x_two"),
+        (b"x-two", b"2"),
+        (b"x-three", b"3"),
+    ]
+    assert headers.passed_on(sent, headers.HOP_BY_HOP) == [(b"x-three", b"3")]
+
+
+@pytest.mark.parametrize(
+    "name", [b"x-customer-id", b"x_customer_id", b"x-customer_id", b"x_request-id", b"x_real_ip"]
+)
+def test_every_spelling_of_our_own_headers_is_removed(name: bytes) -> None:
+    """An underscore does not carry a header past us that a WSGI upstream reads as ours."""
+    assert headers.passed_on([(name, b"evil")], headers.REWRITTEN) == []
+
+
+def test_duplicates_stay_in_order() -> None:
+    """Two fields of one name are two fields."""
+    sent = [(b"accept", b"a"), (b"x", b"1"), (b"accept", b"b")]
+    assert headers.passed_on(sent, headers.REWRITTEN) == sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "version"),
+    [
+        ([], "1.1"),
+        ([HOST, HOST], "1.1"),
+        ([HOST, (b"transfer-encoding", b"gzip, chunked")], "1.1"),
+        ([HOST, (b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")], "1.1"),
+        ([HOST, (b"transfer-encoding", b"chunked")], "1.0"),
+        ([HOST, (b"transfer-encoding", b"chunked"), (b"content-length", b"3")], "1.1"),
+        ([HOST, (b"content-length", b"3"), (b"content-length", b"3")], "1.1"),
+        ([HOST, (b"content-length", b"+3")], "1.1"),
+        ([HOST, (b"x", b"a\x0bb")], "1.1"),
+    ],
+)
+def test_ambiguous_heads_are_refused(sent: list[tuple[bytes, bytes]], version: str) -> None:
+    """A head that two servers may read differently goes nowhere."""
+    with pytest.raises(BadRequest):
+        headers.check_request(sent, version)
+
+
+def test_plain_heads_are_accepted() -> None:
+    """HTTP/1.0 needs no Host; a chunked body and a tab in a value are fine."""
+    headers.check_request([], "1.0")
+    headers.check_request([HOST, (b"transfer-encoding", b"Chunked"), (b"x", b"a\tb")], "1.1")
+    headers.check_request([HOST, (b"content-length", b"0")], "1.1")
+
+
+@pytest.mark.parametrize("status", [0, 101, 199, 600, 999])
+def test_impossible_reply_statuses_are_refused(status: int) -> None:
+    """Only final statuses are passed on."""
+    with pytest.raises(UpstreamProtocol):
+        headers.check_reply(status, [])
+
+
+def test_control_characters_in_a_reply_are_refused() -> None:
+    """An ASGI server would fail on them in the middle of its answer."""
+    with pytest.raises(UpstreamProtocol):
+        headers.check_reply(200, [(b"x", b"a\x01")])
+
+
+def test_forwarded_headers_of_a_stranger_are_replaced() -> None:
+    """What an untrusted peer says of itself counts for nothing."""
+    sent = [HOST, (b"x-forwarded-for", b"10.0.0.1"), (b"x-forwarded-proto", b"https")]
+    assert headers.forwarded(sent, peer="203.0.113.9", scheme="http", trusted=False) == [
+        (b"x-forwarded-for", b"203.0.113.9"),
+        (b"x-forwarded-proto", b"http"),
+        (b"x-forwarded-host", b"api.example.com"),
+    ]
+
+
+def test_forwarded_headers_of_a_trusted_proxy_are_carried_on() -> None:
+    """The chain grows by the proxy; scheme and host stay the caller's."""
+    sent = [
+        HOST,
+        (b"x-forwarded-for", b"198.51.100.7"),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-host", b"shop.example.com"),
+    ]
+    assert headers.forwarded(sent, peer="10.0.0.1", scheme="http", trusted=True) == [
+        (b"x-forwarded-for", b"198.51.100.7, 10.0.0.1"),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-host", b"shop.example.com"),
+    ]
+
+
+def test_a_caller_without_an_address_has_none_to_forward() -> None:
+    """A Unix socket's peer leaves the chain as it was."""
+    sent = [HOST, (b"x-forwarded-for", b"198.51.100.7")]
+    trusted = headers.forwarded(sent, peer="", scheme="http", trusted=True)
+    assert trusted[0] == (b"x-forwarded-for", b"198.51.100.7")
+    alone = headers.forwarded(sent, peer="", scheme="http", trusted=False)
+    assert b"x-forwarded-for" not in dict(alone)
+
+
+def test_a_chinese_name_travels_percent_encoded() -> None:
+    """Spaces stay readable, everything beyond ASCII is UTF-8 in percent signs."""
+    assert headers.header_text("示例 Ltd 100%") == b"%E7%A4%BA%E4%BE%8B Ltd 100%25"
+
+
+@given(st.text())
+def test_any_text_survives_the_header(text: str) -> None:
+    """The value is a legal field, and percent-decoding gives the text back."""
+    value = headers.header_text(text)
+    assert all(0x20 <= byte < 0x7F for byte in value)
+    assert value == value.strip()
+    assert unquote(value.decode()) == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        (b"gzip, deflate, br, zstd", b"gzip, deflate"),
+        (b"br;q=1.0, GZIP;q=0.5", b"GZIP;q=0.5"),
+        (b"br", b"identity"),
+        (b"*", b"identity"),
+    ],
+)
+def test_only_readable_codings_are_asked_for(asked: bytes, passed: bytes) -> None:
+    """A reply in Brotli could not be counted."""
+    assert headers.readable_codings(asked) == passed
+
+
+def test_a_length_beside_chunks_does_not_count() -> None:
+    """RFC 9112 §6.3: Transfer-Encoding overrides Content-Length."""
+    both = [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")]
+    assert headers.declared_length(both) is None
+    assert headers.declared_length(both[:1]) == 5

@@ -1,0 +1,82 @@
+"""What Prometheus is told."""
+
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry import NO_ROUTE, Histogram, Telemetry
+from metering.usage import Grade, Outcome, Quantity, UsageRecord
+
+
+def shown(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    """One sample as it is shown, None when it is not there."""
+    return telemetry.registry().get_sample_value(f"gateway_{name}", labels)
+
+
+def record(**quantities: Quantity) -> UsageRecord:
+    """A record of one exchange."""
+    return UsageRecord("id", 1, "chat", "cust-1", 200, Outcome.COMPLETE, quantities)
+
+
+def test_a_record_counts_readings_and_quantities() -> None:
+    """Readings by grade, quantities by meter, and whether something expected was missing."""
+    telemetry = Telemetry()
+    telemetry.recorded(record(tokens_in=Quantity(3), tokens_out=Quantity(0, Grade.MISSING)))
+    telemetry.recorded(record(tokens_in=Quantity(4)))
+    assert shown(telemetry, "records_total", outcome="complete") == 2
+    assert shown(telemetry, "usage_total", meter="tokens_in", grade="exact") == 2
+    assert shown(telemetry, "usage_total", meter="tokens_out", grade="missing") == 1
+    assert shown(telemetry, "usage_quantity_total", meter="tokens_in") == 7
+    assert shown(telemetry, "usage_missing_total", route="chat") == 1
+
+
+def test_replies_and_refusals_are_told_apart() -> None:
+    """A refusal is also a reply."""
+    telemetry = Telemetry()
+    telemetry.answered("chat", 200)
+    telemetry.refused(NO_ROUTE, 404, "unknown_route")
+    assert shown(telemetry, "requests_total", route="chat", code="2xx") == 1
+    assert shown(telemetry, "requests_total", route="-", code="4xx") == 1
+    assert shown(telemetry, "refusals_total", code="unknown_route") == 1
+
+
+def test_everything_is_shown_from_the_start() -> None:
+    """All families exist before the first request, numbers without labels stand at zero."""
+    text = generate_latest(Telemetry().registry()).decode()
+    families = {family.name for family in text_string_to_metric_families(text)}
+    assert families == {
+        "gateway_requests",
+        "gateway_refusals",
+        "gateway_bytes",
+        "gateway_usage",
+        "gateway_usage_quantity",
+        "gateway_usage_missing",
+        "gateway_disconnects",
+        "gateway_records",
+        "gateway_upstream_errors",
+        "gateway_uncounted",
+        "gateway_drains_capped",
+        "gateway_drains_active",
+        "gateway_open_exchanges",
+        "gateway_upstream_seconds",
+        "gateway_build_info",
+    }
+    assert shown(Telemetry(), "open_exchanges") == 0
+
+
+def test_a_histogram_is_cumulative() -> None:
+    """A value on a bound belongs to its bucket, one above all bounds to the last."""
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 9.0):
+        histogram.observe(value)
+    assert histogram.buckets() == [("1.0", 2.0), ("2.0", 3.0), ("+Inf", 4.0)]
+    assert histogram.sum == 12.0
+
+
+def test_the_upstreams_time_is_shown_by_route() -> None:
+    """With the count Prometheus derives from the last bucket."""
+    telemetry = Telemetry()
+    telemetry.upstream_answered("chat", 0.2)
+    assert shown(telemetry, "upstream_seconds_count", route="chat") == 1
+    assert shown(telemetry, "upstream_seconds_sum", route="chat") == 0.2
+    assert shown(telemetry, "upstream_seconds_bucket", route="chat", le="0.1") == 0
+    assert shown(telemetry, "upstream_seconds_bucket", route="chat", le="0.25") == 1
