@@ -5,6 +5,7 @@ Names are lower-case bytes and compared with `_` read as `-`, because WSGI and C
 """
 
 import re
+from email.utils import formatdate
 from typing import Final
 from urllib.parse import quote
 
@@ -156,3 +157,10 @@ def declared_length(headers: Headers) -> int | None:
     if values_of(headers, b"transfer-encoding") or not length.isdigit():
         return None
     return int(length)
+
+
+def dated(headers: Headers, now_ms: int) -> Headers:
+    """With a Date field where there is none (RFC 9110 §6.6.1); the upstream's own is left alone."""
+    if any(name == b"date" for name, _ in headers):
+        return headers
+    return [*headers, (b"date", formatdate(now_ms / 1000, usegmt=True).encode())]

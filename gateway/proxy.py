@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.errors import GatewayError, body_of, headers_of
 from gateway.exchange import RequestHead
 from gateway.gate import Gate
+from gateway.headers import dated
 from gateway.relay import Relay, Workings
 from gateway.telemetry import NO_ROUTE
 
@@ -31,12 +32,22 @@ class Proxy:
             exchange = self.gate.open(head_of(scope), request_id)
         except GatewayError as error:
             self.workings.telemetry.refused(NO_ROUTE, error.status, error.code)
-            await answer(error, request_id, send)
+            await self._answer(error, request_id, send)
             return
         failure = await Relay(self.workings, exchange, receive, send).run()
         if failure is not None:
             self.workings.telemetry.refused(exchange.route.name, failure.status, failure.code)
-            await answer(failure, exchange.request_id, send)
+            await self._answer(failure, exchange.request_id, send)
+
+    async def _answer(self, error: GatewayError, request_id: str, send: Send) -> None:
+        """Answer with the documented body of an error."""
+        body = body_of(error, request_id)
+        headers = headers_of(error, request_id, len(body))
+        headers = dated(headers, self.workings.clock.now_ms())
+        with suppress(OSError):  # the client left; there is nothing to record
+            start = {"type": "http.response.start", "status": error.status, "headers": headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def head_of(scope: Scope) -> RequestHead:
@@ -52,12 +63,3 @@ def head_of(scope: Scope) -> RequestHead:
         scheme=scope["scheme"],
         http_version=scope["http_version"],
     )
-
-
-async def answer(error: GatewayError, request_id: str, send: Send) -> None:
-    """Answer with the documented body of an error."""
-    body = body_of(error, request_id)
-    headers = headers_of(error, request_id, len(body))
-    with suppress(OSError):  # the client left; there is nothing to record
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})

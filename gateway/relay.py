@@ -33,6 +33,7 @@ from gateway.errors import (
     UpstreamUnavailable,
 )
 from gateway.exchange import Exchange
+from gateway.headers import dated
 from gateway.telemetry import Telemetry
 from gateway.upstream import Reply, Upstreams
 from metering.clock import Clock
@@ -177,6 +178,7 @@ class Relay:
             return
         self._started = True
         self._telemetry.answered(self._route.name, status)
+        headers = dated(headers, self._workings.clock.now_ms())
         await self._hand({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _pass_body(self, reply: Reply) -> bytes:

@@ -153,3 +153,13 @@ def test_a_length_beside_chunks_does_not_count() -> None:
     both = [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")]
     assert headers.declared_length(both) is None
     assert headers.declared_length(both[:1]) == 5
+
+
+def test_a_reply_without_a_date_gets_one() -> None:
+    """A proxy with a clock adds it, as RFC 9110 §6.6.1 asks; the upstream's own stays."""
+    own = [(b"date", b"Sun, 22 Nov 2026 21:04:09 GMT")]
+    assert headers.dated(own, 0) == own
+    assert headers.dated([(b"a", b"b")], 0) == [
+        (b"a", b"b"),
+        (b"date", b"Thu, 01 Jan 1970 00:00:00 GMT"),
+    ]
