@@ -1,0 +1,95 @@
+"""Rules that no single field can check: stores, listeners, URLs, routes and meters that must fit. Pure."""
+
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.settings import Route
+from metering.usage import METER_UNITS
+from tallygate.addresses import Address, parse_address
+from tallygate.config_catalogue import check_customers, check_products
+from tallygate.config_errors import Place, Problem, dotted, repeats
+from tallygate.config_schema import EMBEDDED, REDIS_CLUSTER, Config
+
+_REDIS_SCHEMES: Final = ("redis", "rediss")
+
+
+def check(config: Config) -> Iterator[Problem]:
+    """Everything that only shows when sections are read together."""
+    yield from _check_stores(config)
+    yield from _check_listeners(config)
+    yield from _check_public_urls(config)
+    yield from _check_routes(config.routes)
+    yield from _check_meters(config)
+    yield from check_products(config)
+    yield from check_customers(config)
+
+
+def _check_stores(config: Config) -> Iterator[Problem]:
+    if str(config.data_dir).startswith("~"):
+        yield Problem(("data_dir",), "~ is not expanded; write ${HOME}/… instead")
+    single = config.redis != EMBEDDED and not config.redis.startswith(REDIS_CLUSTER)
+    if single and not _is_url(config.redis, _REDIS_SCHEMES):
+        yield Problem(("redis",), "write embedded, redis://host:port/0 or rediss://host:port/0")
+
+
+def _check_listeners(config: Config) -> Iterator[Problem]:
+    bound: dict[Address, Place] = {}
+    for section, settings in (("gateway", config.gateway), ("control", config.control)):
+        for name in ("listen", "admin_listen"):
+            place: Place = (section, name)
+            try:
+                address = parse_address(getattr(settings, name))
+            except ValueError as error:
+                yield Problem(place, str(error))
+                continue
+            first = bound.setdefault(address, place)
+            if first != place and address.port:
+                yield Problem(place, f"{dotted(first)} listens here too; choose another port")
+
+
+def _check_public_urls(config: Config) -> Iterator[Problem]:
+    urls: dict[Place, str | None] = {
+        ("gateway", "public_url"): config.gateway.public_url,
+        ("control", "public_url"): config.control.public_url,
+        ("koogallery", "base_url"): config.koogallery.base_url,
+    }
+    for place, url in urls.items():
+        if url is not None and not _is_url(url, ("http", "https")):
+            yield Problem(place, "must be a URL such as https://api.example.com")
+
+
+def _check_routes(routes: list[Route]) -> Iterator[Problem]:
+    yield from repeats(((("routes", i, "name"), r.name) for i, r in enumerate(routes)), "name")
+    paths = ((("routes", i, "path"), r.path.rstrip("/")) for i, r in enumerate(routes))
+    yield from repeats(paths, "path")
+    for index, route in enumerate(routes):
+        if any(character in "?#" or character.isspace() for character in route.path):
+            text = "can never match: a path has no ?, # or blanks"
+            yield Problem(("routes", index, "path"), text)
+        for number, url in enumerate(route.upstream):
+            yield from _check_upstream(("routes", index, "upstream", number), url)
+
+
+def _check_upstream(place: Place, url: str) -> Iterator[Problem]:
+    if not _is_url(url, ("http", "https")):
+        yield Problem(place, "must be a URL such as http://127.0.0.1:9000")
+        return
+    parts = urlsplit(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        yield Problem(place, "only scheme, host, port and path belong here; remove the rest")
+
+
+def _check_meters(config: Config) -> Iterator[Problem]:
+    for name in config.meters:
+        if name in METER_UNITS:
+            text = "this meter is built in and cannot be declared again; choose another name"
+            yield Problem(("meters", name), text)
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, or a broken IPv6 host
+        return False

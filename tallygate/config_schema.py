@@ -1,0 +1,48 @@
+"""The configuration as models: the sections of both planes, composed. No rules across sections."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, SecretStr
+
+from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from gateway.settings import Customer, GatewaySettings, Meter, Route
+from metering.catalogue import Identifier, Product, Strict
+
+EMBEDDED: Final = "embedded"
+REDIS_CLUSTER: Final = "redis+cluster://"
+
+
+class Limit(Strict):
+    """Admission limits; null means unlimited."""
+
+    requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    concurrent: Annotated[int, Field(ge=1)] | None = None
+
+
+class Limits(Strict):
+    """The limit of every customer that has none of its own."""
+
+    default: Limit = Limit()
+
+
+class Config(Strict):
+    """One installation, frozen. Paths are absolute once loaded; secrets stay hidden in every repr.
+
+    `redis` and `database` are left out of the repr because a URL may hold a password.
+    """
+
+    data_dir: Path = Path("./var")
+    redis: Annotated[str, Field(repr=False)] = EMBEDDED
+    database: Annotated[str, Field(repr=False)] = EMBEDDED
+    partitions: Annotated[int, Field(ge=1, le=4096)] = 64
+    secret_key: SecretStr | None = None
+    gateway: GatewaySettings = GatewaySettings()
+    control: ControlSettings = ControlSettings()
+    routes: list[Route] = Field(default_factory=list)
+    meters: dict[Identifier, Meter] = Field(default_factory=dict)
+    products: list[Product] = Field(default_factory=list)
+    billing: BillingSettings = BillingSettings()
+    customers: list[Customer] = Field(default_factory=list)
+    limits: Limits = Limits()
+    koogallery: KooGallerySettings = KooGallerySettings()

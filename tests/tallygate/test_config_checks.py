@@ -1,0 +1,123 @@
+"""Rules between sections."""
+
+from pathlib import Path
+
+import pytest
+
+from metering.keys import sha256_hex
+from tallygate.config import ConfigInvalid, parse
+
+SHOP = """
+routes: [{name: chat, path: /v1, upstream: [http://u:1]}, {name: img, path: /img, upstream: [http://u:2]}]
+meters: {pages: {path: $.usage.pages}}
+products:
+  - {product_id: P1, routes: [chat], meter: tokens_total, unit: 1000}
+  - {product_id: P2, routes: [chat, img], meter: pages}
+  - {product_id: K1, package: {items: [{of: P1, quota: 5}, {of: P2, quota: 1.5}]}}
+customers:
+  - {id: c1, keys: [key-one-1], instances: [{id: i1, product: P1}]}
+  - {id: c2, keys: [key-two-2], instances: [{id: i2, product: P1}, {id: i3, product: P2}]}
+"""
+
+
+def problems(text: str) -> list[str]:
+    """What is wrong with `text`, line by line."""
+    try:
+        parse(text, {}, base=Path("/"))
+    except ConfigInvalid as invalid:
+        return str(invalid).splitlines()
+    return []
+
+
+def test_a_shop_is_accepted() -> None:
+    """Two routes, two products, a package of both, two customers."""
+    assert problems(SHOP) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("name: img,", "name: chat,", "routes[1].name: 'chat' stands at routes[0].name too; give each its own name"),
+        ("path: /img", "path: /v1/", "routes[1].path: '/v1' stands at routes[0].path too; give each its own path"),
+        ("path: /img", "path: '/i?a=b'", "routes[1].path: can never match: a path has no ?, # or blanks"),
+        ("http://u:2", "http://", "routes[1].upstream[0]: must be a URL such as http://127.0.0.1:9000"),
+        ("http://u:2", "http://u:99999", "routes[1].upstream[0]: must be a URL such as http://127.0.0.1:9000"),
+        ("http://u:2", "'http://u?a=b'", "routes[1].upstream[0]: only scheme, host, port and path belong here; remove the rest"),
+        ("{pages:", "{pages: {path: $.a}, requests:", "meters.requests: this meter is built in and cannot be declared again; choose another name"),
+        ("id: P2,", "id: P1,", "products[1].product_id: 'P1' stands at products[0].product_id too; give each its own product id"),
+        ("routes: [chat, img]", "routes: [chat, imp]", "products[1].routes[1]: there is no route 'imp'; known: chat, img"),
+        ("routes: [chat, img], ", "", "products[1].routes: missing; name the routes it is sold on; known: chat, img"),
+        ("{of: P2", "{of: P1", "products[2].package.items[1].of: 'P1' stands at products[2].package.items[0].of too; give each its own product"),
+        ("{of: P2", "{of: K1", "products[2].package.items[1].of: there is no pay-per-use product 'K1'; known: P1, P2"),
+        ("K1, package", "K1, unit: 2, package", "products[2].unit: belongs to the products a package holds quota for; remove it here"),
+        ("id: c2", "id: c1", "customers[1].id: 'c1' stands at customers[0].id too; give each its own id"),
+        ("id: i3", "id: i1", "customers[1].instances[1].id: 'i1' stands at customers[0].instances[0].id too; give each its own id"),
+        ("i3, product: P2", "i3, product: K1", "customers[1].instances[1].product: there is no pay-per-use product 'K1'; known: P1, P2"),
+        ("key-two-2", "key-one-1", "customers[1].keys[0]: the same value stands at customers[0].keys[0] too; give each its own key"),
+        ("key-two-2", "short1", "customers[1].keys[0]: too short; a key has at least 7 characters"),
+        ("key-two-2", "'with blank'", "customers[1].keys[0]: no HTTP header can carry it; use printable ASCII, no blanks"),
+        ("key-two-2", "schlüssel", "customers[1].keys[0]: no HTTP header can carry it; use printable ASCII, no blanks"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_named(old: str, new: str, line: str) -> None:
+    """One change to a good shop gives a line about its place."""
+    assert old in SHOP
+    head, _, tail = SHOP.rpartition(old)
+    assert line in problems(head + new + tail)
+
+
+def test_a_meter_must_exist() -> None:
+    """Built in, or declared; the message lists both."""
+    missing, unknown = (
+        problems(SHOP.replace(", meter: pages", "")),
+        problems(SHOP.replace("meter: pages", "meter: page")),
+    )
+    assert missing[0].startswith("products[1].meter: missing; known: ")
+    assert unknown[0].startswith("products[1].meter: there is no meter 'page'; known: ")
+    assert "pages" in unknown[0]
+    assert "tokens_out" in unknown[0]
+
+
+def test_a_key_and_its_hash_are_the_same_key() -> None:
+    """Two customers cannot share a key in two spellings."""
+    hashed = SHOP.replace("keys: [key-two-2]", f"key_hashes: [{sha256_hex('key-one-1')}]")
+    assert problems(hashed) == [
+        "customers[1].key_hashes[0]: the same value stands at customers[0].keys[0] too; "
+        "give each its own key"
+    ]
+
+
+@pytest.mark.parametrize("digest", ["ab", "G" * 64, "A" * 64])
+def test_a_key_hash_is_64_hex_digits(digest: str) -> None:
+    """Anything else could never match."""
+    told = problems(f"customers: [{{id: c, key_hashes: ['{digest}']}}]")
+    assert told[0].startswith("customers[0].key_hashes[0]: must be the key's SHA-256")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("redis: localhost", "redis: write embedded, redis://host:port/0 or rediss://host:port/0"),
+        ("redis: redis://", "redis: write embedded, redis://host:port/0 or rediss://host:port/0"),
+        ("data_dir: ~/var", "data_dir: ~ is not expanded; write ${HOME}/… instead"),
+        ("gateway: {public_url: api.example.com}", "gateway.public_url: must be a URL such as https://api.example.com"),
+        ("koogallery: {base_url: 'http://[::1'}", "koogallery.base_url: must be a URL such as https://api.example.com"),
+        ("gateway: {listen: '8080'}", "gateway.listen: '8080' is not an address; write host:port, such as 127.0.0.1:8080 or [::1]:8080"),
+        ("control: {listen: '127.0.0.1:8080'}", "control.listen: gateway.listen listens here too; choose another port"),
+    ],
+)  # fmt: skip
+def test_stores_and_listeners_are_checked(text: str, line: str) -> None:
+    """Addresses and URLs are refused before anything starts."""
+    assert problems(text) == [line]
+
+
+@pytest.mark.parametrize("url", ["redis://h", "redis://:p%40ss@h:6380/2", "rediss://[::1]:6379/0"])
+def test_a_redis_url_is_accepted(url: str) -> None:
+    """With password, port and database, over TLS or not."""
+    assert problems(f"redis: '{url}'") == []
+
+
+def test_listeners_may_share_port_zero() -> None:
+    """The system chooses a port for each."""
+    zero = "listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0"
+    assert problems(f"gateway: {{{zero}}}\ncontrol: {{{zero}}}") == []

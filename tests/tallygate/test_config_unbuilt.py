@@ -1,0 +1,55 @@
+"""What has a name but is not built is refused, never ignored."""
+
+from pathlib import Path
+
+import pytest
+
+from tallygate.config import ConfigInvalid, parse
+from tallygate.config_shape import field_at
+from tallygate.config_unbuilt import SETTINGS
+
+SHOP = """
+routes: [{{name: chat, path: /v1, upstream: [http://u:1], usage: {{normalize: {normalize}}}}}]
+products: [{{product_id: P1, routes: [chat], meter: requests, cycle: {cycle}, charged_by: {charged_by}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("redis: redis+cluster://a:1,b:2", "redis"),
+        ("database: postgresql+psycopg://u@h/db", "database"),
+        ("gateway: {workers: 2}", "gateway.workers"),
+        ("gateway: {on_store_down: deny}", "gateway.on_store_down"),
+        ("gateway: {journal: {fsync: always}}", "gateway.journal.fsync"),
+        ("gateway: {journal: {retention_days: 1}}", "gateway.journal.retention_days"),
+        ("gateway: {journal: {retention_bytes: 1GiB}}", "gateway.journal.retention_bytes"),
+        (SHOP.format(normalize="true", cycle="hour", charged_by="merchant"), "routes[0].usage.normalize"),
+        (SHOP.format(normalize="false", cycle="day", charged_by="merchant"), "products[0].cycle"),
+        (SHOP.format(normalize="false", cycle="hour", charged_by="agents_gateway"), "products[0].charged_by"),
+        ("billing: {push_by: '00:30'}", "billing.push_by"),
+        ("billing: {hold: {P1: 3}}", "billing.hold"),
+        ("limits: {default: {requests_per_second: 10}}", "limits.default.requests_per_second"),
+        ("limits: {default: {concurrent: 10}}", "limits.default.concurrent"),
+        ("koogallery: {kit_key: k}", "koogallery.kit_key"),
+        ("koogallery: {agent_apps: [{app_key: a, app_secret: b}]}", "koogallery.agent_apps"),
+        ("koogallery: {jwt_header: X-Jwt}", "koogallery.jwt_header"),
+        ("koogallery: {constant_header: {name: a, value: b}}", "koogallery.constant_header"),
+        ("koogallery: {private_key_file: a.pem}", "koogallery.private_key_file"),
+        ("koogallery: {encrypt_bits: 128}", "koogallery.encrypt_bits"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_not_built_is_refused(text: str, place: str) -> None:
+    """The line names the place and says so."""
+    with pytest.raises(ConfigInvalid) as caught:
+        parse(text, {}, base=Path("/"))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{place}: ")
+    assert "is not yet built; " in line
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_listed_setting_exists(setting: str) -> None:
+    """A renamed field cannot slip out of the list."""
+    place = tuple(0 if step == "*" else step for step in setting.split("."))
+    assert field_at(place) is not None
