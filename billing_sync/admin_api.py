@@ -1,42 +1,54 @@
-"""The operator's API on the admin listener: usage as it stands now, instances, records, health."""
+"""The operator's API on the admin listener: usage as it stands now, instances, records, health.
+
+No answer holds a key or a token. Whatever may take long runs in a thread: callbacks are answered
+by the same event loop.
+"""
 
 import hmac
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from anyio import to_thread
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import Engine
-from sqlmodel import Session, col, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from billing_sync.asking import Page, page_question, usage_question
 from billing_sync.errors import BadQuestion
-from billing_sync.models import Instance, UsageRecord
+from billing_sync.questions import Usage, UsageFilter
+from billing_sync.store import listing
 from billing_sync.store.engine import reading
-from billing_sync.store.usage import UsageFilter
-from billing_sync.usage_report import DIMENSIONS, EVERY_ROW, report
+from billing_sync.usage_report import report
 from billing_sync.usage_view import UsageView
-from metering.windows import window_of
 
-_MOST_ROWS: Final = 10_000
 Endpoint = Callable[[Request], Awaitable[Response]]
+Lister = Callable[[Session, Page], list[Any]]
 
 
 def guarded(endpoint: Endpoint, admin_token: str) -> Endpoint:
-    """Only callers with the admin token as Bearer; compared in constant time."""
-    expected = f"Bearer {admin_token}".encode()
+    """Only callers with the admin token as Bearer; compared in constant time.
+
+    Raises ValueError for an empty token, which would let everybody in.
+    """
+    if not admin_token:
+        raise ValueError("control.admin_token is empty")
+    expected = admin_token.encode()
 
     async def guard(request: Request) -> Response:
-        presented = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(presented, expected):
-            return _error(401, "unauthorized", "send the admin token as Authorization: Bearer …")
+        scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+        right = hmac.compare_digest(presented.strip().encode("latin-1"), expected)
+        if not right or scheme.lower() != "bearer":
+            return _unauthorized()
         try:
             return await endpoint(request)
         except BadQuestion as problem:
             return _error(400, "bad_request", str(problem))
+        except SQLAlchemyError:
+            return _error(503, "ledger_unavailable", "the ledger does not answer; try again")
 
     return guard
 
@@ -47,19 +59,17 @@ def routes(
     """Every route of the admin listener."""
 
     async def usage(request: Request) -> Response:
-        wanted = _filter(request)
+        wanted = usage_question(request.query_params)
         answer = await view.usage(wanted)
-        return JSONResponse(report(answer, wanted, _by(request)))
+        return await to_thread.run_sync(_usage_answer, answer, wanted)
 
     async def instances(request: Request) -> Response:
-        return JSONResponse(
-            {"data": await to_thread.run_sync(_list, engine, Instance, request.query_params)}
-        )
+        page = page_question(request.query_params, by_state=False)
+        return await to_thread.run_sync(_list, engine, listing.instances, page, "id")
 
     async def records(request: Request) -> Response:
-        return JSONResponse(
-            {"data": await to_thread.run_sync(_list, engine, UsageRecord, request.query_params)}
-        )
+        page = page_question(request.query_params, by_state=True)
+        return await to_thread.run_sync(_list, engine, listing.records, page, "metering_sn")
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -77,55 +87,22 @@ def routes(
     ]
 
 
-def _filter(request: Request) -> UsageFilter:
-    asked = request.query_params
-    known = {"customer", "instance", "meter", "from", "to", "by"}
-    if unknown := sorted(set(asked) - known):
-        raise BadQuestion(f"unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    return UsageFilter(
-        customer_id=asked.get("customer"),
-        instance_id=asked.get("instance"),
-        meter=asked.get("meter"),
-        from_window=_window(asked.get("from"), "from"),
-        to_window=_window(asked.get("to"), "to"),
-    )
+def _usage_answer(usage: Usage, wanted: UsageFilter) -> Response:
+    return JSONResponse(report(usage, wanted))
 
 
-def _by(request: Request) -> frozenset[str]:
-    asked = request.query_params.get("by")
-    if asked is None:
-        return EVERY_ROW
-    by = frozenset(asked.split(","))
-    if unknown := sorted(by - set(DIMENSIONS)):
-        raise BadQuestion(f"by={unknown[0]!r} is unknown; known are {', '.join(DIMENSIONS)}")
-    return by
-
-
-def _window(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadQuestion(
-            f"{name}={text!r} is not a time; write one as 2026-01-31T13:00:00Z"
-        ) from None
-    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return window_of(int(aware.timestamp() * 1000))
-
-
-def _list(engine: Engine, table: type[Any], asked: Any) -> list[dict[str, Any]]:
+def _list(engine: Engine, lister: Lister, page: Page, key: str) -> Response:
+    """One page; `next` is what to ask for as `after`, null at the end."""
     with reading(engine) as session:
-        return [row.model_dump() for row in _rows(session, table, asked)]
+        rows = [row.model_dump() for row in lister(session, page)]
+    more = rows[-1][key] if len(rows) == page.limit else None
+    return JSONResponse({"data": rows, "next": more})
 
 
-def _rows(session: Session, table: type[Any], asked: Any) -> list[Any]:
-    query = select(table).limit(_MOST_ROWS)
-    instance = table.id if table is Instance else table.instance_id
-    for name, column in (("customer", table.customer_id), ("instance", instance)):
-        if name in asked:
-            query = query.where(col(column) == asked[name])
-    return list(session.exec(query))
+def _unauthorized() -> Response:
+    answer = _error(401, "unauthorized", "send the admin token as Authorization: Bearer …")
+    answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
 def _error(status: int, code: str, message: str) -> Response:

@@ -10,6 +10,7 @@ from typing import Final
 import anyio
 import httpx
 from anyio import to_thread
+from anyio.abc import TaskGroup
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient
 from billing_sync.outbox import Outbox
 from billing_sync.projector import Projector
+from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
 from billing_sync.settings import BillingSettings, KooGallerySettings
 from billing_sync.store import customers, ledger
@@ -31,7 +33,6 @@ from billing_sync.usage_view import UsageView
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.counters import Counters
-from metering.errors import MeteringError
 
 EVERY_S: Final = 1.0
 
@@ -41,7 +42,7 @@ class Parts:
     """What the control plane is made from. `front_end_url` is told to buyers."""
 
     engine: Engine
-    redis: Redis
+    redis: Redis = field(repr=False)
     http: httpx.AsyncClient
     catalogue: Catalogue
     partitions: int
@@ -65,11 +66,14 @@ class Control:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         counters = Counters(parts.redis)
-        self._changed = anyio.Event()
+        self._changed = Wake()
         self.view = UsageView(
             parts.engine, counters, parts.catalogue, parts.partitions, parts.clock
         )
-        self.projector = Projector(parts.engine, parts.redis, parts.clock)
+        self.runner = runner_of(parts, counters)
+        self.projector = Projector(
+            parts.engine, parts.redis, parts.clock, lambda: self.runner.drainer.resets
+        )
         self.callbacks = CallbackService(
             engine=parts.engine,
             settings=parts.koogallery,
@@ -80,9 +84,8 @@ class Control:
             front_end_url=parts.front_end_url,
             clock=parts.clock,
             randomness=os.urandom,
-            on_change=self._wake,
+            on_change=self._changed.set,
         )
-        self.runner = runner_of(parts, counters)
         self.telemetry = Telemetry(
             parts.engine,
             self.runner,
@@ -106,35 +109,28 @@ class Control:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Sets the ledger up, then runs the loops for as long as the block does."""
+        """Sets the ledger up, then runs the loops for as long as the block does.
+
+        Raises PartitionsDiffer, StaticConflict, SQLAlchemyError, and what the block raises.
+        """
         await to_thread.run_sync(set_up, self._parts)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._project_forever)
-            group.start_soon(self.runner.run_forever, EVERY_S, self._chores)
-            try:
-                yield
-            finally:
-                group.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                self._start_loops(group)
+                try:
+                    yield
+                finally:
+                    group.cancel_scope.cancel()
+        except BaseExceptionGroup as failures:  # the loops raise nothing, so it is the block's own
+            raise failures.exceptions[0] from None
+
+    def _start_loops(self, group: TaskGroup) -> None:
+        forever = self.runner.repeater.forever
+        group.start_soon(self.runner.run_forever, EVERY_S, self._chores)
+        group.start_soon(forever, "projection", self.projector.run, EVERY_S, self._changed)
 
     async def _chores(self) -> None:
         await self.callbacks.resolve_creating()
-
-    def _wake(self) -> None:
-        self._changed.set()
-
-    async def _project_forever(self) -> None:
-        started = False
-        while True:
-            self._changed = anyio.Event()
-            try:
-                if not started:
-                    await self.projector.project_everyone()
-                    started = True
-                await self.projector.project_pending()
-            except MeteringError:
-                pass  # the outbox rows stay; the sync loop reports that Redis is away
-            with anyio.move_on_after(EVERY_S):
-                await self._changed.wait()
 
 
 def set_up(parts: Parts) -> None:

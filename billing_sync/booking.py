@@ -6,13 +6,25 @@ marked `late`. A window more than five minutes ahead of the control clock is a c
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-from billing_sync.store.ledger import UsageRow
 from metering.deltas import DeltaKey
 from metering.windows import Window, end_ms, start_ms, window_of
 
 AHEAD_MS: Final = 300_000
+
+
+class UsageRow(NamedTuple):
+    """One row to add: a delta with the window it is booked in and its mark."""
+
+    window: int
+    customer_id: str
+    instance_id: str
+    route: str
+    meter: str
+    grade: str
+    mark: str
+    quantity: int
 
 
 def book(deltas: Mapping[DeltaKey, int], *, closed_through: int, now_ms: int) -> list[UsageRow]:

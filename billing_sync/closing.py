@@ -1,10 +1,12 @@
 """Closes windows and cuts intervals: unrecorded usage becomes usage records.
 
 Runs inside one transaction per partition, under the partition's row lock that drains take too, so
-a drain cannot slip usage behind a close.
+a drain cannot slip usage behind a close. A crash leaves everything as it was, and the next close
+finds the same usage again.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -12,61 +14,56 @@ from sqlmodel import Session
 
 from billing_sync import records
 from billing_sync.models import Instance
+from billing_sync.packages import Balance
+from billing_sync.room import Room, fit, room_for
 from billing_sync.store import ledger
 from billing_sync.store import records as store
 from billing_sync.store.engine import writing
 from billing_sync.store.packages import naming_packages
 from billing_sync.store.records import Unrecorded
 from metering.catalogue import Catalogue, Product
-from metering.entitlement import InstanceStatus
-from metering.windows import Window, end_ms, start_ms, window_of
-
-# After a release the platform takes nothing that ends later than its own timestamp. The last
-# regular interval stops this much earlier, so that late usage still has seconds to stand in.
-RELEASE_ROOM_MS = 5000
+from metering.windows import Window, window_of
 
 
-class Room(NamedTuple):
-    """Where the records of a window may lie: [begin, end), and the very last end there is."""
+class Made(NamedTuple):
+    """What became of the unrecorded usage: records made, and (instance, window, meter) left over.
 
-    begin: int
-    end: int
-    limit: int
+    Usage is left over while nobody can say what it costs (product not configured, or another meter
+    than the product's), and while the second it would stand in is not over.
+    """
 
-
-def room_for(instance: Instance, window: Window, *, cut_at: int | None, now_ms: int) -> Room:
-    """The interval for the next records of an instance's window. Pure."""
-    begin = max(start_ms(window), records.up_to_second(instance.started), instance.recorded_until)
-    limit = records.down_to_second(now_ms)
-    end = min(end_ms(window), limit if cut_at is None else records.down_to_second(cut_at))
-    if instance.released:
-        limit = min(limit, records.down_to_second(instance.released))
-        end = min(end, limit - RELEASE_ROOM_MS)
-    return Room(begin, end, limit)
+    records: int
+    left: int
 
 
 def close(
     engine: Engine, partition: int, *, through_ms: int, catalogue: Catalogue, now_ms: int
-) -> int:
-    """Close every window of the partition that ends at or before `through_ms`; the records made."""
+) -> Made | None:
+    """Close every window of the partition that ends at or before `through_ms`; None if it was."""
     with writing(engine) as session:
         row = ledger.partition(session, partition)
         if row.closed_through >= through_ms:
-            return 0
+            return None
         row.closed_through = through_ms
         session.add(row)
         through = Window(window_of(through_ms) - 1)
-        return _Recording(session, catalogue, now_ms).record_all(partition, through)
+        waiting = store.unrecorded(session, partition=partition, through_window=through)
+        return _Recording(session, catalogue, now_ms).record_all(waiting)
 
 
 def cut(
     engine: Engine, partition: int, *, catalogue: Catalogue, now_ms: int, released_only: bool
-) -> int:
-    """Record what is unrecorded up to now, in the middle of a window; the records made."""
+) -> Made:
+    """Record what is unrecorded up to now, in the middle of a window."""
     with writing(engine) as session:
         ledger.partition(session, partition)
-        recording = _Recording(session, catalogue, now_ms, cut_at=now_ms)
-        return recording.record_all(partition, window_of(now_ms), released_only=released_only)
+        waiting = store.unrecorded(
+            session,
+            partition=partition,
+            through_window=window_of(now_ms),
+            released_only=released_only,
+        )
+        return _Recording(session, catalogue, now_ms).record_all(waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,58 +73,60 @@ class _Recording:
     session: Session
     catalogue: Catalogue
     now_ms: int
-    cut_at: int | None = None
+    naming: dict[tuple[str, str], list[Balance]] = field(default_factory=dict)
 
-    def record_all(self, partition: int, through: Window, *, released_only: bool = False) -> int:
-        made = 0
-        waiting = store.unrecorded(self.session, partition=partition, through_window=through)
+    def record_all(self, waiting: Sequence[Unrecorded]) -> Made:
+        made = left = 0
         for usage in waiting:
             instance = self.session.get_one(Instance, usage.instance_id)
             product = self.catalogue.get(instance.product_id)
-            released = instance.status == InstanceStatus.RELEASED
-            if product is not None and (released or not released_only):
-                made += self._record(instance, product, usage)
-        return made
+            fitted = None
+            if product is not None and _is_billed(product, usage):
+                fitted = self._record(instance, product, usage)
+            made += fitted or 0
+            left += fitted is None
+        return Made(made, left)
 
-    def _record(self, instance: Instance, product: Product, usage: Unrecorded) -> int:
-        window = Window(usage.window)
-        room = room_for(instance, window, cut_at=self.cut_at, now_ms=self.now_ms)
-        naming = naming_packages(self.session, instance, product, self.catalogue)
-        parts = _parts(self.session, instance, usage, naming)
-        drafts = records.draft(parts, begin=room.begin, end=room.end, unit=product.unit)
-        if drafts is None:  # no room inside the window: take the next free seconds
-            drafts = _draft_late(parts, room, product.unit)
+    def _record(self, instance: Instance, product: Product, usage: Unrecorded) -> int | None:
+        """The records made of the usage; None when all of it has to wait."""
+        room = room_for(instance, Window(usage.window), now_ms=self.now_ms)
+        parts = self._parts(instance, product, usage, room)
+        drafts = fit(parts, room, product.unit)
         if drafts is None:
-            if instance.released:
-                store.put_in_bucket(self.session, usage, "unbillable", usage.quantity)
-                store.mark_recorded(self.session, usage)
-            return 0
+            return None
+        store.store(self.session, instance, usage, drafts, self.now_ms)
+        unfit = sum(p.quantity for p in parts if p.package_id not in drafts.remainders)
+        store.put_in_bucket(self.session, usage, "unbillable", unfit)
         overshoot = usage.quantity - sum(part.quantity for part in parts)
-        if overshoot:
-            store.put_in_bucket(self.session, usage, "overshoot", overshoot)
-        store.store(self.session, instance, product.meter or "", usage, drafts, self.now_ms)
+        store.put_in_bucket(self.session, usage, "overshoot", overshoot)
         return len(drafts.records)
 
+    def _parts(
+        self, instance: Instance, product: Product, usage: Unrecorded, room: Room
+    ) -> list[records.Part]:
+        """Slices of stop-before-excess packages in their order, and what they do not cover."""
+        naming = self._naming(instance, product)
+        taken = store.slices(self.session, usage, [package.package_id for package in naming])
+        named = [package for package in naming if package.package_id in taken]
+        order = [package.package_id for package in named]
+        # Before the first package was bought there was pay-per-use; after the last one there is.
+        order.insert(0 if any(p.started > room.begin for p in named) else len(order), "")
+        quantities = {**taken, "": usage.quantity - sum(taken.values())}
+        return [
+            records.Part(name, quantities[name], *store.remainder(self.session, instance.id, name))
+            for name in order
+            if quantities[name]
+        ]
 
-def _draft_late(parts: list[records.Part], room: Room, unit: int) -> records.Drafts | None:
-    for seconds in (len(parts), (room.limit - room.begin) // records.SECOND_MS):
-        end = room.begin + seconds * records.SECOND_MS
-        if room.begin < end <= room.limit:
-            drafts = records.draft(parts, begin=room.begin, end=end, unit=unit)
-            if drafts is not None:
-                return drafts
-    return None
+    def _naming(self, instance: Instance, product: Product) -> list[Balance]:
+        key = (instance.customer_id, product.product_id)
+        if key not in self.naming:
+            self.naming[key] = naming_packages(
+                self.session, instance.customer_id, product, self.catalogue
+            )
+        return self.naming[key]
 
 
-def _parts(
-    session: Session, instance: Instance, usage: Unrecorded, naming: list[str]
-) -> list[records.Part]:
-    """Slices of stop-before-excess packages in their order, then what is left."""
-    taken = store.slices(session, usage, naming)
-    rest = usage.quantity - sum(taken.values())
-    named = [(package_id, taken[package_id]) for package_id in naming if package_id in taken]
-    return [
-        records.Part(package_id, quantity, store.carry(session, instance.id, package_id))
-        for package_id, quantity in [*named, ("", rest)]
-        if quantity
-    ]
+def _is_billed(product: Product, usage: Unrecorded) -> bool:
+    """Only the product's own meter is, and only where the merchant is the one who charges."""
+    return product.meter == usage.meter and product.charged_by == "merchant"

@@ -9,28 +9,36 @@ The order, and what a crash after each step leaves behind:
 4. delete the set-aside       done
 
 A reset (salvage and new epoch in SQL, then one script) that stops half-way is repeated, because the
-epochs still differ.
+epochs still differ. Redis and SQL are never read at one instant, so a mismatch counts only if SQL
+stood still around it: another control plane may just have moved both on.
 """
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from anyio import to_thread
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync.booking import book
 from billing_sync.lineage import Step, next_step
-from billing_sync.models import Drain, Partition, Salvage
+from billing_sync.models import Drain, Salvage
 from billing_sync.store import ledger
 from billing_sync.store.engine import reading, writing
+from billing_sync.store.ledger import Place
 from billing_sync.store.packages import deduct_rows
 from metering.catalogue import Catalogue
 from metering.clock import Clock
-from metering.counters import Content, Counters, Head
+from metering.counters import Counters
 from metering.deltas import encode
+from metering.errors import MeteringError
+from metering.protocol import Content, Head
 
-_TURNS = 4  # steps in one visit: drop, set aside, commit, drop
+log = logging.getLogger("tallygate.sync")
+
+_TURNS = 8  # drop, set aside, commit, drop; and as many that another control plane made void
 
 
 @dataclass
@@ -44,35 +52,71 @@ class Drainer:
     new_id: Callable[[], str]
     drains: int = 0
     resets: int = 0
-    rows: int = field(default=0)
+    rows: int = 0
+    last_reset_ms: int = 0
+    stuck: set[int] = field(default_factory=set)
 
-    async def drain_all(self, partitions: int) -> None:
-        """Visit every partition. Raises MeteringError when Redis cannot be reached."""
+    async def drain_all(self, partitions: int) -> set[int]:
+        """Visit every partition; those of which everything counted so far is in the ledger.
+
+        Raises MeteringError or SQLAlchemyError when a store is away. A partition that fails for a
+        reason of its own is left in `stuck` and holds no other up.
+        """
+        places = await to_thread.run_sync(self._places)
+        drained = set()
         for partition in range(partitions):
-            await self.drain(partition)
+            try:
+                head = await self.counters.head(partition)
+                if _at_rest(places[partition], head) or await self.drain(partition):
+                    drained.add(partition)
+                self.stuck.discard(partition)
+            except (MeteringError, SQLAlchemyError):
+                raise
+            except Exception as failure:  # noqa: BLE001  (what is in Redis came from outside)
+                self._is_stuck(partition, failure)
+        return drained
 
-    async def drain(self, partition: int) -> None:
-        """Take the partition's live deltas into the ledger, finishing what a crash left first."""
+    async def drain(self, partition: int) -> bool:
+        """Take what the partition counted so far into the ledger, after what a crash left there.
+
+        False when others kept moving it; then the next visit goes on.
+        """
+        aside = False
         for _ in range(_TURNS):
+            place = await to_thread.run_sync(self._place, partition)
             head = await self.counters.head(partition)
-            known = await to_thread.run_sync(self._known, partition)
-            step = next_step(epoch=known.epoch, last=known.last, head=head)
-            if step is Step.SET_ASIDE:
-                if not head.dirty:
-                    return
+            step = next_step(epoch=place.epoch, last=place.last, head=head)
+            if step is not Step.SET_ASIDE:
+                await self._finish(partition, step, place, head)
+            elif aside or not head.dirty:
+                return True
+            else:
+                aside = True  # also when another control plane was quicker: what there was is aside
                 await self.counters.set_aside(
                     partition, epoch=head.epoch, last=head.last, new_id=self.new_id()
                 )
-            elif step is Step.COMMIT:
-                await self._commit(partition, head)
-            elif step is Step.DROP:
-                await self._drop(partition, head)
-            else:
-                await self._reset(partition, known)
+        return False
 
-    def _known(self, partition: int) -> Partition:
+    async def _finish(self, partition: int, step: Step, place: Place, head: Head) -> None:
+        if step is Step.COMMIT:
+            await self._commit(partition, head)
+        elif step is Step.DROP:
+            await self._drop(partition, head)
+        elif await to_thread.run_sync(self._place, partition) == place:
+            await self._reset(partition, place)
+
+    def _is_stuck(self, partition: int, failure: Exception) -> None:
+        if partition not in self.stuck:
+            log.error("partition %d cannot be drained: %s", partition, type(failure).__name__)
+        self.stuck.add(partition)
+
+    def _places(self) -> dict[int, Place]:
         with reading(self.engine) as session:
-            return ledger.partition_now(session, partition)
+            return ledger.places(session)
+
+    def _place(self, partition: int) -> Place:
+        with reading(self.engine) as session:
+            return ledger.place(session, partition)
 
     async def _commit(self, partition: int, head: Head) -> None:
         _, drain = await self.counters.read(partition)
@@ -114,32 +158,39 @@ class Drainer:
         with reading(self.engine) as session:
             return ledger.checkpoints(session, partition)
 
-    async def _reset(self, partition: int, known: Partition) -> None:
+    async def _reset(self, partition: int, place: Place) -> None:
         live, drain = await self.counters.read(partition)
         epoch = self.new_id()
         checkpoints = await to_thread.run_sync(
-            self._start_epoch, partition, known.epoch, epoch, live, drain
+            self._start_epoch, partition, place, epoch, live, drain
         )
         if checkpoints is not None:
             await self.counters.reset(
-                partition, epoch=epoch, last=known.last, checkpoints=checkpoints
+                partition, epoch=epoch, last=place.last, checkpoints=checkpoints
             )
             self.resets += 1
+            self.last_reset_ms = self.clock.now_ms()
 
     def _start_epoch(
-        self, partition: int, old: str, epoch: str, live: Content | None, drain: Content | None
+        self, partition: int, old: Place, epoch: str, live: Content | None, drain: Content | None
     ) -> dict[str, int] | None:
         now_ms = self.clock.now_ms()
         with writing(self.engine) as session:
             row = ledger.partition(session, partition)
-            if row.epoch != old:
-                return None  # another control plane is resetting it
+            if (row.epoch, row.last) != old:
+                return None  # another control plane moved on, or is resetting it
             row.epoch = epoch
             session.add(row)
             for content in (live, drain):
                 if content is not None:
                     session.add(_salvage(partition, now_ms, content))
             return ledger.checkpoints(session, partition)
+
+
+def _at_rest(place: Place, head: Head) -> bool:
+    """Nothing to do: the lineage is whole and nothing was counted."""
+    whole = next_step(epoch=place.epoch, last=place.last, head=head) is Step.SET_ASIDE
+    return whole and not head.dirty
 
 
 def _salvage(partition: int, now_ms: int, content: Content) -> Salvage:

@@ -6,7 +6,7 @@ looks like one that moved on. See docs/architecture.md, "The pipeline".
 
 from enum import Enum, auto
 
-from metering.counters import Head
+from metering.protocol import Head
 
 
 class Step(Enum):

@@ -70,7 +70,7 @@ class UsageWindow(SQLModel, table=True):
     `recorded` is the part of `quantity` that already stands in usage records or buckets.
     """
 
-    __tablename__ = "usage_window"
+    __tablename__ = "usage_window"  # type: ignore[mutable-override]  # SQLModel types it so
     __table_args__ = (Index("ix_usage_window_instance", "instance_id", "window"),)
 
     window: int = Field(primary_key=True)
@@ -88,7 +88,7 @@ class UsageWindow(SQLModel, table=True):
 class PackageUse(SQLModel, table=True):
     """What a package gave to a pay-per-use instance in a window, in the meter's unit."""
 
-    __tablename__ = "package_use"
+    __tablename__ = "package_use"  # type: ignore[mutable-override]  # SQLModel types it so
 
     package_id: str = Field(primary_key=True)
     instance_id: str = Field(primary_key=True, index=True)
@@ -98,7 +98,7 @@ class PackageUse(SQLModel, table=True):
 
 
 class Bucket(SQLModel, table=True):
-    """Usage that no record will carry, by name: unbillable, overshoot, remainder."""
+    """Usage that no record will carry, by name: unbillable, overshoot."""
 
     instance_id: str = Field(primary_key=True)
     window: int = Field(primary_key=True)
@@ -107,17 +107,21 @@ class Bucket(SQLModel, table=True):
 
 
 class Carry(SQLModel, table=True):
-    """The remainder below four decimals, in the meter's unit, waiting for the next record."""
+    """The remainder below four decimals, in ten-thousandths of the meter's unit.
+
+    `waiting` are the whole meter units in it that no record's `quantity` covers yet.
+    """
 
     instance_id: str = Field(primary_key=True)
     package_id: str = Field(primary_key=True, default="")
     quantity: int = _big(0)
+    waiting: int = _big(0)
 
 
 class UsageRecord(SQLModel, table=True):
     """One SDR (话单) and its way to the marketplace: the outbox."""
 
-    __tablename__ = "usage_record"
+    __tablename__ = "usage_record"  # type: ignore[mutable-override]  # SQLModel types it so
     __table_args__ = (UniqueConstraint("instance_id", "begin", "end"),)
 
     metering_sn: str = Field(primary_key=True)
@@ -146,7 +150,7 @@ class UsageRecord(SQLModel, table=True):
 class CustomerRow(SQLModel, table=True):
     """A buyer (order query's buyerInfo) or a static customer."""
 
-    __tablename__ = "customer"
+    __tablename__ = "customer"  # type: ignore[mutable-override]  # SQLModel types it so
 
     id: str = Field(primary_key=True)
     name: str = ""
@@ -156,7 +160,7 @@ class CustomerRow(SQLModel, table=True):
 class ApiKey(SQLModel, table=True):
     """A customer's key: its keyed digest, and the sealed copy that appInfo hands over."""
 
-    __tablename__ = "api_key"
+    __tablename__ = "api_key"  # type: ignore[mutable-override]  # SQLModel types it so
 
     id: int | None = Field(default=None, primary_key=True)
     customer_id: str = Field(index=True)
@@ -186,7 +190,7 @@ class Instance(SQLModel, table=True):
 class OrderLine(SQLModel, table=True):
     """What order query said of one order line."""
 
-    __tablename__ = "order_line"
+    __tablename__ = "order_line"  # type: ignore[mutable-override]  # SQLModel types it so
 
     order_id: str = Field(primary_key=True)
     order_line_id: str = Field(primary_key=True)
@@ -200,7 +204,7 @@ class OrderLine(SQLModel, table=True):
 class LifecycleInbox(SQLModel, table=True):
     """Every lifecycle callback once; a repeat gets the stored answer."""
 
-    __tablename__ = "lifecycle_inbox"
+    __tablename__ = "lifecycle_inbox"  # type: ignore[mutable-override]  # SQLModel types it so
 
     id: int | None = Field(default=None, primary_key=True)
     identity: str = Field(unique=True)
@@ -215,7 +219,7 @@ class LifecycleInbox(SQLModel, table=True):
 class ProjectionOutbox(SQLModel, table=True):
     """Customers whose entitlement must still be written to Redis."""
 
-    __tablename__ = "projection_outbox"
+    __tablename__ = "projection_outbox"  # type: ignore[mutable-override]  # SQLModel types it so
 
     customer_id: str = Field(primary_key=True)
     since: int = _big()

@@ -56,3 +56,9 @@ def deduct(quantity: int, balances: Sequence[Balance]) -> list[Allocation]:
     if quantity and any(balance.stop_before_excess for balance in balances):
         taken.append(Allocation(OVERSHOOT, quantity))
     return taken
+
+
+def after(balances: Sequence[Balance], taken: Iterable[Allocation]) -> list[Balance]:
+    """The balances once the allocations are taken from them."""
+    given = {part.package_id: part.quantity for part in taken}
+    return [b._replace(left=b.left - given.get(b.package_id, 0)) for b in balances]

@@ -18,12 +18,14 @@ _NAMESPACE: Final = uuid.UUID("5f4d8c6a-0c57-5d0e-9a59-3f1c6a0b7e11")
 class Part(NamedTuple):
     """Usage of one instance for the next records. `package_id` is empty for pay-per-use.
 
-    `carry` is the remainder of earlier records, in ten-thousandths of the meter's unit.
+    `carry` is the remainder of earlier records, in ten-thousandths of the meter's unit; `waiting`
+    are the whole meter units in it that no record's quantity covers yet.
     """
 
     package_id: str
     quantity: int
     carry: int = 0
+    waiting: int = 0
 
 
 class Draft(NamedTuple):
@@ -36,11 +38,18 @@ class Draft(NamedTuple):
     value: Decimal
 
 
+class Remainder(NamedTuple):
+    """What is left below four decimals: the `carry` and `waiting` of the next part."""
+
+    carry: int
+    waiting: int
+
+
 class Drafts(NamedTuple):
     """The records of some parts and the new remainders per package id."""
 
     records: list[Draft]
-    carries: dict[str, int]
+    remainders: dict[str, Remainder]
 
 
 class _Piece(NamedTuple):
@@ -76,25 +85,28 @@ def draft(parts: Sequence[Part], *, begin: int, end: int, unit: int) -> Drafts |
     distinct and at least a second long. None when the interval has no room for them.
     """
     shares = [divmod(part.quantity * SCALE + part.carry, unit) for part in parts]
-    carries = {part.package_id: rest for part, (_, rest) in zip(parts, shares, strict=True)}
+    remainders = {
+        part.package_id: Remainder(rest, 0 if steps else part.quantity + part.waiting)
+        for part, (steps, rest) in zip(parts, shares, strict=True)
+    }
     if sum(-(-steps // MAX_STEPS) for steps, _ in shares) > max(end - begin, 0) // SECOND_MS:
         return None
     pieces: list[_Piece] = []
     for part, (steps, _) in zip(parts, shares, strict=True):
         pieces.extend(_pieces(part, steps, unit))
     if not pieces:
-        return Drafts([], carries)
+        return Drafts([], remainders)
     bounds = _bounds(begin, end, [piece.steps for piece in pieces])
     records = [
         Draft(bounds[i], bounds[i + 1], piece.package_id, piece.quantity, _decimal(piece.steps))
         for i, piece in enumerate(pieces)
     ]
-    return Drafts(records, carries)
+    return Drafts(records, remainders)
 
 
 def _pieces(part: Part, steps: int, unit: int) -> list[_Piece]:
     pieces = []
-    left = part.quantity
+    left = part.quantity + part.waiting
     while steps > MAX_STEPS:
         covered = min(MAX_STEPS * unit // SCALE, left)
         pieces.append(_Piece(part.package_id, covered, MAX_STEPS))

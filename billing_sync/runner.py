@@ -1,50 +1,58 @@
-"""One sync run, in its numbered order, and the loop that repeats it.
+"""One sync run, in its numbered order, and the loops that repeat it.
 
 1. read the lanes' heartbeats       first: what is flushed before T is in Redis by now
 2. drain every partition            so what was in Redis is in the ledger
 3. close the windows that end <= T  their usage is complete
 4. cut what released instances used
 5. push what is due
-Any step may fail; the next run begins again at 1 and every step finds what is left to do.
+Any step may fail; the next run begins again at 1 and every step finds what is left to do. Pushing
+has a loop of its own, because a marketplace that does not answer must not hold 1 to 4 up.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 from anyio import to_thread
 from redis.asyncio import Redis
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync import closing
+from billing_sync.closing import Made
 from billing_sync.drain import Drainer
 from billing_sync.outbox import Outbox
+from billing_sync.repeating import Repeater, Wake
+from billing_sync.store import ledger
 from billing_sync.store.engine import reading
 from billing_sync.store.records import partitions_with_released
 from metering import heartbeats
 from metering.catalogue import Catalogue
 from metering.clock import Clock
-from metering.errors import MeteringError
 from metering.heartbeats import Heartbeat
 from metering.windows import HOUR_MS
 
-log = logging.getLogger("tallygate.sync")
+# How long after a release came in the last interval is cut: gateways hear of it within a second
+# and flush within another.
+SETTLE_MS: Final = 3000
+# Usage that comes in longer after a release waits for the end of the hour it is booked in.
+_RECENT_MS: Final = 2 * HOUR_MS
+_OTHERS_PUSH_S: Final = 10.0
 
-# How long after a release the last interval is cut: gateways hear of it within a second and flush
-# within another.
-SETTLE_MS = 3000
 
-
-def complete_through(lanes: Mapping[str, Heartbeat], *, now_ms: int, grace_ms: int) -> int:
+def complete_through(
+    lanes: Mapping[str, Heartbeat], *, now_ms: int, grace_ms: int, reset_ms: int = 0
+) -> int:
     """The end of the last window whose usage is complete. Pure.
 
     Lanes silent for longer than the grace are no longer waited for; without lanes the grace itself
-    decides.
+    decides. `reset_ms` is when Redis last lost something: until every lane has flushed after that,
+    or the grace is over, what it lost is still on its way, and no window is complete (0).
     """
     alive = [beat.flushed_through for beat in lanes.values() if now_ms - beat.at <= grace_ms]
     complete = min(alive, default=now_ms - grace_ms)
+    if complete < reset_ms and now_ms - reset_ms <= grace_ms:
+        return 0
     return min(complete, now_ms) // HOUR_MS * HOUR_MS
 
 
@@ -53,7 +61,7 @@ class Runner:
     """Everything a sync run needs."""
 
     engine: Engine
-    redis: Redis
+    redis: Redis = field(repr=False)
     drainer: Drainer
     outbox: Outbox
     catalogue: Catalogue
@@ -64,65 +72,102 @@ class Runner:
     records_made: int = 0
     closed_through: int = 0
     silent_lanes: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
+    left: dict[int, int] = field(default_factory=dict)  # by partition, at its last close
+    repeater: Repeater = field(default_factory=Repeater)
+
+    def __post_init__(self) -> None:
+        self._made = Wake()
+
+    @property
+    def failures(self) -> dict[tuple[str, str], int]:
+        """How often a loop failed, by its name and the reason."""
+        return self.repeater.failures
 
     async def run_once(self, *, close_now: bool = False) -> None:
-        """One run. `close_now` also records the open window up to this second.
+        """One whole run. `close_now` also records the open window up to this second.
 
         Raises MeteringError or SQLAlchemyError when a store is away.
         """
-        lanes = await heartbeats.read(self.redis)
-        await self.drainer.drain_all(self.partitions)
-        now_ms = self.clock.now_ms()
-        through = complete_through(lanes, now_ms=now_ms, grace_ms=self.grace_ms)
-        self.silent_lanes = sum(now_ms - beat.at > self.grace_ms for beat in lanes.values())
-        if through > self.closed_through:
-            await to_thread.run_sync(self._close, through, now_ms)
-            self.closed_through = through
-        if close_now:
-            await to_thread.run_sync(self._cut, range(self.partitions), now_ms, False)
-        await self._cut_released(now_ms)
+        await self.sync(close_now=close_now)
         await self.outbox.push_due()
-        self.runs += 1
+        await self.outbox.others_done(_OTHERS_PUSH_S)
 
     async def run_forever(self, every_s: float, chores: Callable[[], Awaitable[None]]) -> None:
-        """Run again and again; a store that is away is tried again at the next turn."""
-        while True:
-            try:
-                await chores()
-                await self.run_once()
-            except (MeteringError, SQLAlchemyError, OSError) as failure:
-                name = type(failure).__name__
-                if not self.failures.get(name):
-                    log.warning("sync run failed, will be repeated: %s", failure)
-                self.failures[name] = self.failures.get(name, 0) + 1
-            await anyio.sleep(every_s)
+        """Sync, push and do chores again and again, none waiting for another. Never returns."""
+        async with anyio.create_task_group() as group:
+            forever = self.repeater.forever
+            group.start_soon(forever, "sync", self.sync, every_s, Wake())
+            group.start_soon(forever, "push", self.outbox.push_due, every_s, self._made)
+            group.start_soon(forever, "chores", chores, every_s, Wake())
 
-    def _close(self, through: int, now_ms: int) -> None:
-        for partition in range(self.partitions):
-            self.records_made += closing.close(
-                self.engine,
-                partition,
-                through_ms=through,
-                catalogue=self.catalogue,
-                now_ms=now_ms,
-            )
+    async def sync(self, *, close_now: bool = False) -> None:
+        """Steps 1 to 4. Raises MeteringError or SQLAlchemyError when a store is away."""
+        made = self.records_made
+        lanes = await heartbeats.read(self.redis)
+        drained = await self.drainer.drain_all(self.partitions)
+        now_ms = self.clock.now_ms()
+        self.silent_lanes = sum(now_ms - beat.at > self.grace_ms for beat in lanes.values())
+        await self._close(self._complete_through(lanes, now_ms), drained)
+        if close_now:
+            await self._cut(range(self.partitions), released_only=False)
+        await self._cut(await self._partitions_with_released(now_ms), released_only=True)
+        self.runs += 1
+        if self.records_made > made:
+            self._made.set()
 
-    def _cut(self, partitions: range | set[int], now_ms: int, released_only: bool) -> None:
+    def _complete_through(self, lanes: Mapping[str, Heartbeat], now_ms: int) -> int:
+        return complete_through(
+            lanes,
+            now_ms=now_ms,
+            grace_ms=self.grace_ms,
+            reset_ms=self.drainer.last_reset_ms,
+        )
+
+    async def _close(self, through: int, drained: set[int]) -> None:
+        """Only partitions that were drained since the heartbeats were read: the others would miss
+        what is still in Redis."""
+        stood = await to_thread.run_sync(self._closed_through)
+        for partition in sorted(drained):
+            if stood[partition] < through:
+                made = await to_thread.run_sync(self._close_one, partition, through)
+                if made is not None:
+                    self.records_made += made.records
+                    self.left[partition] = made.left
+                stood[partition] = through
+        self.closed_through = min(stood.values(), default=0)
+
+    def _close_one(self, partition: int, through: int) -> Made | None:
+        return closing.close(
+            self.engine,
+            partition,
+            through_ms=through,
+            catalogue=self.catalogue,
+            now_ms=self.clock.now_ms(),
+        )
+
+    async def _cut(self, partitions: Iterable[int], *, released_only: bool) -> None:
         for partition in partitions:
-            self.records_made += closing.cut(
-                self.engine,
-                partition,
-                catalogue=self.catalogue,
-                now_ms=now_ms,
-                released_only=released_only,
-            )
+            made = await to_thread.run_sync(self._cut_one, partition, released_only)
+            self.records_made += made.records
 
-    async def _cut_released(self, now_ms: int) -> None:
-        partitions = await to_thread.run_sync(self._partitions_with_released, now_ms)
-        if partitions:
-            await to_thread.run_sync(self._cut, partitions, now_ms, True)
+    def _cut_one(self, partition: int, released_only: bool) -> Made:
+        return closing.cut(
+            self.engine,
+            partition,
+            catalogue=self.catalogue,
+            now_ms=self.clock.now_ms(),
+            released_only=released_only,
+        )
 
-    def _partitions_with_released(self, now_ms: int) -> set[int]:
+    def _closed_through(self) -> dict[int, int]:
         with reading(self.engine) as session:
-            return partitions_with_released(session, until_ms=now_ms - SETTLE_MS)
+            return ledger.closed_through(session)
+
+    async def _partitions_with_released(self, now_ms: int) -> set[int]:
+        return await to_thread.run_sync(self._find_released, now_ms - SETTLE_MS)
+
+    def _find_released(self, until_ms: int) -> set[int]:
+        with reading(self.engine) as session:
+            return partitions_with_released(
+                session, since_ms=until_ms - _RECENT_MS, until_ms=until_ms
+            )

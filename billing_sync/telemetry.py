@@ -1,6 +1,6 @@
 """The control plane's metrics: plain numbers, read at scrape time by one collector."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield from self._pipeline()
+        yield from self._windows()
         yield from self._callbacks()
         yield from self._ledger()
 
@@ -61,40 +62,49 @@ class _Collector(Collector):
             ("resets", "Partitions reset because Redis lost or forgot data.", drainer.resets),
             ("usage_rows", "Rows added to the usage windows.", drainer.rows),
             ("records_made", "Usage records made.", runner.records_made),
+            ("records_rejected", "Usage records rejected.", runner.outbox.rejected),
             ("projections", "Entitlements written to Redis.", self._telemetry.projected()),
         ):
             yield _counter(f"billing_sync_{name}", text, value)
-        failures = CounterMetricFamily(
-            "billing_sync_failures", "Sync runs that stopped, by reason.", labels=["reason"]
+        # Copies, because the event loop goes on counting while this thread reads.
+        yield _labelled_counter(
+            "billing_sync_failures",
+            "Loops that failed and were repeated.",
+            ("loop", "reason"),
+            runner.failures.copy().items(),
         )
-        for reason, count in runner.failures.items():
-            failures.add_metric([reason], count)
-        yield failures
-        pushes = CounterMetricFamily(
-            "billing_sync_pushes", "Batches pushed, by outcome.", labels=["outcome"]
+        yield _labelled_counter(
+            "billing_sync_pushes",
+            "Batches pushed, by outcome.",
+            ("outcome",),
+            [((outcome,), count) for outcome, count in runner.outbox.outcomes.copy().items()],
         )
-        for outcome, count in runner.outbox.outcomes.items():
-            pushes.add_metric([outcome], count)
-        yield pushes
-        yield GaugeMetricFamily(
-            "billing_sync_closed_through_seconds",
-            "End of the last closed window, Unix time.",
-            value=runner.closed_through / 1000,
-        )
-        yield GaugeMetricFamily(
-            "billing_sync_silent_lanes",
-            "Lanes that are no longer waited for before a window closes.",
-            value=runner.silent_lanes,
-        )
+
+    def _windows(self) -> Iterable[Metric]:
+        runner = self._telemetry.runner
+        closed = runner.closed_through
+        age = max(self._telemetry.clock.now_ms() - closed, 0) if closed else 0
+        for name, text, value in (
+            ("closed_through_seconds", "End of the last closed window, Unix time.", closed / 1000),
+            ("watermark_age_seconds", "How long ago the last closed window ended.", age / 1000),
+            ("silent_lanes", "Lanes no window waits for any more.", runner.silent_lanes),
+            ("stuck_partitions", "Partitions that cannot be drained.", len(runner.drainer.stuck)),
+            (
+                "unrecorded",
+                "Closed windows whose usage has no record: its product or meter is not configured.",
+                sum(runner.left.copy().values()),
+            ),
+        ):
+            yield GaugeMetricFamily(f"billing_sync_{name}", text, value=value)
 
     def _callbacks(self) -> Iterable[Metric]:
         service = self._telemetry.callbacks
-        answers = CounterMetricFamily(
-            "billing_sync_callbacks", "Callbacks answered.", labels=["activity", "code"]
+        yield _labelled_counter(
+            "billing_sync_callbacks",
+            "Callbacks answered.",
+            ("activity", "code"),
+            service.answers.copy().items(),
         )
-        for (activity, code), count in service.answers.items():
-            answers.add_metric([activity, code], count)
-        yield answers
         yield _counter(
             "billing_sync_unknown_products",
             "Orders for products that are not configured.",
@@ -140,6 +150,15 @@ class _Collector(Collector):
             return _LedgerFigures(
                 records.count_by_state(session), usage.buckets(session), waiting, oldest_end
             )
+
+
+def _labelled_counter(
+    name: str, text: str, labels: Sequence[str], counts: Iterable[tuple[Sequence[str], int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
 
 
 def _counter(name: str, text: str, value: int) -> CounterMetricFamily:

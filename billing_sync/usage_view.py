@@ -2,44 +2,40 @@
 
 The reading rule: Redis first, then one SQL snapshot. A set-aside whose id SQL already has is left
 out; one that follows SQL's last id is added; anything else moved in between and is read again, and
-after three tries the ledger answers alone with its own time.
+after three tries, or a second without an answer from Redis, the ledger answers alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 import anyio
 from anyio import to_thread
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from billing_sync.errors import BadQuestion
 from billing_sync.figures import UsageFigure
 from billing_sync.models import Instance
+from billing_sync.questions import MOST_CELLS, Usage, UsageFilter
 from billing_sync.records import value_of
+from billing_sync.store import ledger
 from billing_sync.store import usage as store
 from billing_sync.store.engine import reading
 from billing_sync.store.packages import uses_of
-from billing_sync.store.usage import UsageFilter
 from metering.catalogue import Catalogue
 from metering.clock import Clock
-from metering.counters import Content, Counters
-from metering.deltas import DeltaKey
+from metering.counters import Counters
 from metering.errors import MeteringError
 from metering.partitions import partition_of
+from metering.protocol import Content
 
-_TRIES = 3
-_REDIS_BUDGET_S = 1.0
+_TRIES: Final = 3
+_REDIS_BUDGET_S: Final = 1.0
+_REMEMBERED: Final = 100_000
 
+T = TypeVar("T")
 Pair = tuple[Content | None, Content | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Quantities per delta key. `live` is False when Redis could not be added."""
-
-    deltas: Mapping[DeltaKey, int]
-    at_ms: int
-    live: bool
 
 
 def pending_in_redis(pair: Pair, *, epoch: str, last: str) -> list[Content] | None:
@@ -49,33 +45,54 @@ def pending_in_redis(pair: Pair, *, epoch: str, last: str) -> list[Content] | No
         return None
     if drain is None:
         return [live] if live.last == last else None
+    if drain.epoch != epoch or live.last != drain.id:
+        return None
     if drain.id == last:
         return [live]
-    return [live, drain] if drain.last == last and live.last == drain.id else None
+    return [live, drain] if drain.last == last else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment(Generic[T]):
+    """What the ledger said and what Redis held besides, at one instant."""
+
+    ledger: T
+    pending: list[Content]
+    at_ms: int
+    live: bool
 
 
 @dataclass
 class UsageView:
-    """Answers questions about usage."""
+    """Answers questions about usage. Never raises for a Redis that is away."""
 
     engine: Engine
     counters: Counters
     catalogue: Catalogue
     partitions: int
     clock: Clock
+    redis_budget_s: float = _REDIS_BUDGET_S
+
+    def __post_init__(self) -> None:
+        self._shown: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def usage(self, wanted: UsageFilter) -> Usage:
-        """The matching usage; never raises for a Redis that is away."""
-        wanted_partitions = self._partitions_of(wanted)
-        for _ in range(_TRIES):
-            now_ms = self.clock.now_ms()
-            pairs = await self._read(wanted_partitions)
-            if pairs is None:
-                break
-            found = await to_thread.run_sync(self._with_ledger, wanted, pairs)
-            if found is not None:
-                return Usage(found, now_ms, live=True)
-        return await to_thread.run_sync(self._ledger_alone, wanted)
+        """The matching usage. Raises BadQuestion when the answer would be too long."""
+        moment = await self._moment(
+            self._partitions_of(wanted), lambda s: store.cells(s, wanted, MOST_CELLS + 1)
+        )
+        cells = moment.ledger
+        for content in moment.pending:
+            for key, quantity in content.deltas.items():
+                if wanted.matches(key):
+                    cell = wanted.cell(key)
+                    cells[cell] = cells.get(cell, 0) + quantity
+        if len(cells) > MOST_CELLS:
+            raise BadQuestion(
+                f"the answer has more than {MOST_CELLS} rows; ask for less with from, to, "
+                "customer, instance, meter, or by"
+            )
+        return Usage(cells, moment.at_ms, moment.live)
 
     async def for_instances(self, instance_ids: Sequence[str]) -> dict[str, list[UsageFigure]]:
         """What queryInstance shows: lifetime usage, or what a package gave to each instance.
@@ -83,59 +100,78 @@ class UsageView:
         Package figures come from the ledger alone, because deduction happens there.
         """
         known = await to_thread.run_sync(self._instances, instance_ids)
-        figures: dict[str, list[UsageFigure]] = {}
-        for instance in known.values():
-            if not instance.is_package:
-                figures[instance.id] = [await self._lifetime(instance)]
+        metered = [i for i in known.values() if not i.is_package]
         packages = [i for i in known.values() if i.is_package]
-        figures.update(await to_thread.run_sync(self._package_figures, packages))
+        figures = await self._lifetimes(metered) if metered else {}
+        if packages:
+            figures.update(await to_thread.run_sync(self._package_figures, packages))
         return figures
 
-    async def _lifetime(self, instance: Instance) -> UsageFigure:
+    async def _lifetimes(self, metered: Sequence[Instance]) -> dict[str, list[UsageFigure]]:
+        ids = {instance.id for instance in metered}
+        owners = {partition_of(i.customer_id, self.partitions) for i in metered}
+        moment = await self._moment(sorted(owners), lambda s: store.lifetimes(s, list(ids)))
+        totals = moment.ledger
+        for content in moment.pending:
+            for key, quantity in content.deltas.items():
+                if key.instance_id in ids:
+                    place = (key.instance_id, key.meter)
+                    totals[place] = totals.get(place, 0) + quantity
+        return {i.id: [self._lifetime(i, totals, moment.at_ms)] for i in metered}
+
+    def _lifetime(
+        self, instance: Instance, totals: Mapping[tuple[str, str], int], at_ms: int
+    ) -> UsageFigure:
+        """A lifetime never goes down, also when what Redis holds cannot be read for a while."""
         product = self.catalogue.get(instance.product_id)
-        usage = await self.usage(
-            UsageFilter(customer_id=instance.customer_id, instance_id=instance.id)
-        )
-        quantity = sum(
-            q for key, q in usage.deltas.items() if product and key.meter == product.meter
-        )
-        return UsageFigure(None, value_of(quantity, product.unit if product else 1), usage.at_ms)
+        place = (instance.id, (product and product.meter) or "")
+        now = (totals.get(place, 0), at_ms)
+        quantity, shown_ms = max(now, self._shown.get(place, now))
+        if len(self._shown) >= _REMEMBERED:
+            self._shown.clear()
+        self._shown[place] = (quantity, shown_ms)
+        return UsageFigure(None, value_of(quantity, product.unit if product else 1), shown_ms)
 
     def _partitions_of(self, wanted: UsageFilter) -> Sequence[int]:
         if wanted.customer_id is None:
             return range(self.partitions)
         return [partition_of(wanted.customer_id, self.partitions)]
 
-    async def _read(self, partitions: Sequence[int]) -> dict[int, Pair] | None:
-        pairs = {}
-        try:
-            with anyio.fail_after(_REDIS_BUDGET_S):
-                for partition in partitions:
-                    pairs[partition] = await self.counters.read(partition)
-        except (MeteringError, TimeoutError):
-            return None
-        return pairs
+    async def _moment(self, partitions: Sequence[int], ask: Callable[[Session], T]) -> _Moment[T]:
+        deadline = anyio.current_time() + self.redis_budget_s
+        for _ in range(_TRIES):
+            now_ms = self.clock.now_ms()
+            pairs = await self._read(partitions, deadline)
+            if pairs is None:
+                break
+            said, pending = await to_thread.run_sync(self._beside, pairs, ask)
+            if pending is not None:
+                return _Moment(said, pending, now_ms, live=True)
+        said, _ = await to_thread.run_sync(self._beside, {}, ask)
+        return _Moment(said, [], self.clock.now_ms(), live=False)
 
-    def _with_ledger(
-        self, wanted: UsageFilter, pairs: Mapping[int, Pair]
-    ) -> dict[DeltaKey, int] | None:
-        with reading(self.engine) as session:
-            places = store.partition_places(session)
-            total = store.deltas_in_ledger(session, wanted)
-        for partition, pair in pairs.items():
-            epoch, last = places[partition]
-            contents = pending_in_redis(pair, epoch=epoch, last=last)
-            if contents is None:
+    async def _read(self, partitions: Sequence[int], deadline: float) -> dict[int, Pair] | None:
+        with anyio.CancelScope(deadline=deadline):
+            try:
+                return {number: await self.counters.read(number) for number in partitions}
+            except (MeteringError, ValueError):  # away, or something else wrote there
                 return None
-            for content in contents:
-                for key, quantity in content.deltas.items():
-                    if wanted.matches(key):
-                        total[key] = total.get(key, 0) + quantity
-        return total
+        return None
 
-    def _ledger_alone(self, wanted: UsageFilter) -> Usage:
+    def _beside(
+        self, pairs: Mapping[int, Pair], ask: Callable[[Session], T]
+    ) -> tuple[T, list[Content] | None]:
+        """The ledger's answer, and what must be added to it; None where Redis does not fit it."""
         with reading(self.engine) as session:
-            return Usage(store.deltas_in_ledger(session, wanted), self.clock.now_ms(), live=False)
+            places = ledger.places(session)
+            said = ask(session)
+        pending: list[Content] = []
+        for number, pair in pairs.items():
+            contents = pending_in_redis(pair, epoch=places[number].epoch, last=places[number].last)
+            if contents is None:
+                return said, None
+            pending.extend(contents)
+        return said, pending
 
     def _instances(self, ids: Sequence[str]) -> dict[str, Instance]:
         with reading(self.engine) as session:
@@ -143,20 +179,31 @@ class UsageView:
 
     def _package_figures(self, packages: Sequence[Instance]) -> dict[str, list[UsageFigure]]:
         now_ms = self.clock.now_ms()
-        figures = {}
         with reading(self.engine) as session:
             uses = uses_of(session, [package.id for package in packages])
-            for package in packages:
-                used = uses.get(package.id, {})
-                figures[package.id] = [
+            return {
+                package.id: [
                     UsageFigure(related.id, value_of(used.get(related.id, 0), unit), now_ms)
-                    for related, unit in self._related(session, package)
+                    for related, unit in self._related(session, package, used)
                 ]
-        return figures
+                for package in packages
+                for used in [uses.get(package.id, {})]
+            }
 
-    def _related(self, session: Session, package: Instance) -> list[tuple[Instance, int]]:
-        """The buyer's pay-per-use instances that the package covers, with their billing unit."""
+    def _related(
+        self, session: Session, package: Instance, used: Mapping[str, int]
+    ) -> list[tuple[Instance, int]]:
+        """The buyer's pay-per-use instances that the package covers or did cover, with their unit.
+
+        An item the buyer gave up before the package gave it anything is not worth a line.
+        """
         product = self.catalogue.get(package.product_id)
         items = [item.of for item in product.package.items] if product and product.package else []
-        covered = store.instances_of(session, package.customer_id, items)
-        return [(instance, self.catalogue[instance.product_id].unit) for instance in covered]
+        found = {i.id: i for i in store.instances_of(session, package.customer_id, items)}
+        found |= store.instances(session, [i for i in used if i not in found])
+        return [
+            (instance, self.catalogue[instance.product_id].unit)
+            for instance in found.values()
+            if instance.product_id in self.catalogue
+            and (not instance.released or instance.id in used)
+        ]

@@ -47,6 +47,8 @@ class Worker:
     redis: Redis
     lane: MemoryLane
     clock: Clock
+    check_s: float = CHECK_S
+    last_flush_s: float = LAST_FLUSH_S
 
     def __post_init__(self) -> None:
         self.telemetry = Telemetry()
@@ -133,7 +135,7 @@ class Worker:
                 if not away:
                     log.warning("%s; calls go on and are counted when it is back", reason)
                 away = True
-            await anyio.sleep(_AFTER_FAILURE_S if away else CHECK_S)
+            await anyio.sleep(_AFTER_FAILURE_S if away else self.check_s)
 
     async def _check(self) -> None:
         """Whoever is missing keeps what was said of him last: a Redis that was emptied says nothing.
@@ -157,9 +159,12 @@ class Worker:
                     async for customer_id in changes:
                         snapshot = await entitlements.get(self.redis, customer_id)
                         if snapshot is not None:
-                            self._take(snapshot)
-                            self._changed.add(customer_id)
+                            self._heard(snapshot)
             await anyio.sleep(_AFTER_FAILURE_S)
+
+    def _heard(self, snapshot: EntitlementSnapshot) -> None:
+        self._changed.add(snapshot.customer_id)
+        self._take(snapshot)
 
     def _take(self, snapshot: EntitlementSnapshot) -> None:
         if self._taken.get(snapshot.customer_id) != snapshot:
@@ -168,7 +173,7 @@ class Worker:
 
     async def _leave(self) -> None:
         flushed = False
-        with anyio.move_on_after(LAST_FLUSH_S):
+        with anyio.move_on_after(self.last_flush_s):
             while self.telemetry.open_exchanges:  # noqa: ASYNC110  (cut off; they end at once)
                 await anyio.sleep(0.01)
             while await self.recorder.flush() is None:  # noqa: ASYNC110  (Redis sends no event)

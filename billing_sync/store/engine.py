@@ -22,7 +22,7 @@ def sqlite_url(path: Path) -> str:
 
 def open_engine(url: str) -> Engine:
     """Connect and create missing tables. Raises sqlalchemy.exc.OperationalError when it cannot."""
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)  # they may be sealed keys
     if engine.dialect.name == "sqlite":
         _tame_sqlite(engine)
     SQLModel.metadata.create_all(engine)
@@ -35,9 +35,9 @@ def _tame_sqlite(engine: Engine) -> None:
         # The driver must not open transactions by itself: BEGIN IMMEDIATE below is the only one.
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")  # first: the next line needs a lock
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
@@ -59,8 +59,11 @@ def writing(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """One snapshot for reading; never blocks a writer."""
+    options: dict[str, Any] = {"read_only": True}
+    if engine.dialect.name == "postgresql":  # else every statement would see a newer state
+        options["isolation_level"] = "REPEATABLE READ"
     with (
-        engine.connect().execution_options(read_only=True) as connection,
+        engine.connect().execution_options(**options) as connection,
         Session(connection, expire_on_commit=False) as session,
     ):
         yield session

@@ -10,21 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Engine, func, update
 from sqlmodel import Session, col, select
 
+from billing_sync.booking import UsageRow
 from billing_sync.models import Checkpoint, Drain, Meta, Partition, UsageWindow
 from billing_sync.store.engine import add_up, writing
-
-
-class UsageRow(NamedTuple):
-    """One row to add: a delta with the window it is booked in and its mark."""
-
-    window: int
-    customer_id: str
-    instance_id: str
-    route: str
-    meter: str
-    grade: str
-    mark: str
-    quantity: int
 
 
 class PartitionsDiffer(Exception):
@@ -57,9 +45,28 @@ def partition(session: Session, number: int) -> Partition:
     return session.exec(query).one()
 
 
-def partition_now(session: Session, number: int) -> Partition:
-    """The partition's row as it stands, without locking it."""
-    return session.exec(select(Partition).where(Partition.id == number)).one()
+class Place(NamedTuple):
+    """Where the chain of a partition stands in SQL."""
+
+    epoch: str
+    last: str
+
+
+def place(session: Session, number: int) -> Place:
+    """Where the partition stands."""
+    query = select(Partition.epoch, Partition.last).where(Partition.id == number)
+    return Place(*session.exec(query).one())
+
+
+def places(session: Session) -> dict[int, Place]:
+    """Where every partition stands, of one snapshot."""
+    query = select(Partition.id, Partition.epoch, Partition.last)
+    return {number: Place(epoch, last) for number, epoch, last in session.exec(query)}
+
+
+def closed_through(session: Session) -> dict[int, int]:
+    """The end of the last closed window of every partition."""
+    return dict(session.exec(select(Partition.id, Partition.closed_through)).all())
 
 
 def checkpoints(session: Session, number: int) -> dict[str, int]:

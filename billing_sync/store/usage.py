@@ -1,67 +1,67 @@
 """The SQL of usage questions: per customer, instance, meter and window, over the ledger alone."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
-from billing_sync.models import Bucket, Instance, Partition, UsageRecord, UsageWindow
-from metering.deltas import DeltaKey
-from metering.usage import Grade
-from metering.windows import Window
+from billing_sync.models import Bucket, CustomerRow, Instance, UsageRecord, UsageWindow
+from billing_sync.questions import Cell, UsageFilter
 
 
-class UsageFilter(NamedTuple):
-    """What a question is about; None asks for everything. Windows are half-open."""
-
-    customer_id: str | None = None
-    instance_id: str | None = None
-    meter: str | None = None
-    from_window: int | None = None
-    to_window: int | None = None
-
-    def matches(self, key: DeltaKey) -> bool:
-        """Does a delta that still is in Redis belong to the answer?"""
-        return (
-            self.customer_id in (None, key.customer_id)
-            and self.instance_id in (None, key.instance_id)
-            and self.meter in (None, key.meter)
-            and (self.from_window is None or key.window >= self.from_window)
-            and (self.to_window is None or key.window < self.to_window)
-        )
-
-
-def deltas_in_ledger(session: Session, wanted: UsageFilter) -> dict[DeltaKey, int]:
-    """The matching usage windows, marks and grades folded into the key's own."""
-    query = select(UsageWindow)
-    if wanted.customer_id is not None:
-        query = query.where(UsageWindow.customer_id == wanted.customer_id)
-    if wanted.instance_id is not None:
-        query = query.where(UsageWindow.instance_id == wanted.instance_id)
-    if wanted.meter is not None:
-        query = query.where(UsageWindow.meter == wanted.meter)
-    if wanted.from_window is not None:
-        query = query.where(UsageWindow.window >= wanted.from_window)
-    if wanted.to_window is not None:
-        query = query.where(UsageWindow.window < wanted.to_window)
-    found: dict[DeltaKey, int] = {}
+def cells(session: Session, wanted: UsageFilter, limit: int) -> dict[Cell, int]:
+    """The matching usage by cell, at most so many of them."""
+    kept = [_columns()[name] for name in ("window", "customer", "instance") if name in wanted.grain]
+    keys = [*kept, col(UsageWindow.meter)]
+    query: Any = select(*keys, func.sum(UsageWindow.quantity))  # type: ignore[call-overload]
+    query = query.where(*_conditions(wanted)).group_by(*keys).limit(limit)
+    found: dict[Cell, int] = {}
     for row in session.exec(query):
-        key = DeltaKey(
-            Window(row.window),
-            row.customer_id,
-            row.instance_id,
-            row.route,
-            row.meter,
-            Grade(row.grade),
-        )
-        found[key] = found.get(key, 0) + row.quantity
+        values = iter(row)
+        window = next(values) if "window" in wanted.grain else 0
+        customer = next(values) if "customer" in wanted.grain else ""
+        instance = next(values) if "instance" in wanted.grain else ""
+        meter, quantity = values
+        found[Cell(window, customer, instance, meter)] = int(quantity)
     return found
 
 
-def partition_places(session: Session) -> dict[int, tuple[str, str]]:
-    """Epoch and last drain of every partition, of this snapshot."""
-    return {row.id: (row.epoch, row.last) for row in session.exec(select(Partition))}
+def _columns() -> dict[str, Any]:
+    return {
+        "window": col(UsageWindow.window),
+        "customer": col(UsageWindow.customer_id),
+        "instance": col(UsageWindow.instance_id),
+    }
+
+
+def _conditions(wanted: UsageFilter) -> list[ColumnElement[bool]]:
+    pairs = (
+        (col(UsageWindow.customer_id), wanted.customer_id),
+        (col(UsageWindow.instance_id), wanted.only_instance),
+        (col(UsageWindow.meter), wanted.meter),
+    )
+    conditions = [column == value for column, value in pairs if value is not None]
+    if wanted.from_window is not None:
+        conditions.append(col(UsageWindow.window) >= wanted.from_window)
+    if wanted.to_window is not None:
+        conditions.append(col(UsageWindow.window) < wanted.to_window)
+    return conditions
+
+
+def lifetimes(session: Session, instance_ids: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Everything an instance ever used, by (instance, meter)."""
+    query = (
+        select(UsageWindow.instance_id, UsageWindow.meter, func.sum(UsageWindow.quantity))
+        .where(col(UsageWindow.instance_id).in_(instance_ids))
+        .group_by(col(UsageWindow.instance_id), col(UsageWindow.meter))
+    )
+    return {(instance, meter): int(total) for instance, meter, total in session.exec(query)}
+
+
+def customer_ids(session: Session) -> list[str]:
+    """Every customer there is."""
+    return list(session.exec(select(CustomerRow.id).order_by(col(CustomerRow.id))))
 
 
 def instances(session: Session, ids: Sequence[str]) -> dict[str, Instance]:
@@ -87,7 +87,7 @@ def buckets(session: Session) -> dict[str, int]:
 
 
 def unpushed(session: Session) -> tuple[int, int]:
-    """How many records wait to be pushed, and the earliest window end among them (0 without)."""
+    """How many records wait to be pushed, and the earliest interval end among them (0 without)."""
     waiting = col(UsageRecord.state).in_(["pending", "held", "sending"])
     count, oldest = session.exec(
         select(func.count(), func.min(UsageRecord.end)).where(waiting)

@@ -1,6 +1,7 @@
 import pytest
+
 from billing_sync.lineage import Step, next_step
-from metering.counters import Head
+from metering.protocol import Head
 
 WHOLE = Head("e", "d1", False, "", "", "")
 ASIDE = Head("e", "d2", False, "d2", "d1", "e")

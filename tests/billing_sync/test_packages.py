@@ -1,15 +1,17 @@
 from decimal import Decimal
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from billing_sync.packages import (
     OVERSHOOT,
     Allocation,
     Balance,
+    after,
     deduct,
     in_order,
     quota_in_meter_units,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 balances = st.lists(
     st.builds(
@@ -72,3 +74,10 @@ def test_nothing_is_deducted_twice_or_beyond_a_balance(quantity: int, held: list
             assert part.quantity <= left[part.package_id]
     if any(balance.stop_before_excess for balance in held):
         assert sum(part.quantity for part in taken) == quantity
+
+
+def test_balances_after_a_deduction() -> None:
+    """Less what was taken from each; overshoot is taken from none."""
+    held = [Balance("a", 10, True, 1, 1), Balance("b", 10, True, 2, 1)]
+    assert [b.left for b in after(held, deduct(13, held))] == [0, 7]
+    assert [b.left for b in after(held, deduct(99, held))] == [0, 0]

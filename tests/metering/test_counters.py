@@ -1,16 +1,18 @@
 import pytest
+from redis.asyncio import Redis
+
 from metering import deltas
 from metering.connection import check_policy, connect
-from metering.counters import Batch, Counters
+from metering.counters import Counters
 from metering.errors import MeteringUnavailable, StoreUnsuitable
-from redis.asyncio import Redis
+from metering.protocol import Batch
 from tests.fakes import usage_record
 
 pytestmark = pytest.mark.anyio
 
 
-def batch(epoch: str, start: int, end: int, **quantities: int) -> Batch:
-    return Batch(1, epoch, "lane", start, end, deltas.merge([usage_record(**quantities)]))
+def batch(epoch: str, start: int, end: int, *, tokens_in: int) -> Batch:
+    return Batch(1, epoch, "lane", start, end, deltas.merge([usage_record(tokens_in=tokens_in)]))
 
 
 async def test_a_batch_counts_once(redis: Redis) -> None:

@@ -1,7 +1,7 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pytest
 from metering import deltas
 from metering.deltas import DeltaKey
 from metering.usage import Charge, Grade

@@ -3,6 +3,7 @@ import os
 
 import pytest
 from cryptography.exceptions import InvalidTag
+
 from metering import keys
 
 

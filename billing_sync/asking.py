@@ -1,0 +1,103 @@
+"""Reads the parameters of the operator's API. Pure; raises BadQuestion, which names the parameter."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from starlette.datastructures import QueryParams
+
+from billing_sync.errors import BadQuestion
+from billing_sync.questions import DIMENSIONS, EVERY_ROW, UsageFilter
+from metering.windows import HOUR_MS
+
+_MOST_LISTED: Final = 1000
+_LISTED: Final = 100
+_LONGEST: Final = 256
+
+
+class Page(NamedTuple):
+    """Which part of a list is wanted: `limit` rows after the one with id `after`."""
+
+    customer_id: str | None
+    instance_id: str | None
+    state: str | None
+    after: str | None
+    limit: int
+
+
+def usage_question(asked: QueryParams) -> UsageFilter:
+    """`/api/v1/usage?customer=&instance=&meter=&from=&to=&by=`."""
+    _check(asked, ("customer", "instance", "meter", "from", "to", "by"))
+    first, end = _time(asked, "from"), _time(asked, "to")
+    if first is not None and end is not None and first > end:
+        raise BadQuestion("from is later than to")
+    return UsageFilter(
+        customer_id=asked.get("customer"),
+        instance_id=asked.get("instance"),
+        meter=asked.get("meter"),
+        from_window=None if first is None else first // HOUR_MS,
+        # An hour that has begun before `to` is in the answer.
+        to_window=None if end is None else -(-end // HOUR_MS),
+        by=_by(asked),
+    )
+
+
+def page_question(asked: QueryParams, *, by_state: bool) -> Page:
+    """`?customer=&instance=&state=&after=&limit=` of a list."""
+    names = ("customer", "instance", "after", "limit")
+    _check(asked, (*names, "state") if by_state else names)
+    return Page(
+        asked.get("customer"),
+        asked.get("instance"),
+        asked.get("state"),
+        asked.get("after"),
+        _limit(asked.get("limit")),
+    )
+
+
+def _check(asked: QueryParams, known: Sequence[str]) -> None:
+    """Every parameter is known, given once, and neither empty nor endless."""
+    for name, value in asked.multi_items():
+        if name not in known:
+            raise BadQuestion(f"{_short(name)} is unknown; known are {', '.join(known)}")
+        if len(asked.getlist(name)) > 1:
+            raise BadQuestion(f"{name} is given twice")
+        if not value or len(value) > _LONGEST or not value.isprintable():
+            raise BadQuestion(f"{name} must be 1 to {_LONGEST} printable characters")
+
+
+def _by(asked: QueryParams) -> frozenset[str]:
+    text = asked.get("by")
+    if text is None:
+        return EVERY_ROW
+    by = frozenset(text.split(","))
+    if unknown := sorted(by - set(DIMENSIONS)):
+        raise BadQuestion(f"by={_short(unknown[0])} is unknown; known are {', '.join(DIMENSIONS)}")
+    return by
+
+
+def _time(asked: QueryParams, name: str) -> int | None:
+    """UTC ms of an ISO 8601 time; one without a zone is UTC."""
+    text = asked.get(name)
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadQuestion(
+            f"{name}={_short(text)} is not a time; write one as 2026-01-31T13:00:00Z"
+        ) from None
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1000)
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _LISTED
+    if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MOST_LISTED:
+        return int(text)
+    raise BadQuestion(f"limit={_short(text)} is not a number from 1 to {_MOST_LISTED}")
+
+
+def _short(text: str) -> str:
+    return repr(text[:40])

@@ -1,0 +1,311 @@
+"""Instances and the inbox in a real SQLite file."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, delete, func
+from sqlmodel import Session, SQLModel, select
+
+from billing_sync.koogallery.orders import Order
+from billing_sync.lifecycle import Activity, Event, LifecycleEvent
+from billing_sync.models import (
+    ApiKey,
+    CustomerRow,
+    Instance,
+    LifecycleInbox,
+    OrderLine,
+    ProjectionOutbox,
+)
+from billing_sync.store import lifecycle
+from billing_sync.store.customers import MadeKey
+from billing_sync.store.engine import reading, writing
+from billing_sync.store.lifecycle import Purchase
+
+AT = 1_790_000_000_000
+
+
+def new(order_id: str = "o", sent_at: int = AT) -> LifecycleEvent:
+    return LifecycleEvent(
+        Activity.NEW,
+        Event.KNOWN,
+        f"i-{order_id}",
+        sent_at,
+        body="{}",
+        order_id=order_id,
+        order_line_id=f"{order_id}-1",
+    )
+
+
+def purchase(order_id: str = "o", buyer: str = "c", *, digest: str = "d") -> Purchase:
+    order = Order(
+        order_id, f"{order_id}-1", ("P",), "ON_DEMAND", buyer, f"Name of {buyer}", 777, "{}"
+    )
+    return Purchase(order, "P", is_package=False, key=MadeKey(digest, "sealed"))
+
+
+def status(event: Event, sent_at: int, instance_id: str = "i-o") -> LifecycleEvent:
+    return LifecycleEvent(Activity.STATUS, event, instance_id, sent_at, body="{}")
+
+
+def refresh(sent_at: int, expires: int, order_id: str = "r", product: str = "") -> LifecycleEvent:
+    return LifecycleEvent(
+        Activity.REFRESH,
+        Event.REFRESH,
+        "i-o",
+        sent_at,
+        body="{}",
+        order_id=order_id,
+        order_line_id=f"{order_id}-1",
+        scene="RENEWAL",
+        product_id=product,
+        expires=expires,
+    )
+
+
+def release(sent_at: int) -> LifecycleEvent:
+    return LifecycleEvent(Activity.RELEASE, Event.RELEASE, "i-o", sent_at, body="{}")
+
+
+def count(engine: Engine, table: type[SQLModel]) -> int:
+    with reading(engine) as session:
+        return session.exec(select(func.count()).select_from(table)).one()
+
+
+def instance(engine: Engine, instance_id: str = "i-o") -> Instance:
+    with reading(engine) as session:
+        return session.exec(select(Instance).where(Instance.id == instance_id)).one()
+
+
+def make(engine: Engine, order_id: str = "o", bought: Purchase | None = None, at: int = AT) -> str:
+    with writing(engine) as session:
+        return lifecycle.create(session, new(order_id), bought, at).code
+
+
+def send(engine: Engine, event: LifecycleEvent, at: int = AT, **more: Any) -> str | None:
+    with writing(engine) as session:
+        answer = lifecycle.apply(session, event, at, **more)
+        return None if answer is None else answer.code
+
+
+def test_one_commit_holds_everything(engine: Engine) -> None:
+    """A creation leaves instance, order line, customer, key, inbox row and the notice."""
+    assert make(engine, bought=purchase()) == "000000"
+    made = instance(engine)
+    assert (made.status, made.customer_id, made.product_id) == ("active", "c", "P")
+    assert (made.started, made.expires) == (AT, 777)
+    for table in (OrderLine, CustomerRow, ApiKey, LifecycleInbox, ProjectionOutbox):
+        assert count(engine, table) == 1, table
+
+
+def test_a_repeat_makes_no_second(engine: Engine) -> None:
+    """The same order line again gets the same answer and leaves nothing new."""
+    assert make(engine, bought=purchase()) == make(engine, bought=purchase(digest="e")) == "000000"
+    for table in (Instance, OrderLine, ApiKey, LifecycleInbox):
+        assert count(engine, table) == 1, table
+
+
+def test_without_an_order_it_waits(engine: Engine) -> None:
+    """An instance without a buyer is `creating`, projected to nobody, and settled later."""
+    assert make(engine) == "000004"
+    assert instance(engine).status == "creating"
+    assert count(engine, ProjectionOutbox) == count(engine, ApiKey) == 0
+    with writing(engine) as session:
+        assert lifecycle.settle(session, "i-o", purchase(), AT + 5)
+        assert not lifecycle.settle(session, "i-o", purchase(buyer="other"), AT + 6)
+    settled = instance(engine)
+    assert (settled.status, settled.customer_id, settled.started) == ("active", "c", AT + 5)
+    with reading(engine) as session:
+        assert '"000000"' in session.exec(select(LifecycleInbox.answer)).one()
+        assert lifecycle.unsettled(session, 10) == []
+
+
+def test_a_repeat_with_an_order_settles(engine: Engine) -> None:
+    """A second creation that finds the order ends the waiting."""
+    assert make(engine) == "000004"
+    assert make(engine, bought=purchase()) == "000000"
+    assert make(engine) == "000000"
+
+
+def test_settling_a_stranger(engine: Engine) -> None:
+    """There is nothing to settle for an id nobody created."""
+    with writing(engine) as session:
+        assert not lifecycle.settle(session, "nobody", purchase(), AT)
+
+
+def test_an_imported_instance_is_settled_without_an_inbox_row(engine: Engine) -> None:
+    """An instance that did not come by a callback is settled all the same."""
+    with writing(engine) as session:
+        session.add(Instance(id="x", order_id="z", order_line_id="z-1", started=AT))
+    with writing(engine) as session:
+        assert lifecycle.settle(session, "x", purchase("z"), AT)
+    assert instance(engine, "x").status == "active"
+
+
+def test_frozen_before_known_stays_frozen(engine: Engine) -> None:
+    """A freeze that comes before the buyer outlives his arrival."""
+    make(engine)
+    assert send(engine, status(Event.FREEZE, AT + 1)) == "000000"
+    with writing(engine) as session:
+        lifecycle.settle(session, "i-o", purchase(), AT + 2)
+    assert instance(engine).status == "frozen"
+
+
+def test_one_key_per_customer(engine: Engine) -> None:
+    """The second instance of a buyer shares the key of the first."""
+    make(engine, "o", purchase("o"))
+    make(engine, "p", purchase("p", digest="e"))
+    assert (count(engine, Instance), count(engine, ApiKey), count(engine, CustomerRow)) == (2, 1, 1)
+
+
+def test_an_unknown_instance(engine: Engine) -> None:
+    """Nothing is written for an instance that does not exist."""
+    assert send(engine, status(Event.FREEZE, AT)) is None
+    assert count(engine, LifecycleInbox) == 0
+
+
+def test_a_static_instance_is_out_of_reach(engine: Engine) -> None:
+    """The marketplace can neither see nor freeze an instance of the configuration."""
+    with writing(engine) as session:
+        session.add(Instance(id="i-o", source="static", status="active", started=AT))
+    assert send(engine, status(Event.FREEZE, AT)) is None
+    with reading(engine) as session:
+        assert lifecycle.by_ids(session, ["i-o"]) == {}
+    assert instance(engine).status == "active"
+
+
+def test_freeze_and_unfreeze(engine: Engine) -> None:
+    """Each status change is one inbox row and one notice; a repeat with a new time succeeds."""
+    make(engine, bought=purchase())
+    for number, event in enumerate([Event.FREEZE, Event.FREEZE, Event.UNFREEZE, Event.UNFREEZE]):
+        assert send(engine, status(event, AT + number)) == "000000"
+        assert instance(engine).status == ("frozen" if number < 2 else "active")
+    assert count(engine, LifecycleInbox) == 5
+
+
+@pytest.mark.parametrize(
+    "event",
+    [status(Event.FREEZE, AT + 1), refresh(AT + 1, 5000), release(AT + 1)],
+    ids=["freeze", "refresh", "release"],
+)
+def test_each_change_is_projected(engine: Engine, event: LifecycleEvent) -> None:
+    """What changes an instance is told to the gateways; what came too late is not."""
+    make(engine, bought=purchase())
+    for told, sent in ((1, event), (0, replace(event, sent_at=AT - 1, order_id="late"))):
+        with writing(engine) as session:
+            session.execute(delete(ProjectionOutbox))
+        send(engine, sent)
+        assert count(engine, ProjectionOutbox) == told
+
+
+def test_the_same_callback_twice(engine: Engine) -> None:
+    """A status change with the same timestamp is the same one: stored answer, one row."""
+    make(engine, bought=purchase())
+    assert send(engine, status(Event.FREEZE, AT + 1)) == "000000"
+    assert send(engine, status(Event.UNFREEZE, AT + 2)) == "000000"
+    assert send(engine, status(Event.FREEZE, AT + 1)) == "000000"
+    assert instance(engine).status == "active"
+    assert count(engine, LifecycleInbox) == 3
+
+
+def test_an_older_status_is_kept_and_changes_nothing(engine: Engine) -> None:
+    """An unfreeze overtaken by a freeze is in the inbox, and the instance stays frozen."""
+    make(engine, bought=purchase())
+    send(engine, status(Event.FREEZE, AT + 10))
+    assert send(engine, status(Event.UNFREEZE, AT + 5)) == "000000"
+    assert instance(engine).status == "frozen"
+    assert count(engine, LifecycleInbox) == 3
+
+
+def test_refresh(engine: Engine) -> None:
+    """A renewal sets the expiry once per order; an overtaken one does not."""
+    make(engine, bought=purchase())
+    assert send(engine, refresh(AT + 10, 5000, "r2")) == "000000"
+    assert send(engine, refresh(AT + 11, 9999, "r2")) == "000000"
+    assert send(engine, refresh(AT + 5, 4000, "r1")) == "000000"
+    assert instance(engine).expires == 5000
+    assert send(engine, refresh(AT + 20, 3000, "refund")) == "000000"
+    assert instance(engine).expires == 3000
+
+
+def test_a_refresh_before_the_order_is_known_wins(engine: Engine) -> None:
+    """What the order says of the expiry does not undo a renewal."""
+    make(engine)
+    send(engine, refresh(AT + 1, 5000))
+    with writing(engine) as session:
+        lifecycle.settle(session, "i-o", purchase(), AT + 2)
+    assert instance(engine).expires == 5000
+
+
+@pytest.mark.parametrize(("allowed", "then"), [(True, "P-YEAR"), (False, "P")])
+def test_a_renewal_may_change_the_product(engine: Engine, allowed: bool, then: str) -> None:
+    """The product id follows a renewal only where the caller says that billing stays the same."""
+    make(engine, bought=purchase())
+    send(engine, refresh(AT + 1, 5000, product="P-YEAR"), may_replace=lambda _old, _new: allowed)
+    assert instance(engine).product_id == then
+
+
+def test_release(engine: Engine) -> None:
+    """The first release stands with its own timestamp; a repeat gets the stored success."""
+    make(engine, bought=purchase())
+    assert send(engine, release(AT + 50)) == "000000"
+    assert send(engine, release(AT + 90)) == "000000"
+    released = instance(engine)
+    assert (released.status, released.released) == ("released", AT + 50)
+    assert count(engine, LifecycleInbox) == 2
+
+
+def test_after_release(engine: Engine) -> None:
+    """A later renewal of a released instance is refused for good, and kept in the inbox."""
+    make(engine, bought=purchase())
+    send(engine, release(AT + 50))
+    assert send(engine, refresh(AT + 60, 9000)) == "000003"
+    assert send(engine, refresh(AT + 70, 9000)) == "000003"
+    assert send(engine, status(Event.FREEZE, AT + 60)) == "000000"
+    assert (instance(engine).status, instance(engine).expires) == ("released", 777)
+    assert count(engine, LifecycleInbox) == 4
+
+
+def test_a_released_stranger_needs_no_settling(engine: Engine) -> None:
+    """An instance that was released before its buyer was known is no longer asked about."""
+    make(engine)
+    send(engine, release(AT + 1))
+    with reading(engine) as session:
+        assert lifecycle.unsettled(session, 10) == []
+    assert lifecycle.is_settled(instance(engine))
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("bought", [None, purchase()], ids=["waiting", "known"])
+def test_a_crash_leaves_nothing(engine: Engine, bought: Purchase | None) -> None:
+    """An exception before the commit undoes every row."""
+
+    def die(job: Callable[[Session], object]) -> None:
+        with writing(engine) as session:
+            job(session)
+            raise Crash
+
+    with pytest.raises(Crash):
+        die(partial(lifecycle.create, event=new(), purchase=bought, at=AT))
+    for table in (Instance, OrderLine, CustomerRow, ApiKey, LifecycleInbox, ProjectionOutbox):
+        assert count(engine, table) == 0, table
+
+
+def test_a_crash_undoes_a_release(engine: Engine) -> None:
+    """A release that did not commit did not happen."""
+    make(engine, bought=purchase())
+
+    def die() -> None:
+        with writing(engine) as session:
+            lifecycle.apply(session, release(AT + 1), AT)
+            raise Crash
+
+    with pytest.raises(Crash):
+        die()
+    assert instance(engine).status == "active"
+    assert count(engine, LifecycleInbox) == 1

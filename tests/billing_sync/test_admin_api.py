@@ -1,0 +1,231 @@
+"""The operator's API over HTTP: who may ask, what is answered, and what never is."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+
+from billing_sync.admin_api import guarded, routes
+from billing_sync.drain import Drainer
+from billing_sync.models import ApiKey, Instance, UsageRecord
+from billing_sync.store.engine import open_engine, sqlite_url, writing
+from billing_sync.usage_view import UsageView
+from metering.counters import Counters
+from tests.billing_sync.books import CATALOGUE, HOUR, Books
+from tests.billing_sync.lanes import Lane
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "t0ken"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+GUARDED = ["/api/v1/usage", "/api/v1/instances", "/api/v1/records"]
+
+
+@pytest.fixture
+def books(engine: Engine) -> Books:
+    return Books(engine)
+
+
+def client_of(books: Books, redis: Redis) -> httpx.AsyncClient:
+    view = UsageView(books.engine, Counters(redis), CATALOGUE, 1, books.clock)
+    app = Starlette(routes=routes(view, books.engine, CollectorRegistry(), TOKEN))
+    transport = httpx.ASGITransport(app)
+    return httpx.AsyncClient(transport=transport, base_url="http://control", headers=BEARER)
+
+
+@pytest.fixture
+async def api(books: Books, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(books, redis) as client:
+        yield client
+
+
+async def answer(api: httpx.AsyncClient, url: str) -> Any:
+    reply = await api.get(url)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+@pytest.mark.parametrize("path", GUARDED)
+@pytest.mark.parametrize(
+    "header", ["", "t0ken", "Bearer", "Bearer ", "Bearer t0ke", "Bearer t0kenn", "Basic t0ken"]
+)
+async def test_without_the_token_nothing_is_told(
+    api: httpx.AsyncClient, path: str, header: str
+) -> None:
+    """401, and how to do it right."""
+    reply = await api.get(path, headers={"Authorization": header})
+    assert reply.status_code == 401
+    assert reply.headers["www-authenticate"] == "Bearer"
+    assert reply.json()["error"]["code"] == "unauthorized"
+    assert TOKEN not in reply.text
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_scheme_in_any_case(api: httpx.AsyncClient, scheme: str) -> None:
+    """As RFC 9110 §11.1 has it."""
+    reply = await api.get("/api/v1/usage", headers={"Authorization": f"{scheme} {TOKEN}"})
+    assert reply.status_code == 200
+
+
+async def never(_: Any) -> Any:
+    raise AssertionError
+
+
+def test_an_empty_token_is_none() -> None:
+    """It would let everybody in."""
+    with pytest.raises(ValueError, match="admin_token"):
+        guarded(never, "")
+
+
+async def test_usage(api: httpx.AsyncClient, books: Books) -> None:
+    """The documented shape, from the ledger."""
+    books.use("i", 7)
+    books.use("", 7)
+    found = await answer(api, "/api/v1/usage")
+    assert found["data"] == [
+        {
+            "customer_id": "cust-1",
+            "instance_id": "i",
+            "meter": "tokens_total",
+            "window_start": "2027-01-15T08:00:00Z",
+            "quantity": 7,
+        }
+    ]
+    assert found["total"] == {"tokens_total": "7"}
+
+
+async def test_usage_is_live(api: httpx.AsyncClient, books: Books, redis: Redis) -> None:
+    """What was counted a moment ago is in it, and it says so."""
+    lane = Lane(redis)
+    await Drainer(books.engine, Counters(redis), CATALOGUE, books.clock, books.ids).drain(0)
+    await lane.count(0, 5)
+    found = await answer(api, "/api/v1/usage")
+    assert (found["total"], found["live"]) == ({"tokens_total": "5"}, True)
+
+
+async def test_usage_filters(api: httpx.AsyncClient, books: Books) -> None:
+    """By customer, instance, meter, time; grouped as asked."""
+    books.use("", 1)
+    books.use("", 2, customer_id="cust-2")
+    books.use("i", 4)
+    books.use("", 8, meter="requests")
+    books.use("", 16, window=HOUR - 1)
+
+    async def total(query: str) -> int:
+        totals = (await answer(api, f"/api/v1/usage?{query}"))["total"]
+        return sum(map(int, totals.values()))
+
+    assert await total("") == 27
+    assert await total("customer=cust-2") == 2
+    assert await total("customer=nobody") == 0
+    assert await total("instance=i") == 4
+    assert await total("meter=requests") == 8
+    assert await total("from=2027-01-15T08:00:00Z") == 11
+    assert await total("to=2027-01-15T08:00:00Z") == 16
+    found = await answer(api, "/api/v1/usage?by=customer")
+    assert [(row["customer_id"], row["quantity"]) for row in found["data"]] == [
+        ("cust-1", 25),
+        ("cust-2", 2),
+    ]
+
+
+@pytest.mark.parametrize("path", GUARDED)
+async def test_a_bad_parameter_is_named(api: httpx.AsyncClient, path: str) -> None:
+    """400, not an answer to another question."""
+    reply = await api.get(path, params={"colour": "red"})
+    assert reply.status_code == 400
+    assert reply.json()["error"]["code"] == "bad_request"
+    assert "'colour'" in reply.json()["error"]["message"]
+
+
+async def test_instances_page_by_page(api: httpx.AsyncClient, books: Books) -> None:
+    """In the order of their ids; `next` leads on and is null at the end."""
+    for number in range(5):
+        books.buy(f"i{number}", customer_id=f"cust-{number % 2}")
+    pages, after = [], ""
+    while True:
+        page = await answer(api, f"/api/v1/instances?limit=2{after}")
+        pages.append([row["id"] for row in page["data"]])
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert pages == [["i0", "i1"], ["i2", "i3"], ["i4"]]
+    mine = await answer(api, "/api/v1/instances?customer=cust-1")
+    assert [row["id"] for row in mine["data"]] == ["i1", "i3"]
+    (only,) = (await answer(api, "/api/v1/instances?instance=i2"))["data"]
+    assert set(only) == set(Instance.model_fields)
+
+
+async def test_records_page_by_page(api: httpx.AsyncClient, books: Books) -> None:
+    """Oldest first, also where several begin at the same time."""
+    for name in ("i", "j", "k"):
+        books.buy(name)
+        books.use(name, 1000)
+    books.cut()
+    books.clock.advance(seconds=30)
+    for name in ("i", "j"):
+        books.use(name, 500)
+    books.cut()
+    seen, after = [], ""
+    while True:
+        page = await answer(api, f"/api/v1/records?limit=2{after}")
+        seen += [(row["begin"], row["metering_sn"]) for row in page["data"]]
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert seen == sorted(seen)
+    assert len(seen) == len(set(seen)) == 5
+    found = await answer(api, "/api/v1/records?instance=i&state=pending&customer=cust-1")
+    assert [row["quantity"] for row in found["data"]] == [1000, 500]
+    assert set(found["data"][0]) == set(UsageRecord.model_fields)
+    assert (await answer(api, "/api/v1/records?state=sent"))["data"] == []
+    assert (await api.get("/api/v1/records?after=nothing")).status_code == 400
+
+
+async def test_keys_are_never_shown(api: httpx.AsyncClient, books: Books) -> None:
+    """Neither digests nor sealed copies, in any answer."""
+    books.buy("i")
+    with writing(books.engine) as session:
+        session.add(ApiKey(customer_id="cust-1", digest="d1gest", sealed="s3aled", created=1))
+    for path in [*GUARDED, "/metrics", "/healthz"]:
+        text = (await api.get(path)).text
+        assert "d1gest" not in text
+        assert "s3aled" not in text
+
+
+async def test_health_and_metrics_need_no_token(api: httpx.AsyncClient) -> None:
+    """They tell nothing about customers."""
+    del api.headers["Authorization"]
+    assert (await api.get("/healthz")).json() == {"status": "ok"}
+    reply = await api.get("/metrics")
+    assert reply.status_code == 200
+    assert reply.headers["content-type"].startswith("text/plain")
+
+
+async def test_a_ledger_that_fails(redis: Redis, tmp_path: Path) -> None:
+    """503 in JSON, without a stack trace; health goes on."""
+    path = tmp_path / "broken.db"
+    books = Books(open_engine(sqlite_url(path)))
+    async with client_of(books, redis) as api:
+        with books.engine.begin() as connection:
+            for table in ("usage_window", "usage_record", "instance"):
+                connection.exec_driver_sql(f"drop table {table}")
+        for url in GUARDED:
+            reply = await api.get(url)
+            assert reply.status_code == 503
+            assert reply.json()["error"]["code"] == "ledger_unavailable"
+            assert "sqlite" not in reply.text.lower()
+        assert (await api.get("/healthz")).status_code == 200
+    books.engine.dispose()
+
+
+async def test_what_is_not_there(api: httpx.AsyncClient) -> None:
+    """Unknown paths and methods are refused as anywhere."""
+    assert (await api.get("/api/v1/nothing")).status_code == 404
+    assert (await api.post("/api/v1/usage")).status_code == 405

@@ -1,0 +1,345 @@
+"""The sync run: its order, what it waits for, and that nothing in it stops the rest."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+
+from billing_sync.drain import Drainer
+from billing_sync.outbox import Outbox
+from billing_sync.runner import Runner, complete_through
+from metering.connection import connect
+from metering.counters import Counters
+from metering.errors import MeteringError, MeteringUnavailable
+from metering.heartbeats import Heartbeat
+from metering.partitions import live_key
+from metering.windows import HOUR_MS
+from tests.billing_sync.books import CATALOGUE, HOUR, MINUTE, SECOND, START, Books
+from tests.billing_sync.lanes import Lane
+from tests.billing_sync.pushing import Marketplace
+
+pytestmark = pytest.mark.anyio
+
+GRACE_MS = 120_000
+END = START + HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("lanes", "through"),
+    [
+        ({}, START),  # nobody there: the grace alone decides
+        ({"a": (END, 0)}, END),
+        ({"a": (END - 1, 0)}, START),
+        ({"a": (END + 30_000, 0), "b": (END - 1, 0)}, START),
+        ({"a": (END + 30_000, 0), "b": (END - 1, GRACE_MS)}, START),
+        ({"a": (END + 30_000, 0), "b": (END - 1, GRACE_MS + 1)}, END),  # silent too long
+        ({"b": (END - 1, GRACE_MS + 1)}, START),
+        ({"a": (END + 9 * HOUR_MS, 0)}, END),  # a lane whose clock is ahead
+    ],
+)
+def test_when_a_window_is_complete(lanes: dict[str, tuple[int, int]], through: int) -> None:
+    """One minute after the hour: every lane has flushed past its end, or is given up."""
+    now = END + MINUTE
+    beats = {lane: Heartbeat(flushed, now - ago) for lane, (flushed, ago) in lanes.items()}
+    assert complete_through(beats, now_ms=now, grace_ms=GRACE_MS) == through
+
+
+def test_without_lanes_the_grace_ends() -> None:
+    """Two minutes after the hour it is complete."""
+    for late, through in ((GRACE_MS - 1, START), (GRACE_MS, END)):
+        assert complete_through({}, now_ms=END + late, grace_ms=GRACE_MS) == through
+
+
+def test_what_redis_lost_is_waited_for() -> None:
+    """Until every lane has flushed after the loss, or the grace is over."""
+    lost = END + 1000
+
+    def through(flushed: int, now: int) -> int:
+        lanes = {"a": Heartbeat(flushed, now)}
+        return complete_through(lanes, now_ms=now, grace_ms=GRACE_MS, reset_ms=lost)
+
+    assert through(lost - 1, lost + 500) == 0
+    assert through(lost, lost + 1500) == END
+    assert through(lost - 1, lost + GRACE_MS + 1) == END
+
+
+class Scene:
+    """A control plane with one partition, a lane, a marketplace, and an instance `i`."""
+
+    def __init__(self, engine: Engine, redis: Redis) -> None:
+        self.books = Books(engine)
+        self.books.buy("i")
+        self.clock = self.books.clock
+        self.lane = Lane(redis)
+        self.market = Marketplace()
+        self.runner = self.runner_of(redis, Counters(redis))
+
+    def runner_of(self, redis: Redis, counters: Counters) -> Runner:
+        engine, clock = self.books.engine, self.clock
+        return Runner(
+            engine=engine,
+            redis=redis,
+            drainer=Drainer(engine, counters, CATALOGUE, clock, self.books.ids),
+            outbox=Outbox(engine, self.market, clock),
+            catalogue=CATALOGUE,
+            partitions=1,
+            grace_ms=GRACE_MS,
+            clock=clock,
+        )
+
+    async def use(self, quantity: int, **key: Any) -> None:
+        await self.lane.count(0, quantity, instance_id="i", **key)
+
+    def after_the_hour(self, seconds: int) -> None:
+        self.clock.time_ms = END + seconds * SECOND
+
+
+@pytest.fixture
+async def scene(engine: Engine, redis: Redis) -> Scene:
+    """A quarter past the hour, its partition set up a while ago."""
+    made = Scene(engine, redis)
+    await made.runner.run_once()
+    made.clock.advance(ms=GRACE_MS + 1)
+    await made.runner.run_once()
+    made.clock.time_ms = START + 15 * MINUTE
+    return made
+
+
+async def test_an_hour_from_the_lane_to_the_marketplace(scene: Scene) -> None:
+    """Counted, drained, closed once the lane has passed its end, recorded, pushed."""
+    await scene.use(1500)
+    await scene.lane.beat(scene.clock.now_ms())
+    await scene.runner.run_once()
+    assert scene.books.records() == []
+    scene.after_the_hour(1)
+    await scene.lane.beat(END - 1, at=scene.clock.now_ms())
+    await scene.runner.run_once()
+    assert scene.books.records() == []
+    await scene.use(500)
+    await scene.lane.beat(END, at=scene.clock.now_ms())
+    await scene.runner.run_once()
+    (record,) = scene.books.records()
+    assert (record.quantity, record.state) == (2000, "sent")
+    assert scene.books.intervals() == [(0, 3600)]
+    assert [len(batch) for batch in scene.market.pushed] == [1]
+    assert (scene.runner.runs, scene.runner.records_made) == (5, 1)
+    assert scene.runner.closed_through == END == scene.books.closed_through()
+
+
+class Noticing(Counters):
+    """Does something at its first look at a partition."""
+
+    def __init__(self, redis: Redis, act: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(redis)
+        self.act: Callable[[], Awaitable[None]] | None = act
+
+    async def head(self, partition: int) -> Any:
+        act, self.act = self.act, None
+        found = await super().head(partition)
+        if act is not None:
+            await act()
+        return found
+
+
+async def test_heartbeats_are_read_before_anything_is_drained(scene: Scene, redis: Redis) -> None:
+    """A lane that flushes and beats during the run is believed by the next one only: this one did
+    not drain what it flushed."""
+    await scene.lane.beat(END - 1)
+    scene.after_the_hour(1)
+
+    async def flush_and_beat() -> None:
+        await scene.use(700)
+        await scene.lane.beat(END, at=scene.clock.now_ms())
+
+    runner = scene.runner_of(redis, Noticing(redis, flush_and_beat))
+    await runner.run_once()
+    assert scene.books.closed_through() == START
+    await runner.run_once()
+    assert [(r.quantity, r.window) for r in scene.books.records()] == [(700, HOUR)]
+
+
+async def test_a_silent_lane_is_given_up_after_the_grace(scene: Scene) -> None:
+    """And counted, so that somebody looks for it."""
+    await scene.use(1000)
+    await scene.lane.beat(END - 1)
+    scene.clock.time_ms = END - 1 + GRACE_MS
+    await scene.runner.run_once()
+    assert (scene.books.records(), scene.runner.silent_lanes) == ([], 0)
+    scene.clock.advance(ms=2)
+    await scene.runner.run_once()
+    assert (len(scene.books.records()), scene.runner.silent_lanes) == (1, 1)
+
+
+async def test_a_control_plane_that_was_away_closes_every_hour(scene: Scene) -> None:
+    """Each with its own interval."""
+    for hour in range(3):
+        scene.clock.time_ms = START + hour * HOUR_MS + 10 * MINUTE
+        await scene.use(1000, window=HOUR + hour)
+        await scene.runner.drainer.drain_all(1)
+    scene.clock.time_ms = START + 5 * HOUR_MS
+    await scene.runner.run_once()
+    assert scene.books.intervals() == [(0, 3600), (3600, 7200), (7200, 10800)]
+
+
+async def test_a_partition_that_cannot_be_drained_is_not_closed(scene: Scene, redis: Redis) -> None:
+    """What is still in Redis belongs to the hour."""
+    await scene.use(1000)
+    await redis.hset(live_key(0), "d\x1fnonsense", 1)
+    scene.clock.time_ms = END + GRACE_MS
+    await scene.runner.run_once()
+    assert scene.books.closed_through() == START
+    assert scene.runner.drainer.stuck == {0}
+    assert scene.runner.closed_through == START
+
+
+async def test_what_a_lost_redis_held_is_still_of_its_hour(scene: Scene, redis: Redis) -> None:
+    """Emptied right after the hour: nothing is closed until the lane has brought it again."""
+    await scene.use(1000)
+    scene.after_the_hour(1)
+    await redis.flushall()
+    await scene.lane.beat(END, at=scene.clock.now_ms())
+    await scene.runner.run_once()
+    assert scene.books.closed_through() == START
+    scene.lane.places.clear()
+    scene.clock.advance(seconds=1)
+    await scene.use(1000)
+    await scene.lane.beat(scene.clock.now_ms())
+    await scene.runner.run_once()
+    assert [(r.quantity, r.window) for r in scene.books.records()] == [(1000, HOUR)]
+
+
+async def test_close_now_records_the_open_hour(scene: Scene) -> None:
+    """Up to this second, and the hour's close takes the rest."""
+    await scene.use(1000)
+    await scene.runner.run_once(close_now=True)
+    assert scene.books.intervals() == [(0, 900)]
+    assert scene.books.records()[0].state == "sent"
+    assert scene.books.closed_through() == START
+
+
+async def test_a_release_is_recorded_and_pushed_within_ten_seconds(scene: Scene) -> None:
+    """Also when the marketplace's clock is a minute ahead or behind, and with what gateways
+    flushed two seconds after it."""
+    for name, offset in (("i", 0), ("behind", -60_000), ("ahead", 60_000)):
+        if name != "i":
+            scene.books.buy(name)
+        await scene.lane.count(0, 1000, instance_id=name)
+        scene.books.release(name, sent_at=scene.clock.now_ms() + offset)
+    for second in range(8):
+        await scene.runner.sync()
+        await scene.runner.outbox.push_due()
+        if second == 2:
+            await scene.use(500)
+        scene.clock.advance(seconds=1)
+    for name, quantity in (("i", 1500), ("behind", 1000), ("ahead", 1000)):
+        found = scene.books.records(name)
+        assert [record.state for record in found] == ["sent"] * len(found)
+        assert sum(record.quantity for record in found) == quantity
+        scene.books.audit(name)
+
+
+async def test_released_long_ago_costs_nothing(scene: Scene) -> None:
+    """Usage of it that nobody can record does not make every run cut its partition."""
+    scene.books.buy("gone", "UNHEARD-OF")
+    scene.books.use("gone", 5)
+    scene.books.release("gone")
+    scene.clock.advance(seconds=10)
+    assert await scene.runner._partitions_with_released(scene.clock.now_ms()) == {0}
+    scene.clock.advance(ms=3 * HOUR_MS)
+    assert await scene.runner._partitions_with_released(scene.clock.now_ms()) == set()
+
+
+async def test_what_has_no_record_is_counted(scene: Scene) -> None:
+    """Usage of a product that is not configured, at the last close."""
+    scene.books.buy("odd", "UNHEARD-OF")
+    await scene.lane.count(0, 5, instance_id="odd")
+    scene.clock.time_ms = END + GRACE_MS
+    await scene.runner.run_once()
+    assert scene.runner.left == {0: 1}
+
+
+async def test_a_redis_that_is_away_is_raised(scene: Scene) -> None:
+    """Nothing is closed on a guess."""
+    away = connect("unix:///nowhere/valkey.sock")
+    runner = scene.runner_of(away, Counters(away))
+    scene.clock.time_ms = END + GRACE_MS
+    with pytest.raises(MeteringUnavailable):
+        await runner.run_once()
+    assert scene.books.closed_through() == START
+    await away.aclose()
+
+
+# --- the loops ------------------------------------------------------------------------------
+
+
+async def nothing() -> None:
+    await anyio.lowlevel.checkpoint()
+
+
+async def until(done: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not done():  # noqa: ASYNC110  (the loops under test tell nobody)
+            await anyio.sleep(0.01)
+
+
+@asynccontextmanager
+async def looping(runner: Runner, chores: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as group:
+        group.start_soon(runner.run_forever, 0.01, chores)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def test_a_push_that_hangs_stops_nothing_else(scene: Scene) -> None:
+    """Drains and closes go on while the marketplace says nothing."""
+    scene.market.hang = anyio.Event()
+    await scene.use(1000)
+    scene.clock.time_ms = END + GRACE_MS
+    async with looping(scene.runner, nothing):
+        await scene.market.called.wait()
+        await scene.use(500, window=HOUR + 1)
+        scene.clock.advance(ms=HOUR_MS)
+        await until(lambda: len(scene.books.records()) == 2)
+        assert [record.state for record in scene.books.records()] == ["sending", "pending"]
+        scene.market.hang.set()
+        await until(lambda: {r.state for r in scene.books.records()} == {"sent"})
+
+
+async def test_chores_and_pushes_go_on_without_redis(scene: Scene) -> None:
+    """What failed is counted and tried again; what was recorded before is pushed."""
+    scene.books.use("i", 1000)
+    scene.books.cut()
+    away = connect("unix:///nowhere/valkey.sock")
+    runner = scene.runner_of(away, Counters(away))
+    done = 0
+
+    async def chores() -> None:
+        nonlocal done
+        await anyio.lowlevel.checkpoint()
+        done += 1
+
+    async with looping(runner, chores):
+        await until(lambda: done > 3 and scene.books.records()[0].state == "sent")
+        await until(lambda: runner.failures.get(("sync", "MeteringUnavailable"), 0) > 3)
+    await away.aclose()
+
+
+async def test_the_loops_outlive_anything(scene: Scene) -> None:
+    """A bug in the chores, a group of errors: counted, and nothing else stops."""
+    left: list[Exception] = [KeyError("bug"), ExceptionGroup("some", [MeteringError("x")])]
+
+    async def chores() -> None:
+        await anyio.lowlevel.checkpoint()
+        if left:
+            raise left.pop(0)
+
+    await scene.use(1000)
+    async with looping(scene.runner, chores):
+        await until(lambda: scene.runner.drainer.drains == 1 and not left)
+        await until(lambda: len(scene.runner.failures) == 2)
+    assert scene.runner.failures == {("chores", "KeyError"): 1, ("chores", "MeteringError"): 1}

@@ -1,0 +1,261 @@
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from gateway.admission import Directory
+from gateway.routing import RouteTable
+from gateway.settings import Customer, GatewaySettings
+from gateway.worker import Worker
+from metering import embedded, entitlements, heartbeats
+from metering.connection import connect
+from metering.counters import Counters
+from metering.embedded import EmbeddedValkey
+from metering.entitlement import EntitlementSnapshot, to_json
+from metering.journal import MemoryLane
+from tests.fakes import FakeClock, usage_record
+
+pytestmark = pytest.mark.anyio
+
+NOBODY = "redis://127.0.0.1:1"
+NEVER_S = 3600.0
+
+
+def worker_at(url: str, **changes: Any) -> Worker:
+    """A worker with a lane of its own and one partition; it closes its own client."""
+    return Worker(
+        table=RouteTable([], []),
+        directory=Directory(b"pepper", [Customer(id="static", name="Static")]),
+        settings=GatewaySettings(),
+        redis=connect(url, timeout_s=0.5),
+        lane=MemoryLane("lane-1", 1),
+        clock=FakeClock(5000),
+        **changes,
+    )
+
+
+async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
+    """The first true value of the condition."""
+    with anyio.fail_after(10):
+        while not (value := await condition()):  # noqa: ASYNC110  (Redis sends no event)
+            await anyio.sleep(0.01)
+    return value
+
+
+async def counted(redis: Redis) -> int:
+    live, _ = await Counters(redis).read(0)
+    return sum(live.deltas.values()) if live else 0
+
+
+async def set_up_partition(redis: Redis) -> None:
+    await Counters(redis).reset(0, epoch="e", last="d", checkpoints={})
+
+
+def known(worker: Worker, customer_id: str, name: str) -> Callable[[], Awaitable[bool]]:
+    async def condition() -> bool:
+        found = worker.directory.get(customer_id)
+        return found is not None and found.name == name
+
+    return condition
+
+
+async def test_a_worker_is_ready_once_it_knows_its_customers(redis: Redis, valkey_url: str) -> None:
+    """Before the first full check it would refuse whom it should serve."""
+    await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+    worker = worker_at(valkey_url)
+    assert worker.not_ready() == "entitlements are not loaded yet"
+    async with worker.running():
+        await until(known(worker, "cust-1", "One"))
+        assert worker.not_ready() is None
+
+
+async def test_a_change_arrives_by_message(redis: Redis, valkey_url: str) -> None:
+    """Nobody waits for the next full check."""
+    worker = worker_at(valkey_url, check_s=NEVER_S)
+    async with worker.running():
+        await until(lambda: listening(redis))
+        await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+        await until(known(worker, "cust-1", "One"))
+        await entitlements.put(redis, [EntitlementSnapshot("cust-1", "Renamed")])
+        await until(known(worker, "cust-1", "Renamed"))
+
+
+async def listening(redis: Redis) -> bool:
+    return bool((await redis.pubsub_numsub(entitlements.CHANNEL))[0][1])
+
+
+async def test_a_lost_message_is_healed_by_the_full_check(redis: Redis, valkey_url: str) -> None:
+    """What was written without a word is found all the same."""
+    worker = worker_at(valkey_url, check_s=0.02)
+    async with worker.running():
+        await redis.hset(
+            entitlements.KEY, "cust-1", to_json(EntitlementSnapshot("cust-1", "Quietly"))
+        )
+        await until(known(worker, "cust-1", "Quietly"))
+
+
+async def test_a_full_check_never_brings_back_what_a_message_replaced(valkey_url: str) -> None:
+    """A long answer that was begun before a change does not undo it."""
+    worker = worker_at(valkey_url)
+    old, new = EntitlementSnapshot("cust-1", "Old"), EntitlementSnapshot("cust-1", "New")
+
+    class ChangedMeanwhile(Redis):
+        async def hgetall(self, name: Any) -> Any:
+            worker._heard(new)
+            return {b"cust-1": to_json(old).encode()}
+
+    await worker.redis.aclose()
+    worker.redis = ChangedMeanwhile()
+    await worker._check()
+    assert worker.directory.get("cust-1") == new
+
+
+async def test_garbage_in_redis_stops_nobody(
+    redis: Redis, valkey_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted and said once; everybody else is known, and changes still arrive."""
+    await redis.hset(entitlements.KEY, "cust-0", "{garbage")
+    await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+    worker = worker_at(valkey_url, check_s=0.02)
+    async with worker.running():
+        await until(known(worker, "cust-1", "One"))
+        await until(lambda: listening(redis))
+        await redis.publish(entitlements.CHANNEL, b"\xff")
+        await redis.publish(entitlements.CHANNEL, "cust-0")
+        await entitlements.put(redis, [EntitlementSnapshot("cust-2", "Two")])
+        await until(known(worker, "cust-2", "Two"))
+        assert worker.journal()["entitlements_unreadable"] == 1
+    assert [r.getMessage() for r in caplog.records] == ["1 entitlements in Redis cannot be read"]
+
+
+async def test_an_emptied_redis_takes_nobodys_rights(redis: Redis, valkey_url: str) -> None:
+    """A Redis that lost everything says nothing about anybody."""
+    await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+    worker = worker_at(valkey_url, check_s=0.02)
+    async with worker.running():
+        await until(known(worker, "cust-1", "One"))
+        await redis.flushall()
+        await entitlements.put(redis, [EntitlementSnapshot("cust-2", "Two")])
+        await until(known(worker, "cust-2", "Two"))
+        assert await known(worker, "cust-1", "One")()
+
+
+async def test_configured_customers_are_known_without_redis() -> None:
+    """They stand in the configuration, whatever Redis does."""
+    worker = worker_at(NOBODY, last_flush_s=0.1)
+    async with worker.running():
+        assert await known(worker, "static", "Static")()
+        assert worker.not_ready()
+
+
+async def test_a_lane_beats_while_it_runs_and_signs_off(redis: Redis, valkey_url: str) -> None:
+    """The control plane waits for whoever beats, and for nobody who said farewell."""
+    worker = worker_at(valkey_url)
+    async with worker.running():
+        beats = await until(lambda: heartbeats.read(redis))
+        assert beats == {"lane-1": heartbeats.Heartbeat(5000, 5000)}
+    assert await heartbeats.read(redis) == {}
+
+
+async def test_the_last_records_are_counted_before_the_farewell(
+    redis: Redis, valkey_url: str
+) -> None:
+    """What was recorded in the last moment is in Redis when the worker has gone."""
+    await set_up_partition(redis)
+    worker = worker_at(valkey_url)
+    async with worker.running():
+        await until(lambda: heartbeats.read(redis))
+        for _ in range(3):
+            worker.recorder.record(usage_record(tokens_in=2))
+    assert await counted(redis) == 6
+    assert await heartbeats.read(redis) == {}
+
+
+async def test_the_last_flush_waits_for_calls_that_are_being_cut_off(
+    redis: Redis, valkey_url: str
+) -> None:
+    """Their records come a moment after the listeners have stopped."""
+    await set_up_partition(redis)
+    worker = worker_at(valkey_url)
+
+    async def cut_off() -> None:
+        await anyio.sleep(0.1)
+        worker.recorder.record(usage_record(tokens_in=2))
+        worker.telemetry.open_exchanges -= 1
+
+    async with anyio.create_task_group() as group, worker.running():
+        worker.telemetry.open_exchanges += 1
+        group.start_soon(cut_off)
+    assert await counted(redis) == 2
+
+
+async def test_a_lane_that_could_not_flush_does_not_sign_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A Redis that hangs has not said how much it took: the hour must not close over that."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        worker = worker_at(f"redis://127.0.0.1:{mute.getsockname()[1]}", last_flush_s=0.2)
+        async with worker.running():
+            worker.recorder.record(usage_record(tokens_in=2))
+    assert caplog.messages[-1].startswith("stopped before Redis had taken every record")
+    assert not any("signed off" in message for message in caplog.messages)
+
+
+async def test_a_redis_that_comes_late_and_goes_again_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls are counted when it is there; each absence is one line in the log, and its end another."""
+    worker = worker_at(embedded.url(tmp_path), check_s=0.05)
+    valkey, redis = EmbeddedValkey(tmp_path), connect(embedded.url(tmp_path))
+
+    async def total() -> bool:
+        return await counted(redis) == 2
+
+    async with worker.running():
+        worker.recorder.record(usage_record(tokens_in=1))
+        await until(lambda: messages(caplog, 1))
+        with valkey:
+            await set_up_partition(redis)
+            await until(lambda: messages(caplog, 2))
+            assert worker.not_ready() is None
+        await until(lambda: messages(caplog, 3))
+        assert worker.not_ready() is None
+        worker.recorder.record(usage_record(tokens_in=1))
+        with valkey:
+            await redis.aclose()
+            await until(total)
+            await until(lambda: messages(caplog, 4))
+            await redis.aclose()
+    away, back = "Redis cannot be reached", "Redis is back"
+    starts = [message[: len(back)] for message in caplog.messages[:4]]
+    assert starts == [away[: len(back)], back, away[: len(back)], back]
+
+
+async def messages(caplog: pytest.LogCaptureFixture, number: int) -> bool:
+    return len(caplog.messages) >= number
+
+
+@asynccontextmanager
+async def admin_of(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(worker.admin())
+    async with httpx.AsyncClient(transport=transport, base_url="http://admin") as http:
+        yield http
+
+
+async def test_the_operator_sees_what_the_lane_was_given(valkey_url: str) -> None:
+    """/-/journal tells records, quantities and what is not in Redis yet; /-/readyz why it waits."""
+    worker = worker_at(valkey_url)
+    worker.recorder.record(usage_record(tokens_in=2, tokens_out=3))
+    async with admin_of(worker) as http:
+        journal = (await http.get("/-/journal")).json()
+        ready = await http.get("/-/readyz")
+    await worker.redis.aclose()
+    assert (journal["lane"], journal["records"]) == ("lane-1", 1)
+    assert journal["quantities"] == {"tokens_in": 2, "tokens_out": 3}
+    assert (ready.status_code, ready.json()["reason"]) == (503, "entitlements are not loaded yet")
