@@ -47,7 +47,8 @@ def test_the_remainder_is_carried_exactly() -> None:
 def test_nothing_below_four_decimals_is_pushed() -> None:
     """A quantity too small for 0.0001 makes no record and waits for the next one."""
     drafts = must(draft([Part("", 60)], begin=0, end=HOUR, unit=1_000_000))
-    assert drafts == ([], {"": Remainder(60 * SCALE, 60)})
+    assert not drafts.records
+    assert drafts.remainders == {"": Remainder(60 * SCALE, 60)}
     drafts = must(draft([Part("", 50, *drafts.remainders[""])], begin=0, end=HOUR, unit=1_000_000))
     (record,) = drafts.records
     assert (record.quantity, record.value) == (110, Decimal("0.0001"))
