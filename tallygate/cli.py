@@ -62,7 +62,7 @@ def gateway(config_path: Path, sockets: str | None, owner: int | None) -> None:
 
     Example: tallygate gateway -c tallygate.yaml
     """
-    from tallygate.planes import run_gateway
+    from tallygate.data_plane import run_gateway
 
     installation = _installation(config_path)
     section = installation.config.gateway
@@ -79,7 +79,7 @@ def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
 
     Example: tallygate control -c tallygate.yaml
     """
-    from tallygate.planes import run_control
+    from tallygate.control_plane import run_control
 
     installation = _installation(config_path)
     section = installation.config.control
@@ -135,7 +135,13 @@ def _installation(config_path: Path) -> "Installation":
     try:
         return Installation(load(config_path, os.environ))
     except ConfigInvalid as invalid:
-        raise click.ClickException(str(invalid)) from None
+        raise _Misused(str(invalid)) from None
+
+
+class _Misused(click.ClickException):
+    """The user has something to mend before the command can do anything."""
+
+    exit_code = 2
 
 
 def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
@@ -156,17 +162,12 @@ def _say_urls(urls: dict[str, str]) -> None:
 
 def _run(main_task: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run on uvloop; what a user can mend is one line, not a stack trace."""
-    from billing_sync.errors import BillingSyncError
-    from billing_sync.store.ledger import PartitionsDiffer
-    from metering.errors import MeteringError
-
     try:
         anyio.run(main_task, backend_options={"use_uvloop": True})
-    except* (MeteringError, BillingSyncError, PartitionsDiffer, OSError) as failures:
-        raise click.ClickException(_first_line(failures)) from None
+    except Exception as failure:
+        from tallygate.failures import mendable
 
-
-def _first_line(failures: BaseException) -> str:
-    while isinstance(failures, BaseExceptionGroup):
-        failures = failures.exceptions[0]
-    return str(failures)
+        reason = mendable(failure)
+        if reason is None:
+            raise
+        raise click.ClickException(reason) from None

@@ -1,33 +1,39 @@
 """Serves several ASGI applications on bound sockets in one event loop, until told to stop."""
 
+import asyncio
 import contextlib
-import os
-import signal
+import logging
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
 from tallygate.addresses import Address
+from tallygate.stopping import Stop
 
-_BACKLOG = 2048
+_BACKLOG: Final = 2048
+_CUT_OFF_S: Final = 5.0
 
 
 def bind(address: Address) -> socket.socket:
-    """A listening TCP socket. Raises OSError naming the address."""
+    """A listening TCP socket. Raises OSError naming the address.
+
+    The protocol is named because asyncio switches Nagle's delay off only where it is.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address.host, address.port))
         bound.listen(_BACKLOG)
-    except OSError as problem:
+    except (OSError, UnicodeError) as problem:  # a name that cannot be a host name is the latter
         bound.close()
-        raise OSError(f"cannot listen on {address}: {problem.strerror}") from problem
+        reason = getattr(problem, "strerror", None) or problem
+        raise OSError(f"cannot listen on {address}: {reason}") from problem
     bound.setblocking(False)
     return bound
 
@@ -55,21 +61,52 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(listeners: Sequence[Listener], *, owner: int | None, drain_s: float) -> None:
-    """Serve until SIGTERM or SIGINT, or until the owner's end of the pipe `owner` closes.
+async def serve(listeners: Sequence[Listener], stop: Stop, *, drain_s: float) -> None:
+    """Serve until told to stop. Raises OSError when an application cannot start.
 
-    Open requests get `drain_s` seconds to finish; a second signal ends them at once.
+    Open requests of the first listener get `drain_s` seconds to finish, or until told twice; then
+    they are cut off. The others, where the operator looks on, end after it.
     """
     servers = [_Server(_config(listener, drain_s)) for listener in listeners]
-    stop = _Stop(servers)
     async with anyio.create_task_group() as group:
-        group.start_soon(_watch_signals, stop)
-        if owner is not None:
-            group.start_soon(_watch_owner, owner, stop)
+        group.start_soon(_end_when_told, servers, stop)
         async with anyio.create_task_group() as serving:
             for server, listener in zip(servers, listeners, strict=True):
-                serving.start_soon(server.serve, [listener.bound])
+                serving.start_soon(_serve_one, server, listener.bound, servers)
         group.cancel_scope.cancel()
+
+
+async def _serve_one(
+    server: uvicorn.Server, bound: socket.socket, all_servers: Sequence[uvicorn.Server]
+) -> None:
+    try:
+        await server.serve([bound])
+    except SystemExit:  # uvicorn's word for an application that does not start
+        raise OSError(f"the application at {address_of(bound)} did not start") from None
+    finally:
+        for other in all_servers:
+            other.should_exit = True
+    if cut_off := _cut_off(server):
+        await asyncio.wait(cut_off, timeout=_CUT_OFF_S)
+    if server.force_exit:  # in its haste uvicorn leaves that out
+        await server.lifespan.shutdown()
+
+
+async def _end_when_told(servers: Sequence[uvicorn.Server], stop: Stop) -> None:
+    await stop.told.wait()
+    servers[0].should_exit = True
+    await stop.hurried.wait()
+    for server in servers:
+        server.should_exit = server.force_exit = True
+        _cut_off(server)
+
+
+def _cut_off(server: uvicorn.Server) -> set[asyncio.Task[None]]:
+    """The requests that are still open, each told to end."""
+    still_open = set(server.server_state.tasks)
+    for task in still_open:
+        task.cancel()
+    return still_open
 
 
 def _config(listener: Listener, drain_s: float) -> uvicorn.Config:
@@ -83,31 +120,15 @@ def _config(listener: Listener, drain_s: float) -> uvicorn.Config:
             "proxy_headers": False,
             "server_header": False,
             "lifespan": "on",
-            "timeout_graceful_shutdown": max(int(drain_s), 1),
+            "timeout_graceful_shutdown": max(round(drain_s), 1),
             **listener.options,
         },
     )
 
 
-class _Stop:
-    def __init__(self, servers: Sequence[uvicorn.Server]) -> None:
-        self._servers = servers
-        self._told = False
+class QuietUvicorn(logging.Filter):
+    """Leaves out what uvicorn reports as errors and we do on purpose: cutting a client off."""
 
-    def __call__(self) -> None:
-        for server in self._servers:
-            server.force_exit = self._told
-            server.should_exit = True
-        self._told = True
-
-
-async def _watch_signals(stop: _Stop) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop()
-
-
-async def _watch_owner(pipe: int, stop: _Stop) -> None:
-    await anyio.wait_readable(pipe)  # nothing is ever written: readable means closed
-    os.close(pipe)
-    stop()
+    def filter(self, record: logging.LogRecord) -> bool:
+        cancelled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+        return not cancelled and not record.getMessage().endswith("without completing response.")

@@ -1,18 +1,15 @@
 """One supervisor: the embedded Valkey, the control plane and a gateway worker, as processes.
 
-It binds the sockets and passes them on, restarts what dies, forwards SIGTERM and SIGINT, and ends
-what it started in the order of the pipeline: gateways, which flush; control plane; Valkey. Every
-child holds the reading end of a pipe and stops by itself when the supervisor is gone.
+It binds the sockets and passes them on, restarts what dies, and ends what it started in the order
+of the pipeline: the gateway, which flushes; the control plane; Valkey. Every child holds the
+reading end of a pipe and stops by itself when the supervisor is gone.
 """
 
 import contextlib
+import fcntl
 import logging
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,23 +17,26 @@ import anyio
 import httpx
 
 from metering.embedded import EmbeddedValkey
+from metering.errors import MeteringUnavailable, WriteUnknown
+from tallygate.children import Child, Keeper
 from tallygate.installation import Installation
-from tallygate.planes import Sockets, addresses, bind_plane
+from tallygate.planes import CONTROL_DRAIN_S, Sockets, addresses, bind_plane
+from tallygate.stopping import told_to_stop
 
 log = logging.getLogger("tallygate.serve")
 
-_LONGEST_WAIT_S: Final = 10.0
-_STOP_S: Final = 60.0
+_TEND_S: Final = 0.1
+_PROBE_S: Final = 0.05
+_SLOW_S: Final = 30.0
+_MARGIN_S: Final = 30.0  # the last flush takes ten at most, and machines are busy
 
 
-@dataclass
-class _Child:
-    name: str
-    argv: Sequence[str]
-    sockets: Sockets
-    admin_health: str
-    process: subprocess.Popen[bytes] | None = None
-    deaths: int = 0
+class CouldNotStart(Exception):
+    """A process ended before it answered for the first time; its own words say why."""
+
+
+class InUse(Exception):
+    """Another supervisor runs the same installation."""
 
 
 class Supervisor:
@@ -46,121 +46,111 @@ class Supervisor:
         self._installation = installation
         self._config_path = config_path
         self._valkey: EmbeddedValkey | None = None
-        self._children: list[_Child] = []
-        self._owner_pipe = os.pipe()
+        self._sockets: dict[str, Sockets] = {}
+        self._children: list[Child] = []
+        self._keepers: list[Keeper] = []
+        self._handles: list[int] = []
 
     def start(self) -> None:
-        """Start everything, from the main thread. Raises OSError and MeteringUnavailable.
+        """Start everything, from the main thread; `stop` is due however it ends.
 
-        When it raises, nothing is left running.
+        Raises InUse, OSError (an address is taken), SecretUnusable or MeteringUnavailable.
         """
-        config = self._installation.config
-        try:
-            self._installation.secret()
-            self._installation.admin_token()
-            control = bind_plane(config.control.listen, config.control.admin_listen)
-            self._children.append(self._child("control", control, "/healthz"))
-            gateway = bind_plane(config.gateway.listen, config.gateway.admin_listen)
-            self._children.append(self._child("gateway", gateway, "/-/readyz"))
-            if self._installation.embedded_redis:
-                self._valkey = EmbeddedValkey(self._installation.data_dir)
-                self._valkey.start()
+        config, now = self._installation.config, anyio.current_time()
+        self._lock()
+        self._installation.secret()
+        self._installation.admin_token()
+        for name, section in (("control", config.control), ("gateway", config.gateway)):
+            self._sockets[name] = bind_plane(section.listen, section.admin_listen)
+        if self._installation.embedded_redis:
+            self._valkey = EmbeddedValkey(self._installation.data_dir)
+            self._valkey.start()
+            self._keepers.append(
+                Keeper("Valkey", self._valkey.running, self._restart_valkey, started_at=now)
+            )
+        owner, writing_end = os.pipe()
+        self._handles += [owner, writing_end]
+        for name in ("control", "gateway"):
+            child = self._child(name, owner)
+            child.start()
+            self._children.append(child)
+            self._keepers.append(Keeper(name, child.alive, child.start, started_at=now))
+
+    async def wait_until_up(self) -> None:
+        """Return when every process answers. Raises CouldNotStart."""
+        async with _client() as http:
             for child in self._children:
-                self._launch(child)
-        except BaseException:
-            self.stop()
-            raise
+                while not await _answers(http, child.health_url):
+                    for each in self._children:
+                        if not each.alive():
+                            raise CouldNotStart(f"{each.name} did not start; it says why above")
+                    await anyio.sleep(_PROBE_S)
 
-    async def wait_until_ready(self, timeout_s: float = 30.0) -> None:
-        """Return when every process answers. Raises TimeoutError."""
-        async with httpx.AsyncClient() as http:
-            with anyio.fail_after(timeout_s):
-                for child in self._children:
-                    while not await _answers(http, child.admin_health):
-                        await anyio.sleep(0.05)  # noqa: ASYNC110  (another process)
+    async def wait_until_ready(self) -> None:
+        """Return when customers may be sent here, which waits for Redis."""
+        async with _client() as http:
+            for child in self._children:
+                while not await _answers(http, child.ready_url):  # noqa: ASYNC110  (a process)
+                    await anyio.sleep(_PROBE_S)
 
-    async def watch(self) -> None:
-        """Restart what dies, for ever. A Valkey that dies takes its data with it to the restart."""
+    async def keep(self) -> None:
+        """Restart what dies, for ever. Valkey has its data again after it."""
         while True:
-            await anyio.sleep(0.2)
-            if self._valkey is not None and not self._valkey.running():
-                log.error("the embedded Valkey died; starting it again")
-                self._valkey.close()
-                self._valkey.start()
-            for child in self._children:
-                if child.process is not None and child.process.poll() is not None:
-                    await self._restart(child)
+            for keeper in self._keepers:
+                keeper.tend(anyio.current_time())
+            await anyio.sleep(_TEND_S)
 
-    def stop(self) -> None:
-        """End everything in the order of the pipeline. May be called twice."""
+    async def stop(self, hurried: anyio.Event | None = None) -> None:
+        """End everything in the order of the pipeline. May be called twice.
+
+        Once `hurried` is set, open calls are cut off, recorded and counted as they stand.
+        """
+        for sockets in self._sockets.values():
+            for bound in sockets:  # or new connections would wait here while the planes drain
+                bound.close()
+        self._sockets.clear()
+        drains = {"gateway": self._installation.config.gateway.drain_timeout}
         for child in reversed(self._children):
-            _end(child)
+            patience = drains.get(child.name, CONTROL_DRAIN_S) + _MARGIN_S
+            await child.end(patience, hurried or anyio.Event())
         if self._valkey is not None:
             self._valkey.close()
-            self._valkey = None
-        for child in self._children:
-            for bound in child.sockets:
-                bound.close()
+        while self._handles:
+            os.close(self._handles.pop())
         self._children.clear()
-        for end in self._owner_pipe:
-            with contextlib.suppress(OSError):
-                os.close(end)
-        self._owner_pipe = (-1, -1)
+        self._keepers.clear()
 
     def urls(self) -> dict[str, str]:
         """Where everything listens: `gateway`, `gateway_admin`, `control`, `control_admin`."""
         found: dict[str, str] = {}
-        for child in self._children:
-            said = addresses(child.sockets, tls=_tls(self._installation, child.name))
-            found[child.name] = said["public"]
-            found[f"{child.name}_admin"] = said["admin"]
+        for name, sockets in self._sockets.items():
+            said = addresses(sockets, tls=_tls(self._installation, name))
+            found[name] = said["public"]
+            found[f"{name}_admin"] = said["admin"]
         return found
 
-    def _child(self, name: str, sockets: Sockets, health: str) -> _Child:
-        argv = [
-            sys.executable,
-            "-m",
-            "tallygate",
-            name,
-            "-c",
-            str(self._config_path),
-            "--sockets",
-            ",".join(str(bound.fileno()) for bound in sockets),
-            "--owner",
-            str(self._owner_pipe[0]),
-        ]
-        url = addresses(sockets, tls=False)["admin"] + health
-        return _Child(name, argv, sockets, url)
+    def _lock(self) -> None:
+        folder = self._installation.data_dir
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(folder / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._handles.append(handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(
+                f"another `tallygate serve` is using {folder}; stop it or choose another data_dir"
+            ) from None
 
-    def _launch(self, child: _Child) -> None:
-        handles = [bound.fileno() for bound in child.sockets]
-        child.process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-            child.argv,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[*handles, self._owner_pipe[0]],
-            start_new_session=True,  # Ctrl-C is for the supervisor, who ends them in order
-        )
+    def _child(self, name: str, owner: int) -> Child:
+        sockets = self._sockets[name]
+        url = addresses(sockets, tls=False)["admin"]
+        handles = [bound.fileno() for bound in sockets]
+        return Child(name, str(self._config_path), handles, owner, url)
 
-    async def _restart(self, child: _Child) -> None:
-        code = child.process.returncode if child.process else 0
-        wait = min(0.1 * 2**child.deaths, _LONGEST_WAIT_S)
-        child.deaths += 1
-        log.error("%s ended with %d; starting it again in %.1f s", child.name, code, wait)
-        await anyio.sleep(wait)
-        self._launch(child)
-
-
-def _end(child: _Child) -> None:
-    process, child.process = child.process, None
-    if process is None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    def _restart_valkey(self) -> None:
+        if self._valkey is not None:
+            self._valkey.close()
+            self._valkey.start()
 
 
 def _tls(installation: Installation, plane: str) -> bool:
@@ -168,37 +158,47 @@ def _tls(installation: Installation, plane: str) -> bool:
     return (config.control if plane == "control" else config.gateway).tls is not None
 
 
+def _client() -> httpx.AsyncClient:
+    """Impatient: a socket is open before anybody serves it."""
+    return httpx.AsyncClient(trust_env=False, timeout=0.5)
+
+
 async def _answers(http: httpx.AsyncClient, url: str) -> bool:
-    try:
+    with contextlib.suppress(httpx.TransportError):
         return (await http.get(url)).status_code == 200
-    except httpx.TransportError:
-        return False
+    return False
 
 
 async def supervise(
     installation: Installation, config_path: Path, ready: Callable[[dict[str, str]], None]
 ) -> None:
-    """Run an installation until SIGTERM or SIGINT; `ready` is told the URLs once all answer."""
+    """Run an installation until SIGTERM or SIGINT; `ready` is told the URLs once all are ready.
+
+    Raises what `Supervisor.start` raises, CouldNotStart, or StoreUnsuitable; nothing is left
+    running then.
+    """
     supervisor = Supervisor(installation, config_path)
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        supervisor.start()
+    async with told_to_stop() as stop:
         try:
+            with contextlib.suppress(MeteringUnavailable, WriteUnknown):  # the planes wait for it
+                await installation.check_redis()
+            supervisor.start()
             async with anyio.create_task_group() as group:
-                group.start_soon(supervisor.watch)
-                group.start_soon(_say_when_ready, supervisor, ready)
-                async for _ in signals:
-                    group.cancel_scope.cancel()
-                    break
+                group.start_soon(_watch, supervisor, ready)
+                await stop.told.wait()
+                group.cancel_scope.cancel()
         finally:
-            supervisor.stop()
+            with anyio.CancelScope(shield=True):
+                await supervisor.stop(stop.hurried)
 
 
-async def _say_when_ready(
-    supervisor: Supervisor, ready: Callable[[dict[str, str]], None]
-) -> None:
-    try:
-        await supervisor.wait_until_ready()
-    except TimeoutError:
-        log.error("not everything answers after 30 s; still trying")  # noqa: TRY400
-        return
-    ready(supervisor.urls())
+async def _watch(supervisor: Supervisor, ready: Callable[[dict[str, str]], None]) -> None:
+    await supervisor.wait_until_up()
+    async with anyio.create_task_group() as group:
+        group.start_soon(supervisor.keep)
+        with anyio.move_on_after(_SLOW_S) as patience:
+            await supervisor.wait_until_ready()
+        if patience.cancelled_caught:
+            log.warning("not ready after %.0f s; still waiting for Redis", _SLOW_S)
+            await supervisor.wait_until_ready()
+        ready(supervisor.urls())

@@ -1,15 +1,19 @@
 """`tallygate demo`: the main job on the embedded default, with the reconciliation table."""
 
 import json
-import signal
-import sys
+import os
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tallygate.demo.screen import print_report
+if TYPE_CHECKING:
+    from tallygate.demo.report import Report
+    from tallygate.demo.run import Screen, Wishes
+
+INTERRUPTED: Final = 130  # what shells say of Ctrl-C
 
 
 @click.command()
@@ -26,42 +30,55 @@ def demo(requests: int, seconds: float | None, *, keep: bool, as_json: bool) -> 
     Example:
       tallygate demo --requests 500
     """
-    from tallygate.demo.run import Report, Wishes, run_demo  # noqa: PLC0415  (--help stays quick)
+    from tallygate.demo.run import Screen, Wishes  # noqa: PLC0415  (--help stays quick)
+    from tallygate.demo.screen import report_lines  # noqa: PLC0415
     from tallygate.installation import set_up_logging  # noqa: PLC0415
 
     set_up_logging()
-    screen = Console(stderr=True)
-    wishes = Wishes(requests, seconds, keep)
+    # Everything the demo calls is on this machine: a proxy would not find it.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    stderr = Console(stderr=True)
+    shown: list[Report] = []
 
-    def show(report: Report) -> None:
-        if as_json:
-            click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
-        else:
-            print_report(Console(), report, keep=keep)
-        sys.stdout.flush()
-
-    async def until_interrupted(progress: Progress) -> bool | None:
-        bar = progress.add_task("calls", total=None if seconds else requests)
-        exact = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(_cancel_on_signal, group.cancel_scope)
-            exact = await run_demo(
-                wishes,
-                screen.log if screen.is_terminal else screen.print,
-                lambda done: progress.update(bar, completed=done),
-                show,
-            )
-            group.cancel_scope.cancel()
-        return exact
+    def show(report: "Report") -> None:
+        shown.append(report)
+        progress.stop()  # the bar and the report may share a terminal
+        as_text = json.dumps(report.as_json(), indent=2) if as_json else None
+        click.echo(as_text or "\n".join(report_lines(report, keep=keep)))
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=screen) as progress:
-        exact = anyio.run(until_interrupted, progress)
-    raise SystemExit(130 if exact is None else int(not exact))
+    with Progress(*columns, TimeElapsedColumn(), console=stderr) as progress:
+        bar = progress.add_task("calls", total=None if seconds else requests)
+        screen = Screen(stderr.print, lambda done: progress.update(bar, completed=done), show)
+        _run(Wishes(requests, seconds, keep), screen)
+    raise SystemExit(int(not shown[0].exact) if shown else INTERRUPTED)
 
 
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
+def _run(wishes: "Wishes", screen: "Screen") -> None:
+    from httpx import HTTPError  # noqa: PLC0415
+
+    from tallygate.demo.processes import DidNotStart  # noqa: PLC0415
+    from tallygate.failures import mendable  # noqa: PLC0415
+
+    try:
+        anyio.run(_until_told, wishes, screen)
+    except Exception as failure:
+        reason = mendable(failure, HTTPError, DidNotStart)
+        if reason is None:
+            raise
+        raise click.ClickException(f"the demo failed: {reason}") from None
+
+
+async def _until_told(wishes: "Wishes", screen: "Screen") -> None:
+    from tallygate.demo.run import run_demo  # noqa: PLC0415
+    from tallygate.stopping import told_to_stop  # noqa: PLC0415
+
+    async with told_to_stop() as stop, anyio.create_task_group() as group:
+
+        async def when_told() -> None:
+            await stop.told.wait()
+            group.cancel_scope.cancel()
+
+        group.start_soon(when_told)
+        await run_demo(wishes, screen, stop.hurried)
+        group.cancel_scope.cancel()

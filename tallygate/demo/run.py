@@ -1,9 +1,9 @@
 """The main job, end to end, on one machine: sold, called, counted, pushed, collected, compared."""
 
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from tallygate.config import load
 from tallygate.demo.processes import running
-from tallygate.demo.shop import ITEMS, PRODUCTS, ROUTE, Buyer, Shop
-from tallygate.demo.tally import Row, in_meter_units, rows
+from tallygate.demo.report import Report
+from tallygate.demo.shop import PRODUCTS, ROUTE, Buyer, Shop
+from tallygate.demo.stations import Stations
+from tallygate.demo.tally import rows
 from tallygate.demo.traffic import Traffic
 from tallygate.installation import Installation
 from tallygate.serve import Supervisor
@@ -23,7 +25,8 @@ from tallygate.sync import run_once
 
 METERS: Final = ("requests", "tokens_in", "tokens_out", "tokens_total")
 _KEYS: Final = {"KOO_ACCESS_KEY": "demo-access-key", "KOO_AK": "demo-ak", "KOO_SK": "demo-sk"}
-_SETTLE_S: Final = 20.0
+_CLOSE_S: Final = 30.0
+_ANY_PORT: Final = "127.0.0.1:0"
 
 
 @dataclass(frozen=True)
@@ -35,74 +38,94 @@ class Wishes:
     keep: bool
 
 
-@dataclass
-class Report:
-    """What the demo found."""
+@dataclass(frozen=True)
+class Screen:
+    """Whom the demo tells: what it does now, how many calls are done, and what it found."""
 
-    rows: list[Row]
-    packages: list[dict[str, Any]]
-    records: list[dict[str, Any]]
-    findings: list[dict[str, Any]]
-    requests: int
-    urls: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def exact(self) -> bool:
-        """Every station agrees on every meter, and the marketplace has nothing to complain of."""
-        refused = [r for r in self.records if r.get("state") != "collected"]
-        return not (any(row.difference for row in self.rows) or self.findings or refused)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "exact": self.exact,
-            "requests": self.requests,
-            "meters": [row.as_json() for row in self.rows],
-            "packages": self.packages,
-            "usage_records": len(self.records),
-            "findings": self.findings,
-        }
+    say: Callable[[str], None]
+    progress: Callable[[int], None]
+    show: Callable[[Report], None]
 
 
-Say = Callable[[str], None]
-Progress = Callable[[int], None]
+async def run_demo(wishes: Wishes, screen: Screen, hurried: anyio.Event) -> None:
+    """Run it all and show the report; with `keep`, stay until cancelled.
 
-
-async def run_demo(
-    wishes: Wishes, say: Say, progress: Progress, show: Callable[[Report], None]
-) -> bool:
-    """Run it all; `show` is given the report. True when everything agrees."""
-    with ExitStack() as stack:
+    However it ends, nothing is left running and the temporary folder is gone. Raises what the
+    parts raise; `hurried` cuts the end short.
+    """
+    async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallygate-demo-")))
-        say("starting the stub upstream and the KooGallery simulator")
-        listen = ("--listen", "127.0.0.1:0")
-        upstream = stack.enter_context(running("tallygate.demo.upstream", *listen))
-        market = stack.enter_context(
-            running("tallygate", "simulate", "serve", *listen, env=_KEYS)
+        screen.say("starting the stub upstream and the KooGallery simulator")
+        serve_market = ("tallygate", "simulate", "serve", "--listen", _ANY_PORT)
+        upstream = await stack.enter_async_context(
+            running("tallygate.demo.upstream", "--listen", _ANY_PORT)
         )
+        market = await stack.enter_async_context(running(*serve_market, env=_KEYS))
+        screen.say("starting Valkey, control plane and gateway")
         path = folder / "tallygate.yaml"
-        path.write_text(yaml.safe_dump(configuration(upstream, market), allow_unicode=True))
+        path.write_text(yaml.safe_dump(configuration(upstream, market)))
         installation = Installation(load(path, {}))
-        say("starting Valkey, control plane and gateway")
         supervisor = Supervisor(installation, path)
-        stack.callback(supervisor.stop)
+        stack.push_async_callback(_stop, supervisor, hurried)
         supervisor.start()
+        await supervisor.wait_until_up()
         await supervisor.wait_until_ready()
         urls = {**supervisor.urls(), "upstream": upstream, "simulator": market}
-        async with httpx.AsyncClient() as http:
-            report = await _Demo(installation, urls, http).play(wishes, say, progress)
-        report.urls = urls
-        show(report)
+        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        stations = Stations(http, Shop(http, market), urls, installation.admin_token())
+        screen.show(await _play(installation, stations, wishes, screen))
         if wishes.keep:
-            await anyio.sleep_forever()
-        return report.exact
+            await supervisor.keep()
+
+
+async def _stop(supervisor: Supervisor, hurried: anyio.Event) -> None:
+    with anyio.CancelScope(shield=True):
+        await supervisor.stop(hurried)
+
+
+async def _play(
+    installation: Installation, stations: Stations, wishes: Wishes, screen: Screen
+) -> Report:
+    screen.say("customers buy pay-per-use instances and packages through signed callbacks")
+    shop = stations.shop
+    await shop.open(f"{stations.urls['control']}/koogallery")
+    buyers = await shop.sell()
+    screen.say("customers call the API, JSON and SSE")
+    traffic = Traffic(stations.urls["gateway"], buyers)
+    await traffic.send(_enough(wishes), screen.progress)
+    screen.say("waiting for the counts, closing the window, pushing")
+    await stations.until_counted(traffic.counted.requests)
+    await _close_and_push(installation, stations, buyers)
+    await shop.collect()
+    return Report(
+        requests=traffic.counted.requests,
+        rows=rows(await stations.counts(traffic.counted, buyers), METERS),
+        packages=await stations.packages(buyers),
+        records=await shop.records(),
+        findings=await shop.findings(),
+        urls=dict(stations.urls) if wishes.keep else {},
+    )
+
+
+async def _close_and_push(
+    installation: Installation, stations: Stations, buyers: Sequence[Buyer]
+) -> None:
+    """Records hold whole seconds: what was used in a second that is not over waits for the next."""
+    with anyio.move_on_after(_CLOSE_S):
+        pushed = False
+        while not pushed:
+            await run_once(installation, close_now=True)
+            await stations.until_pushed()
+            pushed = await stations.all_pushed(buyers)
+            await anyio.sleep(0 if pushed else 0.5)
 
 
 def configuration(upstream: str, market: str) -> dict[str, Any]:
     """The demo's tallygate.yaml, as data."""
     return {
         "data_dir": "./var",
-        "gateway": {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"},
-        "control": {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"},
+        "gateway": {"listen": _ANY_PORT, "admin_listen": _ANY_PORT},
+        "control": {"listen": _ANY_PORT, "admin_listen": _ANY_PORT},
         "routes": [{"name": ROUTE, "path": "/v1", "upstream": [upstream]}],
         "products": [_plain(product) for product in PRODUCTS],
         "koogallery": {
@@ -118,111 +141,9 @@ def _plain(model: BaseModel) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude_defaults=True)
 
 
-class _Demo:
-    def __init__(
-        self, installation: Installation, urls: Mapping[str, str], http: httpx.AsyncClient
-    ) -> None:
-        self._installation = installation
-        self._urls = urls
-        self._http = http
-        self._shop = Shop(http, urls["simulator"])
-
-    async def play(self, wishes: Wishes, say: Say, progress: Progress) -> Report:
-        say("customers buy pay-per-use instances and packages through signed callbacks")
-        await self._shop.open(f"{self._urls['control']}/koogallery")
-        buyers = await self._shop.sell()
-        say("customers call the API, JSON and SSE")
-        traffic = Traffic(self._urls["gateway"], buyers)
-        await traffic.send(_enough(wishes), progress)
-        say("waiting for the counts, closing the window, pushing")
-        await self._settled(traffic.counted.requests)
-        await run_once(self._installation, close_now=True)
-        await self._shop.collect()
-        counts = await self._counts(traffic, buyers)
-        return Report(
-            rows=rows(counts, METERS),
-            packages=await self._packages(buyers),
-            records=await self._shop.records(),
-            findings=await self._shop.findings(),
-            requests=traffic.counted.requests,
-        )
-
-    async def _settled(self, requests: int) -> None:
-        """Until the calls are visible in the usage API, which they are within a second."""
-        with anyio.move_on_after(_SETTLE_S):
-            while (await self._usage()).get("requests", 0) < requests:
-                await anyio.sleep(0.1)  # noqa: ASYNC110  (another process)
-
-    async def _counts(self, traffic: Traffic, buyers: list[Buyer]) -> dict[str, dict[str, int]]:
-        totals = await self._shop.totals()
-        return {
-            "client": _with_total(vars(traffic.counted)),
-            "upstream": _with_total(await self._get(f"{self._urls['upstream']}/_stub/totals")),
-            "journal": await self._journal(),
-            "redis_ledger": await self._usage(),
-            "usage_info": await self._usage_info(buyers),
-            "pushed": _by_meter(buyers, totals, "pushed"),
-            "collected": _by_meter(buyers, totals, "collected"),
-        }
-
-    async def _journal(self) -> dict[str, int]:
-        said = await self._get(f"{self._urls['gateway_admin']}/-/journal")
-        quantities: dict[str, int] = said["quantities"]
-        return quantities
-
-    async def _usage(self) -> dict[str, int]:
-        token = self._installation.admin_token()
-        reply = await self._http.get(
-            f"{self._urls['control_admin']}/api/v1/usage",
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        reply.raise_for_status()
-        return {meter: int(total) for meter, total in reply.json()["total"].items()}
-
-    async def _usage_info(self, buyers: list[Buyer]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for buyer in buyers:
-            for product_id, product in ITEMS.items():
-                (entry,) = await self._shop.usage_info(buyer.instances[product_id])
-                quantity = in_meter_units(entry["usageValue"], product.unit)
-                meter = str(product.meter)
-                found[meter] = found.get(meter, 0) + quantity
-        return found
-
-    async def _packages(self, buyers: list[Buyer]) -> list[dict[str, Any]]:
-        return [
-            {"customer_id": buyer.customer_id, "product_id": product_id, "instanceId": instance_id}
-            | {"usageInfo": await self._shop.usage_info(instance_id)}
-            for buyer in buyers
-            for product_id, instance_id in buyer.instances.items()
-            if product_id not in ITEMS
-        ]
-
-    async def _get(self, url: str) -> dict[str, Any]:
-        reply = await self._http.get(url)
-        reply.raise_for_status()
-        said: dict[str, Any] = reply.json()
-        return said
-
-
 def _enough(wishes: Wishes) -> Callable[[int], bool]:
+    """Told how many calls were begun, says whether that is enough."""
     if wishes.seconds is None:
-        return lambda sent: sent >= wishes.requests
+        return lambda begun: begun >= wishes.requests
     deadline = anyio.current_time() + wishes.seconds
     return lambda _: anyio.current_time() >= deadline
-
-
-def _with_total(counted: Mapping[str, int]) -> dict[str, int]:
-    return {**counted, "tokens_total": counted["tokens_in"] + counted["tokens_out"]}
-
-
-def _by_meter(
-    buyers: list[Buyer], totals: Mapping[str, Mapping[str, str]], state: str
-) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for buyer in buyers:
-        for product_id, product in ITEMS.items():
-            units = totals.get(buyer.instances[product_id], {}).get(state, "0")
-            meter = str(product.meter)
-            found[meter] = found.get(meter, 0) + in_meter_units(units, product.unit)
-    return found

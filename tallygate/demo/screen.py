@@ -1,63 +1,67 @@
-"""How the demo's report looks on a terminal."""
+"""How the demo's report looks as text. Pure; 80 columns are enough unless numbers grow very long."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, Final
 
-from rich.console import Console
-from rich.table import Table
-
-from tallygate.demo.tally import STATIONS
-
-if TYPE_CHECKING:
-    from tallygate.demo.run import Report
+from tallygate.demo.report import Report
+from tallygate.demo.tally import STATIONS, Row
 
 _HEADINGS: Final = {
     "client": "sent by\nclient",
     "upstream": "seen by\nupstream",
     "journal": "journal",
     "redis_ledger": "Redis +\nledger",
-    "usage_info": "UsageInfo",
+    "usage_info": "Usage\nInfo",
     "pushed": "pushed",
     "collected": "collected",
 }
 
 
-def print_report(console: Console, report: "Report", *, keep: bool) -> None:
+def report_lines(report: Report, *, keep: bool) -> Iterator[str]:
     """The table, the packages, the verdict; with `keep` also the URLs."""
-    console.print(_table(report))
+    yield f"{report.requests} calls, counted at every station in each meter's own unit"
+    yield ""
+    yield from table(report.rows)
+    yield ""
     for package in report.packages:
-        for entry in package["usageInfo"]:
-            console.print(
-                f"package {package['product_id']} of {package['customer_id']}: used "
-                f"{entry['usageValue']} units, relatedInstanceId {entry['relatedInstanceId']}",
-                soft_wrap=True,
-                highlight=False,
-            )
+        yield from (_package_line(package, entry) for entry in package["usageInfo"])
     named = sum(1 for record in report.records if record.get("relate_pkg_instance"))
-    console.print(
-        f"{len(report.records)} usage records collected, {named} of them name their package",
-        highlight=False,
-    )
-    for finding in report.findings:
-        console.print(f"[red]finding[/] {finding}", soft_wrap=True)
-    if report.exact:
-        console.print("[green]every difference is 0[/]")
-    else:
-        console.print("[red]not exact: see the differences and findings above[/]")
+    yield f"{len(report.records)} usage records at the marketplace, {named} name their package"
+    yield from (f"finding: {finding}" for finding in report.findings)
+    yield "every difference is 0" if report.exact else "NOT EXACT: see what differs above"
     if keep:
-        for name, url in report.urls.items():
-            console.print(f"{name:15} {url}", soft_wrap=True, highlight=False)
-        console.print("Ctrl-C ends it")
+        yield ""
+        yield from (f"{name:15} {url}" for name, url in report.urls.items())
+        yield "Ctrl-C ends it"
 
 
-def _table(report: "Report") -> Table:
-    table = Table(title=f"{report.requests} calls, in each meter's own unit")
-    table.add_column("meter", no_wrap=True)
-    for station in STATIONS:
-        table.add_column(_HEADINGS[station], justify="right", no_wrap=True)
-    table.add_column("difference", justify="right", no_wrap=True)
-    for row in report.rows:
-        counts = [row.counts[station] for station in STATIONS]
-        cells = ["-" if count is None else f"{count}" for count in counts]
-        colour = "red" if row.difference else "green"
-        table.add_row(row.meter, *cells, f"[{colour}]{row.difference}[/]")
-    return table
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """One line per meter under headings; columns are as wide as what stands in them."""
+    headings = [_HEADINGS[station].split("\n") for station in STATIONS]
+    columns = [["meter"], *headings, ["difference"]]
+    top = list(zip_longest(*(reversed(column) for column in columns), fillvalue=""))[::-1]
+    body = [_cells(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*top, *body, strict=True)]
+    for cells in (*top, ["-" * width for width in widths], *body):
+        yield _line(cells, widths)
+
+
+def _cells(row: Row) -> list[str]:
+    counts = [row.counts[station] for station in STATIONS]
+    return [row.meter, *("-" if n is None else str(n) for n in counts), str(row.difference)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = (
+        cell.rjust(width) if column else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return " ".join((first, *rest))
+
+
+def _package_line(package: dict[str, Any], entry: dict[str, Any]) -> str:
+    return (
+        f"package {package['product_id']} of {package['customer_id']}: "
+        f"{entry['usageValue']} units used\n    relatedInstanceId {entry['relatedInstanceId']}"
+    )

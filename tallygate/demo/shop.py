@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 import httpx
@@ -21,17 +22,21 @@ PRODUCTS: Final = (
     Product(
         product_id="DEMO-PKG",
         name="Package of output tokens",
-        package=Package(items=[PackageItem(of="DEMO-OUT", quota=100_000)]),
+        package=Package(items=[PackageItem(of="DEMO-OUT", quota=Decimal(100_000))]),
     ),
     Product(
         product_id="DEMO-STOP-S",
         name="Small package of input tokens, stop before excess",
-        package=Package(items=[PackageItem(of="DEMO-IN", quota=1)], stop_before_excess=True),
+        package=Package(
+            items=[PackageItem(of="DEMO-IN", quota=Decimal(1))], stop_before_excess=True
+        ),
     ),
     Product(
         product_id="DEMO-STOP-L",
         name="Large package of input tokens, stop before excess",
-        package=Package(items=[PackageItem(of="DEMO-IN", quota=100_000)], stop_before_excess=True),
+        package=Package(
+            items=[PackageItem(of="DEMO-IN", quota=Decimal(100_000))], stop_before_excess=True
+        ),
     ),
 )
 ITEMS: Final = {product.product_id: product for product in PRODUCTS if not product.is_package}

@@ -46,7 +46,10 @@ class Traffic:
                 await self._call(http, buyer, number)
                 progress(self.counted.requests)
 
-        async with httpx.AsyncClient(timeout=30) as http, anyio.create_task_group() as group:
+        async with (
+            httpx.AsyncClient(timeout=30, trust_env=False) as http,
+            anyio.create_task_group() as group,
+        ):
             for buyer in self._buyers:
                 for _ in range(_WORKERS_EACH):
                     group.start_soon(customer, buyer, http)

@@ -1,0 +1,73 @@
+"""`tallygate control`: callbacks, ledger, push and API in this process."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import httpx
+from redis.asyncio import Redis
+
+from billing_sync.app import Control, Parts
+from billing_sync.store.customers import StaticCustomer
+from billing_sync.store.engine import open_engine, sqlite_url
+from metering.catalogue import catalogue
+from metering.clock import SystemClock
+from tallygate.installation import Installation
+from tallygate.listeners import Listener, serve
+from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced, tls_options
+from tallygate.stopping import told_to_stop
+
+
+async def run_control(installation: Installation, sockets: Sockets, owner: int | None) -> None:
+    """Serve until told to stop.
+
+    Raises StoreUnsuitable, PartitionsDiffer or StaticConflict when it must not run, and OSError for
+    unusable TLS files.
+    """
+    settings = installation.config.control
+    with sockets.public, sockets.admin:
+        async with told_to_stop(owner) as stop:
+            tls = tls_options(settings.tls)
+            await installation.refuse_bad_redis()
+            async with parts_of(installation) as parts:
+                control = Control(parts)
+                public = Listener(control.public(), sockets.public, tls)
+                admin = Listener(control.admin(), sockets.admin)
+                async with control.running():
+                    with announced(installation, "control", sockets, tls=bool(tls)):
+                        await serve([public, admin], stop, drain_s=CONTROL_DRAIN_S)
+
+
+@asynccontextmanager
+async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
+    """What the control plane is made from, for as long as the block lasts."""
+    config = installation.config
+    secret, admin_token = installation.secret(), installation.admin_token()
+    installation.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        engine = open_engine(sqlite_url(installation.data_dir / "ledger.db"))
+        stack.callback(engine.dispose)
+        redis = installation.redis()
+        stack.push_async_callback(_close, redis)
+        yield Parts(
+            engine=engine,
+            redis=redis,
+            http=await stack.enter_async_context(httpx.AsyncClient()),
+            catalogue=catalogue(config.products),
+            partitions=config.partitions,
+            billing=config.billing,
+            koogallery=config.koogallery,
+            static=[
+                StaticCustomer(c.id, c.name, [(i.id, i.product) for i in c.instances])
+                for c in config.customers
+            ],
+            secret=secret,
+            admin_token=admin_token,
+            front_end_url=installation.front_end_url(),
+            clock=SystemClock(),
+        )
+
+
+async def _close(redis: Redis) -> None:
+    with anyio.CancelScope(shield=True):
+        await redis.aclose()

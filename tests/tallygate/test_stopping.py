@@ -1,0 +1,42 @@
+import os
+import signal
+
+import anyio
+import pytest
+
+from tallygate.stopping import told_to_stop
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_tells_and_a_second_one_hurries(number: signal.Signals) -> None:
+    """Neither ends the process by itself."""
+    async with told_to_stop() as stop:
+        os.kill(os.getpid(), number)
+        with anyio.fail_after(5):
+            await stop.told.wait()
+        assert not stop.hurried.is_set()
+        os.kill(os.getpid(), number)
+        with anyio.fail_after(5):
+            await stop.hurried.wait()
+
+
+async def test_the_end_of_the_owner_tells() -> None:
+    """The pipe closes when its other end does, however the owner ended."""
+    reading, writing = os.pipe()
+    async with told_to_stop(reading) as stop:
+        await anyio.sleep(0.05)
+        assert not stop.told.is_set()
+        os.close(writing)
+        with anyio.fail_after(5):
+            await stop.told.wait()
+        assert not stop.hurried.is_set()
+
+
+async def test_afterwards_signals_do_what_they_did_before() -> None:
+    """The handlers are put back."""
+    before = signal.getsignal(signal.SIGTERM)
+    async with told_to_stop():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
