@@ -1,6 +1,10 @@
 # Each target does all its set-up on a fresh machine: virtual environment, install, run.
 # Nothing but make, Python >= 3.11 with venv, and a package index is needed.
 
+# An empty environment has no PATH, and make does not look anywhere then.
+PATH ?= /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin

@@ -37,7 +37,13 @@ owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from th
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tallygate")
 def cli() -> None:
-    """An exact metering gateway for pay-per-use APIs sold on KooGallery."""
+    """An exact metering gateway for pay-per-use APIs sold on KooGallery.
+
+    \b
+    Example:
+      tallygate init
+      tallygate serve
+    """
 
 
 @cli.command()
@@ -45,7 +51,9 @@ def cli() -> None:
 def serve(config_path: Path) -> None:
     """Run everything: Valkey if embedded, control plane, gateway.
 
-    Example: tallygate serve -c tallygate.yaml
+    \b
+    Example:
+      tallygate serve -c tallygate.yaml
     """
     from tallygate.serve import supervise
 
@@ -60,7 +68,9 @@ def serve(config_path: Path) -> None:
 def gateway(config_path: Path, sockets: str | None, owner: int | None) -> None:
     """Run the data plane alone: what customers call.
 
-    Example: tallygate gateway -c tallygate.yaml
+    \b
+    Example:
+      tallygate gateway -c tallygate.yaml
     """
     from tallygate.data_plane import run_gateway
 
@@ -77,7 +87,9 @@ def gateway(config_path: Path, sockets: str | None, owner: int | None) -> None:
 def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
     """Run the control plane alone: callbacks, ledger, push, API.
 
-    Example: tallygate control -c tallygate.yaml
+    \b
+    Example:
+      tallygate control -c tallygate.yaml
     """
     from tallygate.control_plane import run_control
 
@@ -89,7 +101,12 @@ def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
 
 @cli.group()
 def sync() -> None:
-    """Drain, close, deduct and push without waiting for the control plane."""
+    """Drain, close, deduct and push without waiting for the control plane.
+
+    \b
+    Example:
+      tallygate sync once -c tallygate.yaml
+    """
 
 
 @sync.command()
@@ -98,7 +115,9 @@ def sync() -> None:
 def once(config_path: Path, close_now: bool) -> None:
     """One sync run; safe beside a running control plane and at any time.
 
-    Example: tallygate sync once -c tallygate.yaml
+    \b
+    Example:
+      tallygate sync once -c tallygate.yaml
     """
     from tallygate.sync import run_once
 
@@ -110,7 +129,9 @@ def once(config_path: Path, close_now: bool) -> None:
 def loop(config_path: Path) -> None:
     """Sync runs until stopped, without callbacks or API.
 
-    Example: tallygate sync loop -c tallygate.yaml
+    \b
+    Example:
+      tallygate sync loop -c tallygate.yaml
     """
     from tallygate.sync import run_loop
 

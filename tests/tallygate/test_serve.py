@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import socket
@@ -12,12 +11,14 @@ import pytest
 from sqlmodel import select
 
 from billing_sync.models import UsageWindow
+from billing_sync.store import ledger
 from billing_sync.store.engine import open_engine, reading, sqlite_url
 from metering.embedded import EmbeddedValkey
 from tallygate.config import load
 from tallygate.demo.upstream import StubUpstream
 from tallygate.installation import Installation
 from tallygate.sync import run_once
+from tests.fakes import Ids
 from tests.installations import (
     ANY_PORT,
     CHAT,
@@ -180,18 +181,6 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path, upstream: str) -> None:
     assert said == f"Error: cannot listen on {address}: Address already in use\n"
 
 
-def test_a_second_serve_on_the_same_data_is_one_clear_line(tmp_path: Path, upstream: str) -> None:
-    """The first one goes on."""
-    with serve(tmp_path / "first", configuration(upstream)) as served:
-        data_dir = tmp_path / "first" / "var"
-        second = configuration(upstream, data_dir=str(data_dir))
-        assert error_of(tmp_path / "second", second) == (
-            f"Error: another `tallygate serve` is using {data_dir}; "
-            "stop it or choose another data_dir\n"
-        )
-        assert served.chat().status_code == 200
-
-
 def test_a_redis_that_evicts_is_one_clear_line(tmp_path: Path, upstream: str) -> None:
     """Counters in it would vanish unseen."""
     with valkey_on_tcp(tmp_path, "--maxmemory-policy", "allkeys-lru") as url:
@@ -214,18 +203,17 @@ def test_other_partitions_than_at_the_first_start_are_refused(
     tmp_path: Path, upstream: str
 ) -> None:
     """Customers would be looked for in the wrong place."""
-    with serve(tmp_path, configuration(upstream)):
-        pass
-    said = error_of(tmp_path, configuration(upstream, partitions=8)).splitlines()
-    assert "partitions" in said[0]
-    assert said[1:] == ["Error: control did not start; it says why above"]
-
-
-def plane(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / "var" / "run" / f"{name}.json"
-    eventually(path.exists)
-    said: dict[str, Any] = json.loads(path.read_text())
-    return said
+    path = write(tmp_path, configuration(upstream, partitions=8))
+    (tmp_path / "var").mkdir()
+    first = open_engine(sqlite_url(tmp_path / "var" / "ledger.db"))
+    ledger.set_up(first, 64, iter(Ids()))
+    first.dispose()
+    command = run("control", "-c", str(path), folder=tmp_path)
+    assert command.process.returncode == 1
+    last = command.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "partitions" in last
+    assert "Traceback" not in command.stderr
 
 
 def test_each_plane_runs_alone(tmp_path: Path, upstream: str) -> None:
