@@ -35,7 +35,7 @@ owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from th
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tallygate")
+@click.version_option(package_name="tallygate", prog_name="tallygate")
 def cli() -> None:
     """An exact metering gateway for pay-per-use APIs sold on KooGallery.
 
