@@ -102,7 +102,7 @@ class Drainer:
             await self._commit(partition, head)
         elif step is Step.DROP:
             await self._drop(partition, head)
-        elif await to_thread.run_sync(self._place, partition) == place:
+        else:
             await self._reset(partition, place)
 
     def _is_stuck(self, partition: int, failure: Exception) -> None:
@@ -178,7 +178,7 @@ class Drainer:
         with writing(self.engine) as session:
             row = ledger.partition(session, partition)
             if (row.epoch, row.last) != old:
-                return None  # another control plane moved on, or is resetting it
+                return None  # SQL did not stand still: another control plane was at work
             row.epoch = epoch
             session.add(row)
             for content in (live, drain):

@@ -22,7 +22,7 @@ from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.koogallery.usage_push import serialise
 from billing_sync.models import UsageRecord
 from billing_sync.pacing import Pace, judge
-from billing_sync.store import records as store
+from billing_sync.store import outbox as store
 from billing_sync.store.engine import reading, writing
 from metering.clock import Clock
 

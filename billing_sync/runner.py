@@ -38,6 +38,7 @@ SETTLE_MS: Final = 3000
 # Usage that comes in longer after a release waits for the end of the hour it is booked in.
 _RECENT_MS: Final = 2 * HOUR_MS
 _OTHERS_PUSH_S: Final = 10.0
+_OPEN_HOUR_TRIES: Final = 3
 
 
 def complete_through(
@@ -109,7 +110,7 @@ class Runner:
         self.silent_lanes = sum(now_ms - beat.at > self.grace_ms for beat in lanes.values())
         await self._close(self._complete_through(lanes, now_ms), drained)
         if close_now:
-            await self._cut(range(self.partitions), released_only=False)
+            await self._cut_open_hour()
         await self._cut(await self._partitions_with_released(now_ms), released_only=True)
         self.runs += 1
         if self.records_made > made:
@@ -145,10 +146,21 @@ class Runner:
             now_ms=self.clock.now_ms(),
         )
 
-    async def _cut(self, partitions: Iterable[int], *, released_only: bool) -> None:
+    async def _cut_open_hour(self) -> None:
+        """Usage of the last second or two has no interval yet: it gets the time to have one."""
+        for _ in range(_OPEN_HOUR_TRIES):
+            if not await self._cut(range(self.partitions), released_only=False):
+                return
+            await anyio.sleep(1)
+
+    async def _cut(self, partitions: Iterable[int], *, released_only: bool) -> int:
+        """Record up to now; how much (see Made) is left over."""
+        left = 0
         for partition in partitions:
             made = await to_thread.run_sync(self._cut_one, partition, released_only)
             self.records_made += made.records
+            left += made.left
+        return left
 
     def _cut_one(self, partition: int, released_only: bool) -> Made:
         return closing.cut(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
-from billing_sync.store import records, usage
+from billing_sync.store import outbox, usage
 from billing_sync.store.engine import reading
 from metering.clock import Clock
 
@@ -148,7 +148,7 @@ class _Collector(Collector):
         with reading(self._telemetry.engine) as session:
             waiting, oldest_end = usage.unpushed(session)
             return _LedgerFigures(
-                records.count_by_state(session), usage.buckets(session), waiting, oldest_end
+                outbox.count_by_state(session), usage.buckets(session), waiting, oldest_end
             )
 
 

@@ -165,6 +165,26 @@ async def test_who_comes_after_his_lease_changes_nothing(
     assert sent.state == "sent"
 
 
+async def test_who_comes_after_his_lease_does_not_settle_anothers_push(
+    engine: Engine, clock: FakeClock
+) -> None:
+    """What he learnt too late is not written over a push that is under way."""
+    fill(engine, 1)
+    sleeper, heir = Marketplace(lambda _: REFUSED), Marketplace()
+    sleeper.hang, heir.hang = anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as heirs:
+        async with anyio.create_task_group() as sleepers:
+            sleepers.start_soon(Outbox(engine, sleeper, clock).push_due)
+            await sleeper.called.wait()
+            clock.advance(ms=LEASE_MS)
+            heirs.start_soon(Outbox(engine, heir, clock).push_due)
+            await heir.called.wait()
+            sleeper.hang.set()
+        assert states(engine) == {"r0": "sending"}
+        heir.hang.set()
+    assert states(engine) == {"r0": "sent"}
+
+
 async def test_two_outboxes_at_once(engine: Engine, clock: FakeClock) -> None:
     """Between them each record goes out once."""
     serials = fill(engine, 60)

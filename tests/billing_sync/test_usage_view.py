@@ -17,7 +17,7 @@ from billing_sync.models import UsageWindow
 from billing_sync.questions import MOST_CELLS, UsageFilter
 from billing_sync.store import usage as store
 from billing_sync.store.engine import reading, writing
-from billing_sync.usage_view import UsageView, pending_in_redis
+from billing_sync.usage_view import UsageView
 from metering.connection import connect
 from metering.counters import Counters
 from metering.partitions import live_key
@@ -56,33 +56,6 @@ async def view(books: Books, redis: Redis) -> UsageView:
 async def total(view: UsageView) -> tuple[int, bool]:
     usage = await view.usage(UsageFilter())
     return sum(usage.cells.values()), usage.live
-
-
-def content(drain_id: str = "", *, last: str, epoch: str = "e") -> Content:
-    return Content(epoch, last, drain_id, {}, {})
-
-
-@pytest.mark.parametrize(
-    ("live", "drain", "added"),
-    [
-        (content(last="d1"), None, "live"),
-        (content(last="d2"), None, None),  # behind, or ahead of what SQL has seen
-        (content(last="d2"), content("d2", last="d1"), "both"),  # set aside, not committed
-        (content(last="d1"), content("d1", last="d0"), "live"),  # committed, not deleted
-        (content(last="d3"), content("d2", last="d1"), None),  # live and drain of two histories
-        (content(last="d2"), content("d2", last="d0"), None),
-        (content(last="d2"), content("d2", last="d1", epoch="old"), None),
-        (content(last="d1", epoch="other"), None, None),
-        (None, None, None),
-        (None, content("d2", last="d1"), None),
-    ],
-)
-def test_what_the_ledger_does_not_hold(
-    live: Content | None, drain: Content | None, added: str | None
-) -> None:
-    """SQL stands at epoch e and drain d1."""
-    found = pending_in_redis((live, drain), epoch="e", last="d1")
-    assert found == {"live": [live], "both": [live, drain], None: None}[added]
 
 
 async def test_it_is_seen_at_once(view: UsageView, lane: Lane) -> None:
