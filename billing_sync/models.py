@@ -4,7 +4,7 @@ Quantities are 64-bit integers in the meter's smallest unit; values that are pus
 text. Money and quantity never touch a float.
 """
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 
@@ -71,7 +71,16 @@ class UsageWindow(SQLModel, table=True):
     """
 
     __tablename__ = "usage_window"  # type: ignore[mutable-override]  # SQLModel types it so
-    __table_args__ = (Index("ix_usage_window_instance", "instance_id", "window"),)
+    __table_args__ = (
+        Index("ix_usage_window_instance", "instance_id", "window"),
+        Index(  # what a close looks for: small, however long the history
+            "ix_usage_window_unrecorded",
+            "partition",
+            "window",
+            sqlite_where=text("quantity > recorded"),
+            postgresql_where=text("quantity > recorded"),
+        ),
+    )
 
     window: int = Field(primary_key=True)
     customer_id: str = Field(primary_key=True)
@@ -80,7 +89,7 @@ class UsageWindow(SQLModel, table=True):
     meter: str = Field(primary_key=True)
     grade: str = Field(primary_key=True)
     mark: str = Field(primary_key=True, default="")  # "", late or clock
-    partition: int = Field(index=True)
+    partition: int
     quantity: int = _big(0)
     recorded: int = _big(0)
 

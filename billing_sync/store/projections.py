@@ -39,12 +39,6 @@ def enqueue(session: Session, customer_id: str, at: int) -> None:
         row.since = max(at, row.since + 1)
 
 
-def enqueue_everyone(session: Session, at: int) -> None:
-    """Project all customers anew, for a Redis that may have lost what it held."""
-    for customer_id in session.exec(select(CustomerRow.id)).all():
-        enqueue(session, customer_id, at)
-
-
 def pending_projections(session: Session, limit: int) -> list[Pending]:
     """The customers that wait longest."""
     query = (

@@ -8,7 +8,6 @@ from billing_sync.store.engine import reading, writing
 from billing_sync.store.projections import (
     Pending,
     enqueue,
-    enqueue_everyone,
     pending_projections,
     projection_done,
     snapshots,
@@ -47,16 +46,6 @@ def test_a_change_meanwhile_is_not_lost(engine: Engine, at: int) -> None:
     with writing(engine) as session:
         projection_done(session, "a", later)
     assert pending(engine) == []
-
-
-def test_everyone(engine: Engine) -> None:
-    """After a loss of Redis every customer is projected anew."""
-    with writing(engine) as session:
-        session.add(CustomerRow(id="a"))
-        session.add(CustomerRow(id="b", source="static"))
-    with writing(engine) as session:
-        enqueue_everyone(session, 5)
-    assert pending(engine) == [("a", 5), ("b", 5)]
 
 
 def test_snapshots(engine: Engine) -> None:
