@@ -87,19 +87,21 @@ class Worker:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The loops run for as long as the block does; leaving it flushes what is left."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._flush_forever)
-            group.start_soon(self._beat_forever)
-            group.start_soon(self._check_forever)
-            group.start_soon(self._listen_forever)
-            try:
-                yield
-            finally:
-                group.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._leave()
-            await self.redis.aclose()
+        """The loops run for as long as the block does; leaving it, in any way, flushes what is left."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._flush_forever)
+                group.start_soon(self._beat_forever)
+                group.start_soon(self._check_forever)
+                group.start_soon(self._listen_forever)
+                try:
+                    yield
+                finally:
+                    group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._leave()
+                await self.redis.aclose()
 
     async def _flush(self, *, probe: bool = False) -> int | None:
         """One flush at a time: two would send the same batches."""

@@ -168,9 +168,9 @@ class _Misused(click.ClickException):
 def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
     from tallygate.planes import Sockets, bind_plane
 
-    if handed is not None:
-        return Sockets(*(socket.socket(fileno=int(handle)) for handle in handed.split(",")))
     try:
+        if handed is not None:
+            return Sockets(*(socket.socket(fileno=int(handle)) for handle in handed.split(",")))
         return bind_plane(public, admin)
     except OSError as problem:
         raise click.ClickException(str(problem)) from None

