@@ -3,33 +3,21 @@
 Commands import what they need when they run, so that `--help` stays quick.
 """
 
-import os
 import socket
-from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import anyio
 import click
 
 from tallygate.demo.command import demo
 from tallygate.init import init
+from tallygate.invocation import config_option, load_installation, run
 from tallygate.simulator.command import simulate
 
 if TYPE_CHECKING:
-    from tallygate.installation import Installation
     from tallygate.planes import Sockets
 
-config_option = click.option(
-    "-c",
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default="tallygate.yaml",
-    show_default=True,
-    help="The configuration; `tallygate init` writes one.",
-)
 sockets_option = click.option("--sockets", hidden=True, help="Bound sockets from the supervisor.")
 owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from the supervisor.")
 
@@ -57,8 +45,8 @@ def serve(config_path: Path) -> None:
     """
     from tallygate.serve import supervise
 
-    installation = _installation(config_path)
-    _run(partial(supervise, installation, config_path, _say_urls))
+    installation = load_installation(config_path)
+    run(partial(supervise, installation, config_path, _say_urls))
 
 
 @cli.command()
@@ -74,10 +62,10 @@ def gateway(config_path: Path, sockets: str | None, owner: int | None) -> None:
     """
     from tallygate.data_plane import run_gateway
 
-    installation = _installation(config_path)
+    installation = load_installation(config_path)
     section = installation.config.gateway
     bound = _sockets(sockets, section.listen, section.admin_listen)
-    _run(partial(run_gateway, installation, bound, owner))
+    run(partial(run_gateway, installation, bound, owner))
 
 
 @cli.command()
@@ -93,10 +81,10 @@ def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
     """
     from tallygate.control_plane import run_control
 
-    installation = _installation(config_path)
+    installation = load_installation(config_path)
     section = installation.config.control
     bound = _sockets(sockets, section.listen, section.admin_listen)
-    _run(partial(run_control, installation, bound, owner))
+    run(partial(run_control, installation, bound, owner))
 
 
 @cli.group()
@@ -121,7 +109,7 @@ def once(config_path: Path, close_now: bool) -> None:
     """
     from tallygate.sync import run_once
 
-    _run(partial(run_once, _installation(config_path), close_now=close_now))
+    run(partial(run_once, load_installation(config_path), close_now=close_now))
 
 
 @sync.command()
@@ -135,7 +123,7 @@ def loop(config_path: Path) -> None:
     """
     from tallygate.sync import run_loop
 
-    _run(partial(run_loop, _installation(config_path)))
+    run(partial(run_loop, load_installation(config_path)))
 
 
 cli.add_command(init)
@@ -146,23 +134,6 @@ cli.add_command(simulate)
 def main() -> None:
     """The entry point of the `tallygate` script."""
     cli(prog_name="tallygate")
-
-
-def _installation(config_path: Path) -> "Installation":
-    from tallygate.config import ConfigInvalid, load
-    from tallygate.installation import Installation, set_up_logging
-
-    set_up_logging()
-    try:
-        return Installation(load(config_path, os.environ))
-    except ConfigInvalid as invalid:
-        raise _Misused(str(invalid)) from None
-
-
-class _Misused(click.ClickException):
-    """The user has something to mend before the command can do anything."""
-
-    exit_code = 2
 
 
 def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
@@ -179,16 +150,3 @@ def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
 def _say_urls(urls: dict[str, str]) -> None:
     click.echo(f"gateway  {urls['gateway']}   (admin {urls['gateway_admin']})")
     click.echo(f"control  {urls['control']}   (API   {urls['control_admin']})")
-
-
-def _run(main_task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on uvloop; what a user can mend is one line, not a stack trace."""
-    try:
-        anyio.run(main_task, backend_options={"use_uvloop": True})
-    except Exception as failure:
-        from tallygate.failures import mendable
-
-        reason = mendable(failure)
-        if reason is None:
-            raise
-        raise click.ClickException(reason) from None
