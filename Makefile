@@ -12,7 +12,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types contracts check constraints clean
+.PHONY: help demo test prove lint format types contracts check constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile
@@ -22,6 +22,9 @@ demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
 
 test: $(VENV)/.dev ## every test
 	$(BIN)/pytest
+
+prove: $(VENV)/.run ## every failure drill in full; writes docs/proof.md
+	$(BIN)/tallygate drill all --proof docs/proof.md
 
 check: lint types contracts ## what CI runs before the tests
 

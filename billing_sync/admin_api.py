@@ -1,12 +1,12 @@
-"""The operator's API on the admin listener: usage as it stands now, instances, records, health.
+"""The operator's API on the admin listener: usage as it stands now, lists of what there is, health.
 
 No answer holds a key or a token. Whatever may take long runs in a thread: callbacks are answered
 by the same event loop.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from anyio import to_thread
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -17,16 +17,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.asking import Page, page_question, usage_question
+from billing_sync.asking import finding_question, page_question, usage_question
 from billing_sync.errors import BadQuestion
 from billing_sync.questions import Usage, UsageFilter
-from billing_sync.store import listing
+from billing_sync.store import findings, listing
 from billing_sync.store.engine import reading
+from billing_sync.store.stops import Stop
 from billing_sync.usage_report import report
 from billing_sync.usage_view import UsageView
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Lister = Callable[[Session, Page], list[Any]]
 
 
 def guarded(endpoint: Endpoint, admin_token: str) -> Endpoint:
@@ -54,9 +54,13 @@ def guarded(endpoint: Endpoint, admin_token: str) -> Endpoint:
 
 
 def routes(
-    view: UsageView, engine: Engine, registry: CollectorRegistry, admin_token: str
+    view: UsageView,
+    engine: Engine,
+    registry: CollectorRegistry,
+    admin_token: str,
+    stop: Callable[[], Stop | None] = lambda: None,
 ) -> list[Route]:
-    """Every route of the admin listener."""
+    """Every route of the admin listener. `stop` says why billing is stopped, None while it is not."""
 
     async def usage(request: Request) -> Response:
         wanted = usage_question(request.query_params)
@@ -71,8 +75,12 @@ def routes(
         page = page_question(request.query_params, by_state=True)
         return await to_thread.run_sync(_list, engine, listing.records, page, "metering_sn")
 
+    async def found(request: Request) -> Response:
+        page = finding_question(request.query_params)
+        return await to_thread.run_sync(_list, engine, findings.listed, page, "id")
+
     async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "ok", **_billing(stop())})
 
     async def metrics(_: Request) -> Response:
         text = await to_thread.run_sync(generate_latest, registry)
@@ -82,6 +90,7 @@ def routes(
         Route("/api/v1/usage", guarded(usage, admin_token)),
         Route("/api/v1/instances", guarded(instances, admin_token)),
         Route("/api/v1/records", guarded(records, admin_token)),
+        Route("/api/v1/findings", guarded(found, admin_token)),
         Route("/healthz", healthz),
         Route("/metrics", metrics),
     ]
@@ -91,7 +100,24 @@ def _usage_answer(usage: Usage, wanted: UsageFilter) -> Response:
     return JSONResponse(report(usage, wanted))
 
 
-def _list(engine: Engine, lister: Lister, page: Page, key: str) -> Response:
+def _billing(stop: Stop | None) -> dict[str, str]:
+    """What else health says: the process is well also while a person has to look after billing."""
+    if stop is None:
+        return {}
+    return {"billing": f"stopped: {stop.reason}; run `tallygate recover`"}
+
+
+class _Limited(Protocol):
+    @property
+    def limit(self) -> int: ...
+
+
+P = TypeVar("P", bound=_Limited)
+
+
+def _list(
+    engine: Engine, lister: Callable[[Session, P], Sequence[Any]], page: P, key: str
+) -> Response:
     """One page; `next` is what to ask for as `after`, null at the end."""
     with reading(engine) as session:
         rows = [row.model_dump() for row in lister(session, page)]

@@ -5,13 +5,13 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import anyio
 import httpx
 from anyio import to_thread
 from anyio.abc import TaskGroup
-from redis.asyncio import Redis
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
@@ -22,6 +22,7 @@ from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient
 from billing_sync.outbox import Outbox
 from billing_sync.projector import Projector
+from billing_sync.push_log import PushLog
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
 from billing_sync.settings import BillingSettings, KooGallerySettings
@@ -32,6 +33,7 @@ from billing_sync.telemetry import Telemetry
 from billing_sync.usage_view import UsageView
 from metering.catalogue import Catalogue
 from metering.clock import Clock
+from metering.connection import Store
 from metering.counters import Counters
 
 EVERY_S: Final = 1.0
@@ -39,10 +41,12 @@ EVERY_S: Final = 1.0
 
 @dataclass
 class Parts:
-    """What the control plane is made from. `front_end_url` is told to buyers."""
+    """What the control plane is made from. `front_end_url` is told to buyers; the push log is kept
+    in `data_dir`."""
 
     engine: Engine
-    redis: Redis = field(repr=False)
+    data_dir: Path
+    redis: Store = field(repr=False)
     http: httpx.AsyncClient
     catalogue: Catalogue
     partitions: int
@@ -56,7 +60,7 @@ class Parts:
 
 
 def new_id() -> str:
-    """A random id for epochs and drains."""
+    """A random id for epochs, drains and claims."""
     return uuid.uuid4().hex
 
 
@@ -103,7 +107,11 @@ class Control:
         parts = self._parts
         return Starlette(
             routes=admin_api.routes(
-                self.view, parts.engine, self.telemetry.registry(), parts.admin_token
+                self.view,
+                parts.engine,
+                self.telemetry.registry(),
+                parts.admin_token,
+                lambda: self.runner.halt.stop,
             )
         )
 
@@ -136,22 +144,32 @@ class Control:
 def set_up(parts: Parts) -> None:
     """First start: partitions and static customers. Raises PartitionsDiffer, StaticConflict."""
     ids = iter(new_id, "")
-    ledger.set_up(parts.engine, parts.partitions, ids)
+    ledger.set_up(parts.engine, parts.partitions, ids, parts.clock.now_ms())
     with writing(parts.engine) as session:
         customers.upsert_static(session, parts.static, parts.catalogue, parts.clock.now_ms())
 
 
 def runner_of(parts: Parts, counters: Counters) -> Runner:
     """The sync run of this configuration; also what `tallygate sync` uses."""
-    drainer = Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+    drainer = drainer_of(parts, counters)
     pusher = PushClient(parts.http, parts.koogallery, parts.clock, lambda: str(uuid.uuid4()))
     return Runner(
         engine=parts.engine,
         redis=parts.redis,
         drainer=drainer,
-        outbox=Outbox(parts.engine, pusher, parts.clock),
+        outbox=Outbox(parts.engine, pusher, parts.clock, push_log_of(parts), new_id),
         catalogue=parts.catalogue,
         partitions=parts.partitions,
         grace_ms=parts.billing.grace_ms,
         clock=parts.clock,
     )
+
+
+def drainer_of(parts: Parts, counters: Counters) -> Drainer:
+    """What brings usage from Redis into this ledger."""
+    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+
+
+def push_log_of(parts: Parts) -> PushLog:
+    """The push log of this installation."""
+    return PushLog(parts.data_dir / "push")

@@ -25,6 +25,17 @@ class Page(NamedTuple):
     limit: int
 
 
+class FindingPage(NamedTuple):
+    """Which findings are wanted: `limit` of them after the one with number `after`."""
+
+    kind: str | None
+    lane: str | None
+    customer_id: str | None
+    request_id: str | None
+    after: int | None
+    limit: int
+
+
 def usage_question(asked: QueryParams) -> UsageFilter:
     """`/api/v1/usage?customer=&instance=&meter=&from=&to=&by=`."""
     _check(asked, ("customer", "instance", "meter", "from", "to", "by"))
@@ -51,6 +62,22 @@ def page_question(asked: QueryParams, *, by_state: bool) -> Page:
         asked.get("instance"),
         asked.get("state"),
         asked.get("after"),
+        _limit(asked.get("limit")),
+    )
+
+
+def finding_question(asked: QueryParams) -> FindingPage:
+    """`/api/v1/findings?kind=&lane=&customer=&request=&after=&limit=`."""
+    _check(asked, ("kind", "lane", "customer", "request", "after", "limit"))
+    after = asked.get("after")
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise BadQuestion("after is no number; take `next` of the page before")
+    return FindingPage(
+        asked.get("kind"),
+        asked.get("lane"),
+        asked.get("customer"),
+        asked.get("request"),
+        None if after is None else int(after),
         _limit(asked.get("limit")),
     )
 

@@ -2,7 +2,7 @@
 
 A window that is closed has its records; usage that arrives for it goes to the window of now and is
 marked `late`. A window more than five minutes ahead of the control clock is a clock's error, marked
-`clock`.
+`clock`. Wherever it is booked, usage keeps the window it happened in as its `origin`.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ AHEAD_MS: Final = 300_000
 
 
 class UsageRow(NamedTuple):
-    """One row to add: a delta with the window it is booked in and its mark."""
+    """One row to add: a delta with the window it is booked in, its mark, and its own window."""
 
     window: int
     customer_id: str
@@ -24,6 +24,7 @@ class UsageRow(NamedTuple):
     meter: str
     grade: str
     mark: str
+    origin: int
     quantity: int
 
 
@@ -43,6 +44,7 @@ def book(deltas: Mapping[DeltaKey, int], *, closed_through: int, now_ms: int) ->
                 key.meter,
                 key.grade,
                 mark,
+                key.window,
                 quantity,
             )
         )

@@ -1,8 +1,12 @@
 """Closes windows and cuts intervals: unrecorded usage becomes usage records.
 
-Runs inside one transaction per partition, under the partition's row lock that drains take too, so
-a drain cannot slip usage behind a close. A crash leaves everything as it was, and the next close
-finds the same usage again.
+The order, and what a crash after each step leaves behind:
+
+1. the partition's row is locked     nothing changed; drains take the same lock, so none can slip
+                                     usage behind a close
+2. billing is found not stopped      nothing changed
+3. records, remainders, marks and
+   `closed_through`, one transaction all of it or nothing; the next close finds the same usage again
 """
 
 from collections.abc import Sequence
@@ -16,11 +20,11 @@ from billing_sync import records
 from billing_sync.models import Instance
 from billing_sync.packages import Balance
 from billing_sync.room import Room, fit, room_for
-from billing_sync.store import ledger
+from billing_sync.store import ledger, stops
 from billing_sync.store import records as store
 from billing_sync.store.engine import writing
 from billing_sync.store.packages import naming_packages
-from billing_sync.store.records import Unrecorded
+from billing_sync.store.records import Recording, Unrecorded
 from metering.catalogue import Catalogue, Product
 from metering.windows import Window, window_of
 
@@ -37,12 +41,22 @@ class Made(NamedTuple):
 
 
 def close(
-    engine: Engine, partition: int, *, through_ms: int, catalogue: Catalogue, now_ms: int
+    engine: Engine,
+    partition: int,
+    *,
+    through_ms: int,
+    catalogue: Catalogue,
+    now_ms: int,
+    newest_claim: str = "",
 ) -> Made | None:
-    """Close every window of the partition that ends at or before `through_ms`; None if it was."""
+    """Close every window of the partition that ends at or before `through_ms`; None if it was.
+
+    None also while billing is stopped, as it is by this very call where the ledger turns out not
+    to know the push log's newest claim.
+    """
     with writing(engine) as session:
         row = ledger.partition(session, partition)
-        if row.closed_through >= through_ms:
+        if row.closed_through >= through_ms or not stops.may_bill(session, newest_claim, now_ms):
             return None
         row.closed_through = through_ms
         session.add(row)
@@ -52,11 +66,19 @@ def close(
 
 
 def cut(
-    engine: Engine, partition: int, *, catalogue: Catalogue, now_ms: int, released_only: bool
+    engine: Engine,
+    partition: int,
+    *,
+    catalogue: Catalogue,
+    now_ms: int,
+    released_only: bool,
+    newest_claim: str = "",
 ) -> Made:
-    """Record what is unrecorded up to now, in the middle of a window."""
+    """Record what is unrecorded up to now, in the middle of a window; nothing as `close`."""
     with writing(engine) as session:
         ledger.partition(session, partition)
+        if not stops.may_bill(session, newest_claim, now_ms):
+            return Made(0, 0)
         waiting = store.unrecorded(
             session,
             partition=partition,
@@ -94,7 +116,9 @@ class _Recording:
         drafts = fit(parts, room, product.unit)
         if drafts is None:
             return None
-        store.store(self.session, instance, usage, drafts, self.now_ms)
+        store.store(
+            self.session, Recording(instance, usage, parts, drafts, product.unit, self.now_ms)
+        )
         unfit = sum(p.quantity for p in parts if p.package_id not in drafts.remainders)
         store.put_in_bucket(self.session, usage, "unbillable", unfit)
         overshoot = usage.quantity - sum(part.quantity for part in parts)

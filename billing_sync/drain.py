@@ -8,42 +8,46 @@ The order, and what a crash after each step leaves behind:
                               `drain.id == SQL.last` and goes on at 4
 4. delete the set-aside       done
 
-A reset (salvage and new epoch in SQL, then one script) that stops half-way is repeated, because the
-epochs still differ. Redis and SQL are never read at one instant, so a mismatch counts only if SQL
-stood still around it: another control plane may just have moved both on.
+A reset has an order of its own (resetting.py). Redis and SQL are never read at one instant, so a
+mismatch counts only if SQL stood still around it: another control plane may have moved both on.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from billing_sync.booking import book
-from billing_sync.lineage import Step, next_step
-from billing_sync.models import Drain, Salvage
-from billing_sync.store import ledger
+from billing_sync.booking import UsageRow, book
+from billing_sync.lineage import Reason, Step, next_step
+from billing_sync.models import Drain
+from billing_sync.resetting import Resetter
+from billing_sync.store import ahead, ledger
+from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
 from billing_sync.store.packages import deduct_rows
+from billing_sync.visiting import Visits
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.counters import Counters
-from metering.deltas import encode
-from metering.errors import MeteringError
+from metering.errors import MeteringError, NodeUnavailable
 from metering.protocol import Content, Head
 
 log = logging.getLogger("tallygate.sync")
 
-_TURNS = 8  # drop, set aside, commit, drop; and as many that another control plane made void
+_TURNS: Final = 8  # drop, set aside, commit, drop; and as many that another control plane made void
 
 
 @dataclass
 class Drainer:
-    """Drains partitions. Any number of control planes may do so at once."""
+    """Drains partitions. Any number of control planes may do so at once.
+
+    `failure` is what kept the last run from a partition; `reasons` counts resets.
+    """
 
     engine: Engine
     counters: Counters
@@ -51,30 +55,53 @@ class Drainer:
     clock: Clock
     new_id: Callable[[], str]
     drains: int = 0
-    resets: int = 0
     rows: int = 0
+    reasons: dict[Reason, int] = field(default_factory=dict)
     last_reset_ms: int = 0
     stuck: set[int] = field(default_factory=set)
+    failure: MeteringError | None = None
+
+    def __post_init__(self) -> None:
+        self._resetter = Resetter(self.engine, self.counters, self.clock, self.new_id)
+        self._visits = Visits()
+
+    @property
+    def resets(self) -> int:
+        """How many partitions were reset."""
+        return sum(self.reasons.copy().values())
 
     async def drain_all(self, partitions: int) -> set[int]:
         """Visit every partition; those of which everything counted so far is in the ledger.
 
-        Raises MeteringError or SQLAlchemyError when a store is away. A partition that fails for a
-        reason of its own is left in `stuck` and holds no other up.
+        A partition whose store does not answer is left out, and `failure` says why; after a few of
+        them the next run goes on behind them. One that fails for a reason of its own is left in
+        `stuck`. Raises SQLAlchemyError when the ledger is away.
         """
         places = await to_thread.run_sync(self._places)
+        self.failure = None
         drained = set()
-        for partition in range(partitions):
+        for partition in self._visits.begin(partitions):
             try:
-                head = await self.counters.head(partition)
-                if _at_rest(places[partition], head) or await self.drain(partition):
+                if await self._visit(partition, places[partition]):
                     drained.add(partition)
-                self.stuck.discard(partition)
-            except (MeteringError, SQLAlchemyError):
-                raise
-            except Exception as failure:  # noqa: BLE001  (what is in Redis came from outside)
-                self._is_stuck(partition, failure)
+                self._visits.went_well(partition)
+            except MeteringError as failure:
+                self.failure = failure
+                if not self._visits.failed(partition, cheap=isinstance(failure, NodeUnavailable)):
+                    break
         return drained
+
+    async def _visit(self, partition: int, place: Place) -> bool:
+        try:
+            head = await self.counters.head(partition)
+            done = _at_rest(place, head) or await self.drain(partition)
+        except (MeteringError, SQLAlchemyError):
+            raise
+        except Exception as failure:  # noqa: BLE001  (what is in Redis came from outside)
+            self._is_stuck(partition, failure)
+            return False
+        self.stuck.discard(partition)
+        return done
 
     async def drain(self, partition: int) -> bool:
         """Take what the partition counted so far into the ledger, after what a crash left there.
@@ -105,6 +132,12 @@ class Drainer:
         else:
             await self._reset(partition, place)
 
+    async def _reset(self, partition: int, place: Place) -> None:
+        reason = await self._resetter.reset(partition, place)
+        if reason is not None:
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+            self.last_reset_ms = self.clock.now_ms()
+
     def _is_stuck(self, partition: int, failure: Exception) -> None:
         if partition not in self.stuck:
             log.error("partition %d cannot be drained: %s", partition, type(failure).__name__)
@@ -133,8 +166,10 @@ class Drainer:
             ):
                 return False
             rows = book(drain.deltas, closed_through=row.closed_through, now_ms=now_ms)
-            ledger.add_usage(session, partition, rows)
-            deduct_rows(session, rows, self.catalogue, now_ms)
+            booked = ahead.take(session, rows)
+            ledger.add_usage(session, partition, booked)
+            deduct_rows(session, _new(booked), self.catalogue, now_ms)
+            deduct_rows(session, _plain(booked), self.catalogue, now_ms, recorded=True)
             link = Drain(
                 id=drain.id,
                 partition=partition,
@@ -149,42 +184,14 @@ class Drainer:
         return True
 
     async def _drop(self, partition: int, head: Head) -> None:
-        checkpoints = await to_thread.run_sync(self._checkpoints, partition)
+        moved = await to_thread.run_sync(self._moved_by, head.drain_id)
         await self.counters.drop_drain(
-            partition, drain_id=head.drain_id, epoch=head.epoch, checkpoints=checkpoints
+            partition, drain_id=head.drain_id, epoch=head.epoch, checkpoints=moved
         )
 
-    def _checkpoints(self, partition: int) -> dict[str, int]:
+    def _moved_by(self, drain_id: str) -> dict[str, int]:
         with reading(self.engine) as session:
-            return ledger.checkpoints(session, partition)
-
-    async def _reset(self, partition: int, place: Place) -> None:
-        live, drain = await self.counters.read(partition)
-        epoch = self.new_id()
-        checkpoints = await to_thread.run_sync(
-            self._start_epoch, partition, place, epoch, live, drain
-        )
-        if checkpoints is not None:
-            await self.counters.reset(
-                partition, epoch=epoch, last=place.last, checkpoints=checkpoints
-            )
-            self.resets += 1
-            self.last_reset_ms = self.clock.now_ms()
-
-    def _start_epoch(
-        self, partition: int, old: Place, epoch: str, live: Content | None, drain: Content | None
-    ) -> dict[str, int] | None:
-        now_ms = self.clock.now_ms()
-        with writing(self.engine) as session:
-            row = ledger.partition(session, partition)
-            if (row.epoch, row.last) != old:
-                return None  # SQL did not stand still: another control plane was at work
-            row.epoch = epoch
-            session.add(row)
-            for content in (live, drain):
-                if content is not None:
-                    session.add(_salvage(partition, now_ms, content))
-            return ledger.checkpoints(session, partition)
+            return ledger.moved_by(session, drain_id)
 
 
 def _at_rest(place: Place, head: Head) -> bool:
@@ -193,14 +200,11 @@ def _at_rest(place: Place, head: Head) -> bool:
     return whole and not head.dirty
 
 
-def _salvage(partition: int, now_ms: int, content: Content) -> Salvage:
-    held = {
-        "epoch": content.epoch,
-        "last": content.last,
-        "id": content.id,
-        "positions": dict(content.positions),
-        "deltas": {encode(key): value for key, value in content.deltas.items()},
-    }
-    return Salvage(
-        partition=partition, at=now_ms, reason="lineage mismatch", content=json.dumps(held)
-    )
+def _new(booked: list[Booked]) -> list[UsageRow]:
+    """What no record carries yet."""
+    return [one.row._replace(quantity=one.row.quantity - one.recorded) for one in booked]
+
+
+def _plain(booked: list[Booked]) -> list[UsageRow]:
+    """What records without a package carry already."""
+    return [one.row._replace(quantity=one.plain) for one in booked]

@@ -6,6 +6,11 @@ BillingSyncError
 ├── UnknownTransition  the lifecycle table lacks a row
 ├── OrderUnavailable   the marketplace did not say what was ordered
 ├── StaticConflict     a static customer names an instance that belongs to someone else
+├── LaneIsAlive        a lane that still beats cannot be given up
+├── LaneUnknown        a lane that nobody ever heard of
+├── NothingToRecover   the ledger was not set back
+├── LogDamaged         the push log holds lines that cannot be read
+├── RecordsClash       the push log and the ledger say different things of the same time
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -32,6 +37,26 @@ class OrderUnavailable(BillingSyncError):
 
 class StaticConflict(BillingSyncError):
     """The configuration's `customers:` names an instance id that is already taken."""
+
+
+class LaneIsAlive(BillingSyncError):
+    """A lane that still says something is not lost; the text says when it did last."""
+
+
+class LaneUnknown(BillingSyncError):
+    """Neither a heartbeat nor a checkpoint names the lane."""
+
+
+class NothingToRecover(BillingSyncError):
+    """The ledger knows everything that the push log and Redis know."""
+
+
+class LogDamaged(BillingSyncError):
+    """A line of the push log cannot be read: a batch that was pushed may be missing."""
+
+
+class RecordsClash(BillingSyncError):
+    """A record of the push log lies over one of the ledger, or is another one under its name."""
 
 
 class BadQuestion(BillingSyncError):

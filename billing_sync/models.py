@@ -17,7 +17,7 @@ def _big(default: int | None = None) -> int:
 
 
 class Meta(SQLModel, table=True):
-    """Facts fixed at first start, such as the number of partitions."""
+    """Facts about the ledger itself: the number of partitions, and why billing is stopped."""
 
     key: str = Field(primary_key=True)
     value: str
@@ -40,22 +40,36 @@ class Checkpoint(SQLModel, table=True):
     position: int = _big()
 
 
-class Drain(SQLModel, table=True):
-    """Every drain that was committed: the chain of ids is the lineage."""
+class Epoch(SQLModel, table=True):
+    """Every epoch a partition had, and why it began: `first start`, or the reason of its reset.
+
+    Ids that Redis named when this ledger was found set back stand here too: they are known now.
+    """
 
     id: str = Field(primary_key=True)
     partition: int = Field(index=True)
+    at: int = _big()
+    reason: str
+
+
+class Drain(SQLModel, table=True):
+    """Every drain that was committed: the chain of ids is the lineage."""
+
+    __table_args__ = (Index("ix_drain_partition_at", "partition", "at"),)
+
+    id: str = Field(primary_key=True)
+    partition: int
     prev: str
     epoch: str
     at: int = _big()
-    positions: str  # JSON {lane: position}
+    positions: str  # JSON {lane: [n, m]}: the lane's records n < number <= m came with this drain
 
 
 class Salvage(SQLModel, table=True):
     """What Redis held when a partition was reset."""
 
     id: int | None = Field(default=None, primary_key=True)
-    partition: int
+    partition: int = Field(index=True)
     at: int = _big()
     reason: str
     content: str  # JSON
@@ -67,7 +81,9 @@ class Salvage(SQLModel, table=True):
 class UsageWindow(SQLModel, table=True):
     """Usage per UTC hour. `instance_id` is empty for the customer's total on the route.
 
-    `recorded` is the part of `quantity` that already stands in usage records or buckets.
+    `recorded` is the part of `quantity` that already stands in usage records or buckets. `origin`
+    is the window the usage happened in; it differs from `window`, where it is billed, only for what
+    is marked.
     """
 
     __tablename__ = "usage_window"  # type: ignore[mutable-override]  # SQLModel types it so
@@ -89,6 +105,7 @@ class UsageWindow(SQLModel, table=True):
     meter: str = Field(primary_key=True)
     grade: str = Field(primary_key=True)
     mark: str = Field(primary_key=True, default="")  # "", late or clock
+    origin: int = Field(primary_key=True)
     partition: int
     quantity: int = _big(0)
     recorded: int = _big(0)
@@ -118,13 +135,30 @@ class Bucket(SQLModel, table=True):
 class Carry(SQLModel, table=True):
     """The remainder below four decimals, in ten-thousandths of the meter's unit.
 
-    `waiting` are the whole meter units in it that no record's `quantity` covers yet.
+    `waiting` are the whole meter units in it that no record's `quantity` covers yet, and `origins`
+    the windows they are from (see UsageRecord). `quantity` is below zero only after a recovery in
+    which records came back without those whose remainder they had taken over.
     """
 
     instance_id: str = Field(primary_key=True)
     package_id: str = Field(primary_key=True, default="")
     quantity: int = _big(0)
     waiting: int = _big(0)
+    origins: str = "[]"
+
+
+class Ahead(SQLModel, table=True):
+    """Usage that records already carry and that the ledger, set back to a backup, has still to see.
+
+    It comes again from the lanes. The windows are those it happened in; `package_id` as in the
+    records. A row is gone when all of it has come.
+    """
+
+    instance_id: str = Field(primary_key=True)
+    meter: str = Field(primary_key=True)
+    origin: int = Field(primary_key=True)
+    package_id: str = Field(primary_key=True, default="")
+    quantity: int = _big()
 
 
 class UsageRecord(SQLModel, table=True):
@@ -143,14 +177,47 @@ class UsageRecord(SQLModel, table=True):
     recorded_at: int = _big()
     quantity: int = _big()  # meter units covered, before the carry
     value: str  # billing units, decimal text with at most four decimals
+    unit: int = _big(1)  # the product's, by which the quantity was divided
     relate_pkg_instance: str = ""
     window: int
+    origins: str = "[]"  # JSON [[window, quantity], ...]: when the quantity was used
+    logged: bool = False  # it stands in the push log
     state: str = Field(default="pending", index=True)
     attempts: int = 0
     next_attempt: int = _big(0)
     alone: bool = False  # its batch was refused whole: pushed by itself from now on
     sent_at: int = _big(0)
     error: str = ""
+
+
+class PushClaim(SQLModel, table=True):
+    """Every batch that was claimed to be pushed: one that only the push log knows was forgotten."""
+
+    __tablename__ = "push_claim"  # type: ignore[mutable-override]  # SQLModel types it so
+
+    id: str = Field(primary_key=True)
+    at: int = Field(sa_type=BigInteger, index=True)
+
+
+class FindingRow(SQLModel, table=True):
+    """What no count can explain (metering.findings.Finding), each once."""
+
+    __tablename__ = "finding"  # type: ignore[mutable-override]  # SQLModel types it so
+
+    id: int | None = Field(default=None, primary_key=True)
+    identity: str = Field(unique=True)
+    kind: str
+    lane: str = Field(index=True)
+    host: str
+    at: int = _big()
+    request_id: str = ""
+    customer_id: str = ""
+    route: str = ""
+    started: int = _big(0)
+    partition: int = -1
+    first: int = _big(0)
+    last: int = _big(0)
+    detail: str = ""
 
 
 # --- the marketplace's side ----------------------------------------------------------------

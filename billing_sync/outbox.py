@@ -1,18 +1,24 @@
-"""Pushes pending usage records to the marketplace.
+"""Pushes pending usage records to the marketplace. The order, and what a crash after each step leaves:
 
-1. claim a batch in SQL (`sending`, leased)   a crash leaves it sending until the lease ends
-2. POST                                       a crash or time-out leaves it sending: it is sent again
-3. write the outcome in SQL
+1. claim a batch in SQL            records `sending` under a lease, the claim's id remembered; when
+   (`sending`, leased)             the lease ends, the same records go again
+2. enter it in the push log,       the same; should the ledger be set back, the log brings back
+   synced                          records that were never pushed, and they are pushed as they are
+3. POST                            ambiguous: the same records go again
+4. enter the outcome in the log    as 3; it need not be synced
+5. write the outcome in SQL        done
 
 Records carry their id, interval and record time from birth, so a repeat is the same record and the
 marketplace counts it once (spec §7.2, rule 5). The lease names who may write an outcome: who comes
-late, after somebody else has claimed the record, changes nothing.
+late, after somebody else has claimed the record, changes nothing. Nothing is claimed while billing
+is stopped, and a ledger that does not know the log's newest claim stops it here too.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import anyio
 from anyio import to_thread
@@ -22,7 +28,10 @@ from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.koogallery.usage_push import serialise
 from billing_sync.models import UsageRecord
 from billing_sync.pacing import Pace, judge
+from billing_sync.push_entries import claimed, settled
+from billing_sync.push_log import PushLog
 from billing_sync.store import outbox as store
+from billing_sync.store import stops
 from billing_sync.store.engine import reading, writing
 from metering.clock import Clock
 
@@ -38,13 +47,23 @@ class Pusher(Protocol):
     async def push(self, body: bytes) -> PushOutcome: ...
 
 
+class _Claim(NamedTuple):
+    id: str
+    batch: Sequence[UsageRecord]
+
+
 @dataclass
 class Outbox:
-    """Claims, pushes and settles. `outcomes` counts batches, `rejected` records."""
+    """Claims, pushes and settles. `outcomes` counts batches, `rejected` records.
+
+    `new_id` gives fresh random ids for claims.
+    """
 
     engine: Engine
     pusher: Pusher
     clock: Clock
+    log: PushLog
+    new_id: Callable[[], str]
     batch_size: int = BATCH
     outcomes: dict[str, int] = field(default_factory=dict)
     rejected: int = 0
@@ -56,20 +75,20 @@ class Outbox:
     async def push_due(self) -> int:
         """Push what is due, batch by batch; how many records were accepted.
 
-        Stops early when the marketplace is away or refuses us as such, and then does nothing until
-        it is time to try again. Raises SQLAlchemyError.
+        Stops early when the marketplace is away or refuses us as such, or the push log cannot be
+        written, and then does nothing until it is time to try again. Raises SQLAlchemyError, and OSError when the log cannot be read.
         """
         accepted = 0
         while self.clock.now_ms() >= self._pace.resume_ms:
-            batch = await to_thread.run_sync(self._claim)
-            if not batch:
+            claim = await to_thread.run_sync(self._claim)
+            if not claim.batch:
                 break
-            outcome = await self.pusher.push(serialise(batch))
+            outcome = await self._push(claim)
             self._say(outcome)
             self.outcomes[outcome.kind] = self.outcomes.get(outcome.kind, 0) + 1
-            await to_thread.run_sync(self._settle, batch, outcome)
-            self._pace = self._pace.after(batch, outcome, self.clock.now_ms())
-            accepted += len(batch) if outcome.kind is Kind.ACCEPTED else 0
+            await to_thread.run_sync(self._settle, claim, outcome)
+            self._pace = self._pace.after(claim.batch, outcome, self.clock.now_ms())
+            accepted += len(claim.batch) if outcome.kind is Kind.ACCEPTED else 0
         return accepted
 
     async def others_done(self, within_s: float) -> None:
@@ -78,18 +97,56 @@ class Outbox:
             while await to_thread.run_sync(self._in_flight):  # noqa: ASYNC110  (another process)
                 await anyio.sleep(0.05)
 
-    def _claim(self) -> list[UsageRecord]:
-        now_ms = self.clock.now_ms()
-        with writing(self.engine) as session:
-            return store.claim(
-                session, now_ms=now_ms, until_ms=now_ms + LEASE_MS, limit=self._pace.size
+    async def _push(self, claim: _Claim) -> PushOutcome:
+        """Steps 2 to 4."""
+        try:
+            await to_thread.run_sync(self._enter, claim)
+        except OSError as problem:
+            return PushOutcome(
+                Kind.TRANSIENT,
+                "push log",
+                f"{self.log.folder} cannot be written: {problem.strerror or problem}",
+                blame=Blame.CALLER,
             )
+        outcome = await self.pusher.push(serialise(claim.batch))
+        # Without its outcome the batch counts as ambiguous, which it may well be.
+        with suppress(OSError):
+            await to_thread.run_sync(self._enter_outcome, claim, outcome)
+        return outcome
 
-    def _settle(self, batch: Sequence[UsageRecord], outcome: PushOutcome) -> None:
+    def _claim(self) -> _Claim:
+        """Step 1; nothing while billing is stopped."""
+        claim_id, newest, now_ms = self.new_id(), self.log.newest(), self.clock.now_ms()
         with writing(self.engine) as session:
-            for serials, columns in judge(batch, outcome, self.clock.now_ms()):
-                settled = store.settle(session, serials, lease_ms=batch[0].next_attempt, **columns)
-                self.rejected += settled if columns["state"] == "rejected" else 0
+            if not stops.may_bill(session, newest, now_ms):
+                return _Claim("", [])
+            batch = store.claim(
+                session,
+                claim_id,
+                now_ms=now_ms,
+                until_ms=now_ms + LEASE_MS,
+                limit=self._pace.size,
+            )
+        return _Claim(claim_id, batch)
+
+    def _enter(self, claim: _Claim) -> None:
+        self.log.append(claimed(claim.id, self.clock.now_ms(), claim.batch), durable=True)
+        for record in claim.batch:
+            record.logged = True
+
+    def _enter_outcome(self, claim: _Claim, outcome: PushOutcome) -> None:
+        taken = [r.metering_sn for r in claim.batch] if outcome.kind is Kind.ACCEPTED else []
+        entry = settled(claim.id, self.clock.now_ms(), outcome.kind, taken)
+        self.log.append(entry, durable=False)
+
+    def _settle(self, claim: _Claim, outcome: PushOutcome) -> None:
+        """Step 5."""
+        with writing(self.engine) as session:
+            store.mark_logged(session, [r.metering_sn for r in claim.batch if r.logged])
+            for serials, columns in judge(claim.batch, outcome, self.clock.now_ms()):
+                lease_ms = claim.batch[0].next_attempt
+                written = store.settle(session, serials, lease_ms=lease_ms, **columns)
+                self.rejected += written if columns["state"] == "rejected" else 0
 
     def _in_flight(self) -> int:
         with reading(self.engine) as session:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from anyio import to_thread
-from redis.asyncio import Redis
 from sqlalchemy import Engine
 
 from billing_sync.store import projections
@@ -22,6 +21,7 @@ from billing_sync.store.projections import Pending
 from billing_sync.store.usage import customer_ids
 from metering import entitlements
 from metering.clock import Clock
+from metering.connection import Store
 from metering.entitlement import EntitlementSnapshot
 
 COMPARE_MS: Final = 60_000
@@ -33,7 +33,7 @@ class Projector:
     """Empties the projection outbox into Redis. `losses()` counts how often Redis lost counters."""
 
     engine: Engine
-    redis: Redis = field(repr=False)
+    redis: Store = field(repr=False)
     clock: Clock
     losses: Callable[[], int] = lambda: 0
     projected: int = 0

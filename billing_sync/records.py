@@ -19,7 +19,8 @@ class Part(NamedTuple):
     """Usage of one instance for the next records. `package_id` is empty for pay-per-use.
 
     `carry` is the remainder of earlier records, in ten-thousandths of the meter's unit; `waiting`
-    are the whole meter units in it that no record's quantity covers yet.
+    are the whole meter units in it that no record's quantity covers yet. A carry below zero was
+    pushed already.
     """
 
     package_id: str
@@ -84,7 +85,7 @@ def draft(parts: Sequence[Part], *, begin: int, end: int, unit: int) -> Drafts |
     Values are > 0, have at most four decimals and stay below the platform's maximum; intervals are
     distinct and at least a second long. None when the interval has no room for them.
     """
-    shares = [divmod(part.quantity * SCALE + part.carry, unit) for part in parts]
+    shares = [_share(part.quantity * SCALE + part.carry, unit) for part in parts]
     remainders = {
         part.package_id: Remainder(rest, 0 if steps else part.quantity + part.waiting)
         for part, (steps, rest) in zip(parts, shares, strict=True)
@@ -102,6 +103,11 @@ def draft(parts: Sequence[Part], *, begin: int, end: int, unit: int) -> Drafts |
         for i, piece in enumerate(pieces)
     ]
     return Drafts(records, remainders)
+
+
+def _share(amount: int, unit: int) -> tuple[int, int]:
+    """Ten-thousandths of a billing unit, and the remainder: never a value below zero."""
+    return divmod(amount, unit) if amount > 0 else (0, amount)
 
 
 def _pieces(part: Part, steps: int, unit: int) -> list[_Piece]:

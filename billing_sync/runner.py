@@ -1,36 +1,47 @@
 """One sync run, in its numbered order, and the loops that repeat it.
 
-1. read the lanes' heartbeats       first: what is flushed before T is in Redis by now
-2. drain every partition            so what was in Redis is in the ledger
-3. close the windows that end <= T  their usage is complete
-4. cut what released instances used
-5. push what is due
-Any step may fail; the next run begins again at 1 and every step finds what is left to do. Pushing
-has a loop of its own, because a marketplace that does not answer must not hold 1 to 4 up.
+1. look whether the ledger was set back   if so, nothing is closed, cut or pushed
+2. read the lanes' heartbeats             first: what is flushed before T is in Redis by now
+3. drain every partition                  so what was in Redis is in the ledger
+4. take findings into the ledger
+5. close the windows that end <= T        their usage is complete
+6. cut what released instances used
+7. let go of old history
+8. push what is due
+Any step may fail; the next run begins again at 1 and every step finds what is left to do. Where
+only a part of Redis is away, the run does what can be done without it and fails at its end. Pushing
+has a loop of its own, because a marketplace that does not answer must not hold the others up.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 from anyio import to_thread
-from redis.asyncio import Redis
 from sqlalchemy import Engine
 
 from billing_sync import closing
 from billing_sync.closing import Made
 from billing_sync.drain import Drainer
+from billing_sync.halting import Halt
+from billing_sync.importing import FindingImporter
 from billing_sync.outbox import Outbox
 from billing_sync.repeating import Repeater, Wake
-from billing_sync.store import ledger
-from billing_sync.store.engine import reading
+from billing_sync.store import history, ledger
+from billing_sync.store.engine import reading, writing
 from billing_sync.store.records import partitions_with_released
-from metering import heartbeats
+from metering import findings, heartbeats
 from metering.catalogue import Catalogue
 from metering.clock import Clock
+from metering.connection import Store
+from metering.errors import MeteringError
 from metering.heartbeats import Heartbeat
 from metering.windows import HOUR_MS
+
+log = logging.getLogger("tallygate.sync")
 
 # How long after a release came in the last interval is cut: gateways hear of it within a second
 # and flush within another.
@@ -62,7 +73,7 @@ class Runner:
     """Everything a sync run needs."""
 
     engine: Engine
-    redis: Redis = field(repr=False)
+    redis: Store = field(repr=False)
     drainer: Drainer
     outbox: Outbox
     catalogue: Catalogue
@@ -72,12 +83,22 @@ class Runner:
     runs: int = 0
     records_made: int = 0
     closed_through: int = 0
-    silent_lanes: int = 0
+    silent: frozenset[str] = frozenset()  # lanes that no window waits for any more
     left: dict[int, int] = field(default_factory=dict)  # by partition, at its last close
     repeater: Repeater = field(default_factory=Repeater)
 
     def __post_init__(self) -> None:
         self._made = Wake()
+        self.halt = Halt(self.engine, self.outbox.log, self.clock)
+        self.importer = FindingImporter(self.engine, self.redis)
+        self._asked_again = False  # for the findings that a ledger that was set back lacks
+        self._pruned = 0  # the partition whose history is next
+        self._failure: Exception | None = None  # the first one of this run
+
+    @property
+    def silent_lanes(self) -> int:
+        """How many lanes no window waits for any more."""
+        return len(self.silent)
 
     @property
     def failures(self) -> dict[tuple[str, str], int]:
@@ -102,38 +123,80 @@ class Runner:
             group.start_soon(forever, "chores", chores, every_s, Wake())
 
     async def sync(self, *, close_now: bool = False) -> None:
-        """Steps 1 to 4. Raises MeteringError or SQLAlchemyError when a store is away."""
+        """Steps 1 to 7. Raises MeteringError or SQLAlchemyError when a store is away, OSError when
+        the push log is."""
         made = self.records_made
-        lanes = await heartbeats.read(self.redis)
+        self._failure = None
+        lanes: Mapping[str, Heartbeat] | None = None
+        with self._going_on():
+            await self.halt.look()
+        with self._going_on():
+            lanes = await heartbeats.read(self.redis)
         drained = await self.drainer.drain_all(self.partitions)
+        self._failure = self._failure or self.drainer.failure
+        with self._going_on():
+            await self._import()
+        with self._going_on():
+            if await self.halt.look() is None:  # the drains may have found the ledger set back
+                await self._record(lanes, drained, close_now=close_now)
+        await to_thread.run_sync(self._prune)
+        if self.records_made > made:
+            self._made.set()
+        if self._failure is not None:
+            raise self._failure
+        self.runs += 1
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """What a store that is away keeps from being done is raised at the end of the run."""
+        try:
+            yield
+        except (MeteringError, OSError) as failure:
+            self._failure = self._failure or failure
+
+    async def _import(self) -> None:
+        """Step 4. A ledger that was set back may lack findings that Redis says it has."""
+        if self.halt.stop is None:
+            self._asked_again = False
+        elif not self._asked_again:
+            await findings.untake(self.redis)
+            self._asked_again = True
+        await self.importer.run()
+
+    async def _record(
+        self, lanes: Mapping[str, Heartbeat] | None, drained: set[int], *, close_now: bool
+    ) -> None:
+        """Steps 5 and 6. Without heartbeats nobody knows what is complete."""
         now_ms = self.clock.now_ms()
-        self.silent_lanes = sum(now_ms - beat.at > self.grace_ms for beat in lanes.values())
-        await self._close(self._complete_through(lanes, now_ms), drained)
+        if lanes is not None:
+            self._note_silent(lanes, now_ms)
+            await self._close(lanes, drained, now_ms)
         if close_now:
             await self._cut_open_hour()
         await self._cut(await self._partitions_with_released(now_ms), released_only=True)
-        self.runs += 1
-        if self.records_made > made:
-            self._made.set()
 
-    def _complete_through(self, lanes: Mapping[str, Heartbeat], now_ms: int) -> int:
-        return complete_through(
-            lanes,
-            now_ms=now_ms,
-            grace_ms=self.grace_ms,
-            reset_ms=self.drainer.last_reset_ms,
-        )
+    def _note_silent(self, lanes: Mapping[str, Heartbeat], now_ms: int) -> None:
+        silent = {name for name, beat in lanes.items() if now_ms - beat.at > self.grace_ms}
+        for name in sorted(silent - self.silent):
+            log.warning(
+                "lane %s is silent: windows no longer wait for it; what it still holds will be "
+                "booked late, or is given up by `tallygate lanes forget`",
+                name,
+            )
+        self.silent = frozenset(silent)
 
-    async def _close(self, through: int, drained: set[int]) -> None:
+    async def _close(self, lanes: Mapping[str, Heartbeat], drained: set[int], now_ms: int) -> None:
         """Only partitions that were drained since the heartbeats were read: the others would miss
         what is still in Redis."""
-        stood = await to_thread.run_sync(self._closed_through)
+        stood, reset_ms = await to_thread.run_sync(self._stood)
+        through = complete_through(lanes, now_ms=now_ms, grace_ms=self.grace_ms, reset_ms=reset_ms)
         for partition in sorted(drained):
             if stood[partition] < through:
                 made = await to_thread.run_sync(self._close_one, partition, through)
-                if made is not None:
-                    self.records_made += made.records
-                    self.left[partition] = made.left
+                if made is None:  # another control plane did it, or stopped it
+                    continue
+                self.records_made += made.records
+                self.left[partition] = made.left
                 stood[partition] = through
         self.closed_through = min(stood.values(), default=0)
 
@@ -144,6 +207,7 @@ class Runner:
             through_ms=through,
             catalogue=self.catalogue,
             now_ms=self.clock.now_ms(),
+            newest_claim=self.outbox.log.newest(),
         )
 
     async def _cut_open_hour(self) -> None:
@@ -169,11 +233,22 @@ class Runner:
             catalogue=self.catalogue,
             now_ms=self.clock.now_ms(),
             released_only=released_only,
+            newest_claim=self.outbox.log.newest(),
         )
 
-    def _closed_through(self) -> dict[int, int]:
+    def _stood(self) -> tuple[dict[int, int], int]:
+        """How far each partition is closed, and when one was last reset, by whichever of us."""
         with reading(self.engine) as session:
-            return ledger.closed_through(session)
+            return ledger.closed_through(session), ledger.last_reset_ms(session)
+
+    def _prune(self) -> None:
+        """Step 7: a batch of one partition, so that no run is long."""
+        now_ms, self._pruned = self.clock.now_ms(), (self._pruned + 1) % self.partitions
+        with reading(self.engine) as session:
+            old = history.old(session, self._pruned, now_ms)
+        if any(old):
+            with writing(self.engine) as session:
+                history.let_go(session, old)
 
     async def _partitions_with_released(self, now_ms: int) -> set[int]:
         return await to_thread.run_sync(self._find_released, now_ms - SETTLE_MS)

@@ -12,16 +12,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
-from billing_sync.store import outbox, usage
+from billing_sync.store import ahead, findings, outbox, usage
 from billing_sync.store.engine import reading
 from metering.clock import Clock
 
 _STATES = ("pending", "held", "sending", "sent", "collected", "confirmed", "rejected", "expired")
 
 
+_KINDS = ("uncertain", "unexplained", "lost_lane")
+
+
 class _LedgerFigures(NamedTuple):
     states: dict[str, int]
     buckets: dict[str, int]
+    findings: dict[str, int]
+    ahead: int
     waiting: int
     oldest_end: int
 
@@ -59,10 +64,10 @@ class _Collector(Collector):
         for name, text, value in (
             ("runs", "Sync runs that ended well.", runner.runs),
             ("drains", "Set-asides committed to the ledger.", drainer.drains),
-            ("resets", "Partitions reset because Redis lost or forgot data.", drainer.resets),
             ("usage_rows", "Rows added to the usage windows.", drainer.rows),
             ("records_made", "Usage records made.", runner.records_made),
             ("records_rejected", "Usage records rejected.", runner.outbox.rejected),
+            ("findings_imported", "Findings taken into the ledger.", runner.importer.imported),
             ("projections", "Entitlements written to Redis.", self._telemetry.projected()),
         ):
             yield _counter(f"billing_sync_{name}", text, value)
@@ -72,6 +77,12 @@ class _Collector(Collector):
             "Loops that failed and were repeated.",
             ("loop", "reason"),
             runner.failures.copy().items(),
+        )
+        yield _labelled_counter(
+            "billing_sync_resets",
+            "Partitions reset because Redis does not continue the ledger.",
+            ("reason",),
+            [((reason.name.lower(),), n) for reason, n in drainer.reasons.copy().items()],
         )
         yield _labelled_counter(
             "billing_sync_pushes",
@@ -88,6 +99,16 @@ class _Collector(Collector):
             ("closed_through_seconds", "End of the last closed window, Unix time.", closed / 1000),
             ("watermark_age_seconds", "How long ago the last closed window ended.", age / 1000),
             ("silent_lanes", "Lanes no window waits for any more.", runner.silent_lanes),
+            (
+                "stopped",
+                "1 while nothing is recorded or pushed: the ledger was set back to a backup.",
+                int(runner.halt.stop is not None),
+            ),
+            (
+                "findings_unreadable",
+                "Values among the findings in Redis that cannot be read.",
+                runner.importer.unreadable,
+            ),
             ("stuck_partitions", "Partitions that cannot be drained.", len(runner.drainer.stuck)),
             (
                 "unrecorded",
@@ -133,6 +154,17 @@ class _Collector(Collector):
         for bucket, quantity in figures.buckets.items():
             buckets.add_metric([bucket], quantity)
         yield buckets
+        named = GaugeMetricFamily(
+            "billing_sync_findings", "What no count can explain, by kind.", labels=["kind"]
+        )
+        for kind in _KINDS:
+            named.add_metric([kind], figures.findings.get(kind, 0))
+        yield named
+        yield GaugeMetricFamily(
+            "billing_sync_ahead",
+            "Usage in records whose lanes have still to bring it again, in meter units.",
+            value=figures.ahead,
+        )
         yield self._age(figures)
 
     def _age(self, figures: _LedgerFigures) -> Metric:
@@ -148,7 +180,12 @@ class _Collector(Collector):
         with reading(self._telemetry.engine) as session:
             waiting, oldest_end = usage.unpushed(session)
             return _LedgerFigures(
-                outbox.count_by_state(session), usage.buckets(session), waiting, oldest_end
+                outbox.count_by_state(session),
+                usage.buckets(session),
+                findings.count_by_kind(session),
+                ahead.outstanding(session),
+                waiting,
+                oldest_end,
             )
 
 

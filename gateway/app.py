@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -54,7 +54,7 @@ def build_public(
 
 
 def build_admin(
-    telemetry: Telemetry,
+    registry: CollectorRegistry,
     ready: Callable[[], str | None],
     journal: Callable[[], Mapping[str, Any]],
 ) -> Starlette:
@@ -62,7 +62,6 @@ def build_admin(
 
     `journal` is what `/-/journal` shows as JSON.
     """
-    registry = telemetry.registry()
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})

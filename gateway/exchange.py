@@ -1,6 +1,7 @@
 """One admitted request from head to usage record, without IO: what every shell drives. Pure.
 
 gate.open(head) -> Exchange       (gate.py) identity, entitlement, path
+opening(time)                     what the journal notes, so that a crash can name it
 upstream_request(body)            what to ask the upstream
 request_chunk(chunk)*             what the client sent
 response_head(status, headers)    what to answer the client
@@ -19,6 +20,7 @@ from gateway.credentials import CREDENTIAL_HEADERS
 from gateway.errors import Headers
 from gateway.routing import ServedRoute, Upstream
 from gateway.tap import Tap
+from metering.board import Open
 from metering.usage import Outcome, Quantity, UsageRecord
 
 _CLIENT_LEFT_UNANSWERED: Final = 499  # nobody was answered; the number nginx logs for it
@@ -78,6 +80,10 @@ class Exchange:
         self._client_left = False
         self._reply_over = False
         self._ended = False
+
+    def opening(self, time_ms: int) -> Open:
+        """What the journal notes before anything goes upstream."""
+        return Open(self.request_id, self._admitted.customer_id, self.route.name, time_ms)
 
     # Towards the upstream
 

@@ -2,12 +2,15 @@
 
 It obeys this order, so that nothing is served uncounted and nothing is counted twice:
 
-1. every byte of the reply but the last is handed to the client as it comes;
-2. the upstream's reply ends;
-3. the record is handed to the recorder; if that fails the client's connection is cut;
-4. the last bytes, or the end of the body, are handed to the client.
+1. the journal notes the request; if that fails it is refused, and nothing was sent;
+2. the request goes upstream, and every byte of the reply but the last to the client as it comes;
+3. the upstream's reply ends;
+4. the record is handed to the recorder; if that fails the client's connection is cut;
+5. the record is made durable, as far as the policy wants it;
+6. the last bytes, or the end of the body, are handed to the client.
 
-A reply that ends anywhere before 3 is recorded as it stands when the exchange is left, by a
+What a kill in between leaves behind stands in metering/journal.py. A reply that ends anywhere
+before 4 is recorded as it stands when the exchange is left, by a
 `finally` that no cancellation gets past.
 """
 
@@ -36,6 +39,7 @@ from gateway.exchange import Exchange
 from gateway.headers import dated
 from gateway.telemetry import Telemetry
 from gateway.upstream import Reply, Upstreams
+from metering.board import Open
 from metering.clock import Clock
 from metering.usage import Outcome, UsageRecord
 
@@ -47,7 +51,13 @@ _CLOSE_SECONDS: Final = 5.0
 class Recorder(Protocol):
     """Takes the record of every exchange; whatever it raises keeps the reply from being served."""
 
-    def record(self, record: UsageRecord) -> None: ...
+    def begin(self, request: Open) -> int: ...
+
+    def forget(self, slot: int) -> None: ...
+
+    def record(self, record: UsageRecord, slot: int) -> None: ...
+
+    async def durable(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,7 @@ class Relay:
         self._tasks: TaskGroup
         self._reply: Reply | None = None
         self._failure: GatewayError | None = None
+        self._slot = -1
         self._ahead = b""
         self._watching = False
         self._started = False
@@ -89,6 +100,11 @@ class Relay:
         Where a reply had been started and broke off, this returns without ending it: the server
         then cuts the connection, so that the client cannot take the torso for the whole.
         """
+        try:
+            opening = self._exchange.opening(self._workings.clock.now_ms())
+            self._slot = self._workings.recorder.begin(opening)
+        except NotCounted as refusal:
+            return refusal
         self._telemetry.open_exchanges += 1
         try:
             async with anyio.create_task_group() as self._tasks:
@@ -198,6 +214,7 @@ class Relay:
 
     async def _end(self, last: bytes, before: tuple[int, Headers] | None = None) -> None:
         self._record(Outcome.CLIENT_LEFT if self._departure.gone else Outcome.COMPLETE)
+        await self._workings.recorder.durable()
         if before is not None:
             await self._start(*before)
         self._over = True
@@ -246,11 +263,16 @@ class Relay:
     # However it ends...
 
     def _record(self, outcome: Outcome) -> None:
+        """Once: the second time there is neither a record nor a slot."""
+        slot, self._slot = self._slot, -1
+        if slot < 0:
+            return
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
         if record is None:
+            self._workings.recorder.forget(slot)
             return
-        try:
-            self._workings.recorder.record(record)
+        try:  # if it fails the slot stays, and the request is named uncertain
+            self._workings.recorder.record(record, slot)
         except Exception as error:
             self._telemetry.uncounted += 1
             logger.exception("exchange %s could not be recorded", record.request_id)

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import ByteSize, Field, SecretStr, field_validator
 
 from metering.catalogue import Identifier, Strict
 
@@ -16,12 +16,13 @@ class Tls(Strict):
     key: str
 
 
-class Journal(Strict):
+class JournalSettings(Strict):
     """How durable the journal is and how long its audit trail is kept."""
 
     fsync: Literal["interval", "always", "never"] = "interval"
     retention_days: Annotated[int, Field(ge=1)] = 35
-    retention_bytes: str | int = "10GiB"
+    retention_bytes: ByteSize = ByteSize(10 << 30)
+    segment_bytes: Annotated[ByteSize, Field(ge=1 << 20, le=1 << 30)] = ByteSize(8 << 20)
 
 
 class GatewaySettings(Strict):
@@ -30,14 +31,14 @@ class GatewaySettings(Strict):
     listen: str = "127.0.0.1:8080"
     admin_listen: str = "127.0.0.1:8083"
     public_url: str | None = None
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
     tls: Tls | None = None
     trusted_proxies: list[str] = []
     trusted_peers: list[str] = []
     on_store_down: Literal["allow", "deny"] = "allow"
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0
-    journal: Journal = Journal()
+    journal: JournalSettings = JournalSettings()
 
     @field_validator("trusted_proxies", "trusted_peers")
     @classmethod

@@ -1,32 +1,41 @@
 """The composition of one gateway worker: its applications and the loops beside them.
 
-Order at the end of a worker: the listeners stop and open calls finish (the caller's part), then the
-last flush brings every record to Redis, then the lane says farewell.
+The order at the end of a worker, and what a kill before the next step leaves behind:
+
+1. the listeners stop and open calls finish (the caller's part)    open calls are named uncertain
+2. the last flush brings every record to Redis                    another worker replays the rest
+3. the lane says farewell                                         another worker says it
+4. the lane is sealed and let go of                               another worker seals it
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from redis.asyncio import Redis
+from anyio import to_thread
 from starlette.applications import Starlette
 
 from gateway.admission import Directory
 from gateway.app import build_admin, build_public
+from gateway.caretaker import Caretaker, Helper
+from gateway.journal_metrics import JournalMetrics
 from gateway.recorder import Recorder
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
 from metering import entitlements, heartbeats
 from metering.clock import Clock
+from metering.connection import Store
 from metering.counters import Counters
 from metering.entitlement import EntitlementSnapshot
 from metering.errors import MeteringError
 from metering.heartbeats import Heartbeat
-from metering.journal import MemoryLane
+from metering.journal import Journal
+from metering.lanes import lanes_in, ownerless
 
 log = logging.getLogger("tallygate.gateway")
 
@@ -34,7 +43,10 @@ FLUSH_S: Final = 0.05
 BEAT_S: Final = 1.0
 CHECK_S: Final = 5.0
 LAST_FLUSH_S: Final = 10.0
+PRUNE_S: Final = 60.0
 _AFTER_FAILURE_S: Final = 0.5
+_ASKED_AT_ONCE: Final = 16  # partitions asked a second besides those in use
+_BEHIND_TURNS: Final = 2  # a moment's disagreement heals by itself
 
 
 @dataclass
@@ -44,15 +56,28 @@ class Worker:
     table: RouteTable
     directory: Directory
     settings: GatewaySettings
-    redis: Redis
-    lane: MemoryLane
+    redis: Store
+    lane: Journal
+    journal_dir: Path
+    partitions: int
     clock: Clock
+    start_helper: Callable[[list[str]], Helper]
     check_s: float = CHECK_S
     last_flush_s: float = LAST_FLUSH_S
 
     def __post_init__(self) -> None:
         self.telemetry = Telemetry()
-        self.recorder = Recorder(self.lane, Counters(self.redis), self.clock)
+        self.recorder = Recorder(
+            self.lane,
+            Counters(self.redis),
+            self.clock,
+            self.partitions,
+            deny_without_store=self.settings.on_store_down == "deny",
+        )
+        self.caretaker = Caretaker(self.start_helper)
+        self._settled: set[str] = set()  # lanes that are retired
+        self._seen = (0, 0)  # resets and rounds when retired lanes were looked at last
+        self._behind = 0
         self.entitlements_loaded = False
         self.entitlements_unreadable = 0  # values at the last full check that were no snapshot
         self._flushing = anyio.Lock()
@@ -67,21 +92,32 @@ class Worker:
 
     def admin(self) -> Starlette:
         """The operator's listener."""
-        return build_admin(self.telemetry, self.not_ready, self.journal)
+        registry = self.telemetry.registry()
+        registry.register(JournalMetrics(self.lane, self.recorder, self.caretaker))
+        return build_admin(registry, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:
         """Why customers should not be sent here yet. A Redis that goes away later is no reason."""
+        if not self.lane.writable:
+            return "the journal takes no more calls"
         return None if self.entitlements_loaded else "entitlements are not loaded yet"
 
     def journal(self) -> dict[str, Any]:
-        """What this process's lane was given, and what Redis has not taken yet."""
+        """What the lanes of this disk were given, and what Redis has not taken of ours yet."""
         totals = self.lane.totals()
+        others = [lane for lane in lanes_in(self.journal_dir) if lane.lane_id != self.lane.lane_id]
+        for lane in others:
+            said = lane.totals()
+            totals = totals.plus(said.records, said.quantities)
         return {
             "lane": self.lane.lane_id,
+            "lanes": len(others) + 1,
             "records": totals.records,
             "quantities": totals.quantities,
-            "backlog": self.recorder.backlog,
-            "flush_failures": self.recorder.failures,
+            "open_requests": self.lane.open_requests,
+            "writable": self.lane.writable,
+            "backlog": self.recorder.applier.backlog,
+            "flush_failures": self.recorder.applier.failures,
             "entitlements_unreadable": self.entitlements_unreadable,
         }
 
@@ -92,6 +128,7 @@ class Worker:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._flush_forever)
                 group.start_soon(self._beat_forever)
+                group.start_soon(self._take_care_forever)
                 group.start_soon(self._check_forever)
                 group.start_soon(self._listen_forever)
                 try:
@@ -100,29 +137,54 @@ class Worker:
                     group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self.caretaker.end)
                 await self._leave()
+                await to_thread.run_sync(self.lane.close)
                 await self.redis.aclose()
 
     async def _flush(self, *, probe: bool = False) -> int | None:
         """One flush at a time: two would send the same batches."""
         async with self._flushing:
-            return await self.recorder.flush(probe=probe)
+            return await self.recorder.flush(anyio.current_time(), probe=probe)
 
     async def _flush_forever(self) -> None:
         while True:
-            failures = self.recorder.failures
             await self._flush()
-            failed = self.recorder.failures != failures
-            await anyio.sleep(_AFTER_FAILURE_S if failed else FLUSH_S)
+            await anyio.sleep(FLUSH_S)
 
     async def _beat_forever(self) -> None:
         while True:
             through = await self._flush(probe=True)
+            self.lane.keep_up()
             if through is not None:
                 said = Heartbeat(through, self.clock.now_ms())
                 with suppress(MeteringError):  # the control plane waits for the next one
                     await heartbeats.beat(self.redis, self.lane.lane_id, said)
+                async with self._flushing:
+                    await self.recorder.applier.ask_next(_ASKED_AT_ONCE)
             await anyio.sleep(BEAT_S)
+
+    async def _take_care_forever(self) -> None:
+        """Every second, whether somebody must look after lanes; every minute, the audit trail."""
+        pruned_s = anyio.current_time()
+        while True:
+            await anyio.sleep(BEAT_S)
+            self._take_care(anyio.current_time())
+            if anyio.current_time() - pruned_s > PRUNE_S:
+                pruned_s = anyio.current_time()
+                self.lane.prune()
+
+    def _take_care(self, now_s: float) -> None:
+        applier = self.recorder.applier
+        self._behind = self._behind + 1 if applier.behind else 0
+        now = (applier.resets, min(applier.rounds, 1))
+        again, self._seen = self._seen != now, now
+        self.caretaker.look(
+            now_s,
+            ownerless(self.journal_dir, self._settled),
+            again=again,  # the caretaker remembers
+            behind=self.lane.lane_id if self._behind >= _BEHIND_TURNS else "",
+        )
 
     async def _check_forever(self) -> None:
         """The full check: heals whatever a lost message hid, and says once when Redis is away."""
@@ -178,11 +240,13 @@ class Worker:
         with anyio.move_on_after(self.last_flush_s):
             while self.telemetry.open_exchanges:  # noqa: ASYNC110  (cut off; they end at once)
                 await anyio.sleep(0.01)
-            while await self.recorder.flush() is None:  # noqa: ASYNC110  (Redis sends no event)
+            while await self._flush() is None:  # noqa: ASYNC110  (Redis sends no event)
                 await anyio.sleep(_AFTER_FAILURE_S)
             flushed = True
         if not flushed:
-            log.error("stopped before Redis had taken every record; the last ones are not counted")
+            log.warning(
+                "stopped before Redis had taken every record; another worker brings the rest"
+            )
             return
         try:
             await heartbeats.farewell(self.redis, self.lane.lane_id)

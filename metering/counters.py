@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from metering import deltas
-from metering.connection import translated
+from metering.connection import Store, translated
 from metering.partitions import drain_key, live_key
 from metering.protocol import ApplyReply, Batch, Content, Head
 
@@ -21,8 +20,8 @@ from metering.protocol import ApplyReply, Batch, Content, Head
 class Counters:
     """All that is ever done to the counters."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, store: Store) -> None:
+        self._store = store
         folder = resources.files("metering") / "lua"
         names = ("apply", "head", "set_aside", "drop_drain", "reset", "read")
         self._source = {name: (folder / f"{name}.lua").read_text() for name in names}
@@ -41,7 +40,7 @@ class Counters:
     async def head(self, partition: int) -> Head:
         """The lineage of a partition."""
         fields = [_text(part) for part in await self._run("head", _keys(partition), [])]
-        return Head(fields[0], fields[1], bool(fields[2]), *fields[3:])
+        return Head(fields[0], fields[1], fields[2], bool(fields[3]), *fields[4:])
 
     async def set_aside(self, partition: int, *, epoch: str, last: str, new_id: str) -> bool:
         """Turn live into drain under `new_id`. False when another control plane was quicker."""
@@ -66,16 +65,16 @@ class Counters:
         await self._run("reset", _keys(partition), [epoch, last, *_flat(checkpoints.items())])
 
     async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
-        # EVALSHA first, EVAL where the server does not know the script: SCRIPT LOAD is
-        # forbidden at some managed services.
+        # EVALSHA first, EVAL where the server does not know the script: SCRIPT LOAD is forbidden at
+        # some managed services, and each node of a cluster learns the script at its first call.
         with translated():
             sha = self._sha.get(name)
             if sha is not None:
                 try:
-                    return await self._redis.evalsha(sha, len(keys), *keys, *arguments)
+                    return await self._store.evalsha(sha, len(keys), *keys, *arguments)
                 except NoScriptError:
                     pass
-            answer = await self._redis.eval(self._source[name], len(keys), *keys, *arguments)
+            answer = await self._store.eval(self._source[name], len(keys), *keys, *arguments)
             self._sha[name] = _sha1(self._source[name])
             return answer
 
@@ -106,4 +105,5 @@ def _content(raw: list[bytes]) -> Content | None:
         id=fields.get("id", ""),
         positions={f[2:]: int(v) for f, v in fields.items() if f.startswith("p:")},
         deltas={deltas.decode(f): int(v) for f, v in fields.items() if f.startswith(deltas.PREFIX)},
+        committed=fields.get("committed", ""),
     )

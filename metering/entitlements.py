@@ -1,19 +1,20 @@
 """Entitlement snapshots in Redis: the control plane puts them, gateways follow them.
 
 A change is published at once; a full check every few seconds heals whatever a lost message hid.
+Channels of a cluster belong to no node: what one publishes, all of them pass on.
 What somebody else wrote there and nobody can read is passed over, never believed.
 """
 
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final, NamedTuple
 
-from redis.asyncio import Redis
-
-from metering.connection import text_of, translated
+from metering.connection import Store, one_of, send_all, text_of, translated
 from metering.entitlement import EntitlementSnapshot, from_json, to_json
+from metering.errors import MeteringUnavailable
 
 KEY: Final = "tallygate:entitlements"
 CHANNEL: Final = "tallygate:entitlements:changed"
+QUIET_S: Final = 1.0  # without a word from the server it is asked for one
 
 
 class Everyone(NamedTuple):
@@ -23,44 +24,55 @@ class Everyone(NamedTuple):
     unreadable: int
 
 
-async def put(redis: Redis, snapshots: Iterable[EntitlementSnapshot]) -> None:
+async def put(store: Store, snapshots: Iterable[EntitlementSnapshot]) -> None:
     """Store the snapshots and tell the gateways which customers changed."""
-    with translated():
-        async with redis.pipeline(transaction=False) as pipeline:
-            for snapshot in snapshots:
-                pipeline.hset(KEY, snapshot.customer_id, to_json(snapshot))
-                pipeline.publish(CHANNEL, snapshot.customer_id)
-            await pipeline.execute()
+    commands = [
+        command
+        for one in snapshots
+        for command in (
+            ("HSET", KEY, one.customer_id, to_json(one)),
+            ("PUBLISH", CHANNEL, one.customer_id),
+        )
+    ]
+    if commands:
+        with translated():
+            await send_all(store, KEY, commands)
 
 
-async def get(redis: Redis, customer_id: str) -> EntitlementSnapshot | None:
+async def get(store: Store, customer_id: str) -> EntitlementSnapshot | None:
     """The snapshot of one customer; None without one that can be read."""
     with translated():
-        raw = await redis.hget(KEY, customer_id)
+        raw = await store.hget(KEY, customer_id)
     return None if raw is None else _snapshot(customer_id, raw)
 
 
-async def get_all(redis: Redis) -> Everyone:
+async def get_all(store: Store) -> Everyone:
     """The snapshots of all customers."""
     with translated():
-        raw = await redis.hgetall(KEY)
+        raw = await store.hgetall(KEY)
     read = [_snapshot(text_of(customer_id), value) for customer_id, value in raw.items()]
     known = [snapshot for snapshot in read if snapshot is not None]
     return Everyone(known, len(read) - len(known))
 
 
-async def changes(redis: Redis) -> AsyncGenerator[str]:
+async def changes(store: Store) -> AsyncGenerator[str]:
     """The customers whose snapshot changes, as it happens. Raises MeteringError at a broken link.
 
     Nothing that changes after the first turn of the loop is missed until then; what changed before
-    is found by `get_all`.
+    is found by `get_all`. A server that falls silent is a broken link within two `QUIET_S`.
     """
     with translated():
-        async with redis.pubsub(ignore_subscribe_messages=True) as channel:
+        async with (await one_of(store)).pubsub() as channel:
             await channel.subscribe(CHANNEL)
+            asked = False
             while True:
-                message = await channel.get_message(timeout=1.0)
-                if message is not None:
+                message = await channel.get_message(timeout=QUIET_S)
+                if message is None:
+                    if asked:
+                        raise MeteringUnavailable("Redis has fallen silent")
+                    await channel.ping()
+                asked = message is None
+                if message is not None and message["type"] == "message":
                     yield text_of(message["data"])
 
 

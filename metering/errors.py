@@ -1,9 +1,11 @@
 """What can go wrong in the kernel.
 
 MeteringError
- ├── MeteringUnavailable   the counters cannot be reached; nothing was changed
+ ├── MeteringUnavailable   the counters cannot be reached, or refused; calling again is safe
+ │    └── NodeUnavailable  one node of a cluster cannot be reached; the others may
  ├── WriteUnknown          a write was sent and its reply was lost; sending it again is safe
- └── StoreUnsuitable       the store is reachable but must not be used (wrong policy)
+ ├── StoreUnsuitable       the store is reachable but must not be used (wrong policy)
+ └── JournalFull           the journal cannot take one more request
 """
 
 
@@ -12,7 +14,11 @@ class MeteringError(Exception):
 
 
 class MeteringUnavailable(MeteringError):
-    """The counters cannot be reached; nothing was changed."""
+    """The counters cannot be reached, or refused. Every call may be made again."""
+
+
+class NodeUnavailable(MeteringUnavailable):
+    """One node of the cluster cannot be reached: other partitions may do better."""
 
 
 class WriteUnknown(MeteringError):
@@ -21,3 +27,7 @@ class WriteUnknown(MeteringError):
 
 class StoreUnsuitable(MeteringError):
     """The store answers, but counting in it would lose usage."""
+
+
+class JournalFull(MeteringError):
+    """The journal cannot take one more request: no room on the disk, or too many are open."""

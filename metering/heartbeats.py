@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from redis.asyncio import Redis
-
-from metering.connection import text_of, translated
+from metering.connection import Store, text_of, translated
 
 KEY: Final = "tallygate:lanes"
 
@@ -17,22 +15,22 @@ class Heartbeat(NamedTuple):
     at: int
 
 
-async def beat(redis: Redis, lane: str, heartbeat: Heartbeat) -> None:
+async def beat(store: Store, lane: str, heartbeat: Heartbeat) -> None:
     """Say how far the lane has flushed."""
     with translated():
-        await redis.hset(KEY, lane, f"{heartbeat.flushed_through} {heartbeat.at}")
+        await store.hset(KEY, lane, f"{heartbeat.flushed_through} {heartbeat.at}")
 
 
-async def farewell(redis: Redis, lane: str) -> None:
+async def farewell(store: Store, lane: str) -> None:
     """The lane has flushed everything and will write no more."""
     with translated():
-        await redis.hdel(KEY, lane)
+        await store.hdel(KEY, lane)
 
 
-async def read(redis: Redis) -> Mapping[str, Heartbeat]:
+async def read(store: Store) -> Mapping[str, Heartbeat]:
     """Every lane that has not said farewell. What is no heartbeat is passed over."""
     with translated():
-        raw = await redis.hgetall(KEY)
+        raw = await store.hgetall(KEY)
     said = {text_of(lane): _heartbeat(text) for lane, text in raw.items()}
     return {lane: heartbeat for lane, heartbeat in said.items() if heartbeat is not None}
 

@@ -1,125 +1,288 @@
 """The journal: every process life owns one lane of numbered records that never change.
 
-This lane lives in memory. It keeps what the ledger has not yet taken over, so it survives the loss
-of Redis, but not of its process.
+The order of one request, and what a kill before the next step leaves behind:
+
+1. the request is written into a slot     named uncertain, though nothing was sent
+2. it goes upstream, the reply comes back named uncertain
+3. its record is appended                 counted; its slot is known to be over by the record
+4. the slot is cleared                    counted
+5. the record is synced (fsync: always)   counted, also when the machine loses power
+6. the last byte goes to the client
+
+When a segment is full, its footer is written, the next one (made ahead) is begun, and the old one is
+synced and closed beside. Every entry stands for itself, so what a kill leaves is always a journal.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple, Protocol
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
 
+from metering import retention
+from metering.board import NoSlot, Open, Totals
+from metering.clock import Clock
+from metering.errors import JournalFull
+from metering.lane_making import MakeSegment, make_lane, make_segment, with_room
 from metering.partitions import partition_of
+from metering.records_on_disk import Encoder
+from metering.sealing import seal
+from metering.segments import SEGMENT_BYTES, Footer, SegmentWriter, to_audit
+from metering.tail import Tail
+from metering.upkeep import Fsync, Upkeep
 from metering.usage import UsageRecord
 
+log = logging.getLogger("tallygate.journal")
 
-class Numbered(NamedTuple):
-    """A record and its number in the lane, counted from 1."""
+# Kept free for the record of each open request, where no further segment can be made.
+_RESERVE: Final = 4096
 
-    number: int
-    record: UsageRecord
+
+@dataclass(frozen=True)
+class Durability:
+    """How durable a journal is, and how long its audit trail is kept."""
+
+    fsync: Fsync = "interval"
+    retention_days: int = 35
+    retention_bytes: int = 10 << 30
+    segment_bytes: int = SEGMENT_BYTES
 
 
 class Lane(Protocol):
-    """What the recorder needs of a journal."""
+    """What a recorder needs of a journal."""
 
     @property
     def lane_id(self) -> str: ...
 
-    def append(self, record: UsageRecord) -> int:
-        """Write the record; its number. Its time is set to the lane's last when it lies before."""
+    @property
+    def tail(self) -> Tail: ...
+
+    def begin(self, request: Open) -> int:
+        """Note a request before it goes upstream; its slot. Raises JournalFull."""
         ...
 
-    def after(self, partition: int, position: int, *, limit: int) -> Sequence[Numbered]:
-        """The partition's first `limit` records numbered above `position`, in order."""
+    def forget(self, slot: int) -> None:
+        """The request ended without a record."""
         ...
 
-    def count_after(self, partition: int, position: int) -> int:
-        """How many records of the partition are numbered above `position`."""
-        ...
+    def append(self, record: UsageRecord, slot: int | None = None) -> int:
+        """Write the record and clear its slot; its number.
 
-    def end(self, partition: int) -> int:
-        """The number of the partition's last record that is not yet retired, 0 without any."""
-        ...
-
-    def touched(self) -> Sequence[int]:
-        """The partitions that hold records not yet retired."""
-        ...
-
-    def retire(self, partition: int, checkpoint: int) -> None:
-        """The ledger holds the partition's records up to `checkpoint`."""
+        Its time is set to the lane's last when it lies before. Raises JournalFull, and for a record
+        that cannot be written ValueError or struct.error; then nothing happened, the slot stays.
+        """
         ...
 
     def mark(self, now_ms: int) -> int:
         """A time T such that every later record has a time >= T."""
         ...
 
-
-class LaneTotals(NamedTuple):
-    """Everything a lane was ever given."""
-
-    records: int
-    quantities: dict[str, int]
+    def when_durable(self, then: Callable[[], None]) -> bool:
+        """Call `then`, from another thread, when all records are durable; False: no need to wait."""
+        ...
 
 
-class MemoryLane:
-    """A lane in memory. Not thread-safe: one event loop owns it."""
+class Journal:
+    """The lane of this process. One event loop owns it; its files' slow work has a thread."""
 
-    def __init__(self, lane_id: str, partitions: int) -> None:
-        self._lane_id = lane_id
+    def __init__(
+        self,
+        folder: Path,
+        lane_id: str,
+        partitions: int,
+        durability: Durability,
+        clock: Clock,
+        *,
+        make: MakeSegment = make_segment,
+    ) -> None:
+        """Open a new lane in `folder`. Raises JournalFull when the disk is full, and OSError.
+
+        `make` makes all of its segments but the first.
+        """
+        self.lane_id = lane_id
+        self.tail = Tail()
+        self.folder = folder
         self._partitions = partitions
+        self._durability = durability
+        self._clock = clock
+        self._make = make
+        self._encoder = Encoder()
         self._last_number = 0
         self._last_time = 0
-        self._kept: dict[int, list[Numbered]] = {}
-        self._quantities: dict[str, int] = {}
+        self._finished: dict[Path, Footer] = {}  # full segments that the ledger lacks a part of
+        self._next: SegmentWriter | None = None
+        self._making = threading.Lock()
+        self._disk_full = False
+        self._before = Footer()  # of the full segments
+        made = make_lane(folder, lane_id, partitions, durability.segment_bytes, clock.now_ms())
+        self._lane, self._board, self._segment = made.lane, made.board, made.segment
+        self._lock: int | None = made.lock
+        self._upkeep = Upkeep(durability.fsync)
+        self._upkeep.watch(self._board.handle)
+        self._upkeep.watch(self._segment.handle)
+        self._upkeep.start()
+        self._upkeep.submit(self._make_next)
+        self._upkeep.submit(self._prune)
 
-    @property
-    def lane_id(self) -> str:
-        return self._lane_id
+    # One request
 
-    def append(self, record: UsageRecord) -> int:
+    def begin(self, request: Open) -> int:
+        self.mark(request.started)  # so that its record is known to be its own
+        if self._lock is None:
+            raise JournalFull("the journal is closed")
+        if self._upkeep.failed:
+            raise JournalFull("the journal cannot be made durable")
+        if not self._has_room() and not self._disk_full:
+            self._make_next()  # the other thread was too slow: better to wait than to refuse
+        if not self._has_room():
+            raise JournalFull("the disk that holds the journal is full")
+        try:
+            slot = self._board.enter(request)
+        except NoSlot:
+            raise JournalFull("too many requests are open") from None
+        self._upkeep.wrote()
+        return slot
+
+    def forget(self, slot: int) -> None:
+        self._board.clear(slot)
+        self._upkeep.wrote()
+
+    def append(self, record: UsageRecord, slot: int | None = None) -> int:
+        if self._lock is None:
+            raise JournalFull("the journal is closed")
         if record.time_ms < self._last_time:  # the clock stepped back
             record = replace(record, time_ms=self._last_time)
-        self._last_time = record.time_ms
-        self._last_number += 1
+        size = self._encoder.size_of(record)
+        if size > self._segment.room:
+            self._turn_over(size)
         partition = partition_of(record.customer_id, self._partitions)
-        self._kept.setdefault(partition, []).append(Numbered(self._last_number, record))
-        for meter, quantity in record.quantities.items():
-            self._quantities[meter] = self._quantities.get(meter, 0) + quantity.value
-        return self._last_number
-
-    def after(self, partition: int, position: int, *, limit: int) -> Sequence[Numbered]:
-        kept = self._kept.get(partition, [])
-        start = bisect_right(kept, position, key=_number)
-        return kept[start : start + limit]
-
-    def count_after(self, partition: int, position: int) -> int:
-        kept = self._kept.get(partition, [])
-        return len(kept) - bisect_right(kept, position, key=_number)
-
-    def end(self, partition: int) -> int:
-        kept = self._kept.get(partition)
-        return kept[-1].number if kept else 0
-
-    def touched(self) -> Sequence[int]:
-        return sorted(self._kept)
-
-    def retire(self, partition: int, checkpoint: int) -> None:
-        kept = self._kept.get(partition)
-        if kept is None:
-            return
-        del kept[: bisect_right(kept, checkpoint, key=_number)]
-        if not kept:
-            del self._kept[partition]
+        number = self._last_number + 1
+        self._segment.append(self._encoder, number, partition, record)
+        self._last_number, self._last_time = number, record.time_ms
+        if slot is not None:
+            self._board.clear(slot)
+        self._upkeep.wrote()
+        self.tail.put(number, partition, record)
+        return number
 
     def mark(self, now_ms: int) -> int:
         self._last_time = max(self._last_time, now_ms)
         return self._last_time
 
-    def totals(self) -> LaneTotals:
+    def when_durable(self, then: Callable[[], None]) -> bool:
+        return self._upkeep.when_durable(then)
+
+    # The lane
+
+    @property
+    def writable(self) -> bool:
+        """Whether calls may be let in."""
+        return not self._upkeep.failed and (self._has_room() or not self._disk_full)
+
+    @property
+    def open_requests(self) -> int:
+        return self._board.open
+
+    @property
+    def syncs(self) -> int:
+        return self._upkeep.syncs
+
+    def totals(self) -> Totals:
         """How many records and how much of each meter, over the lane's whole life."""
-        return LaneTotals(self._last_number, dict(self._quantities))
+        before, here = self._before, self._segment.footer
+        return Totals(before.records, before.quantities).plus(here.records, here.quantities)
 
+    def keep_up(self) -> None:
+        """Once a second: show the totals, turn what the ledger holds into audit trail, make room."""
+        self._board.say(self.totals())
+        for path, footer in list(self._finished.items()):
+            if footer.done(self.tail.checkpoints):
+                del self._finished[path]
+                self._upkeep.submit(partial(self._to_audit, path, footer))
+        if self._next is None:
+            self._upkeep.submit(self._make_next)
 
-def _number(entry: Numbered) -> int:
-    return entry.number
+    def prune(self) -> None:
+        """Now and then: keep the audit trail of this disk within its bounds."""
+        self._upkeep.submit(self._prune)
+
+    def close(self) -> None:
+        """Nothing more is written: seal the lane and let go of it. What is open is named uncertain.
+
+        May be called twice. A lane that cannot be sealed is sealed by whoever adopts it.
+        """
+        if self._lock is None:
+            return
+        lock, self._lock = self._lock, None
+        try:
+            self._segment.finish()
+            self._upkeep.stop()
+            for segment in (self._segment, self._next):
+                if segment is not None:
+                    segment.close()
+            self._board.close()
+            with_room(self.folder, lambda: seal(self._lane, self._clock.now_ms()))
+        except (JournalFull, OSError) as reason:
+            log.warning("the lane is not sealed: %s", reason)
+        finally:
+            os.close(lock)
+
+    def _has_room(self) -> bool:
+        """Whether what is left holds the record of one request more, besides those that are open."""
+        needed = (self._board.open + 1) * _RESERVE
+        return self._next is not None or self._segment.room >= needed
+
+    def _turn_over(self, size: int) -> None:
+        """The segment is full: on to the next."""
+        if size > self._segment.largest:
+            raise ValueError(f"a record of {size} bytes does not fit into a segment")
+        if self._next is None:
+            self._make_next()  # the other thread was too slow: better to wait than to lose a record
+        full, following = self._segment, self._next
+        if following is None:
+            raise JournalFull("the disk that holds the journal is full")
+        full.finish()
+        self._finished[full.path] = full.footer
+        self._before.extend(full.footer)
+        following.begin(self.lane_id, self._partitions, self._before)
+        self._upkeep.watch(following.handle)
+        self._segment, self._next = following, None
+        self._upkeep.submit(partial(self._close_full, full))
+        self._upkeep.submit(self._make_next)
+
+    # In the other thread
+
+    def _close_full(self, full: SegmentWriter) -> None:
+        self._upkeep.sync_last(full.handle)
+        full.close()
+
+    def _to_audit(self, path: Path, footer: Footer) -> None:
+        try:
+            to_audit(path)
+        except OSError as reason:
+            log.warning("%s stays where it is for now: %s", path.name, reason)
+            self._finished[path] = footer
+
+    def _make_next(self) -> None:
+        with self._making:
+            if self._next is not None:
+                return
+            number = self._segment.number + 1
+            size = self._durability.segment_bytes
+            try:
+                self._next = self._make(self.folder, self._lane.path, number, size)
+            except (JournalFull, OSError) as full:
+                if not self._disk_full:
+                    log.error("%s; calls are refused when the rest is used up", full)  # noqa: TRY400
+            self._disk_full = self._next is None
+
+    def _prune(self) -> None:
+        retention.prune(
+            self.folder,
+            now_ms=self._clock.now_ms(),
+            days=self._durability.retention_days,
+            max_bytes=self._durability.retention_bytes,
+        )

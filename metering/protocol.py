@@ -17,10 +17,15 @@ class ApplyReply(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The lineage of a partition in Redis; empty strings where there is nothing."""
+    """The lineage of a partition in Redis; empty strings where there is nothing.
+
+    `last` is the id that the next drain follows; `committed` the newest one the ledger had, as far
+    as Redis was told. They differ while the set-aside `last` is on its way into the ledger.
+    """
 
     epoch: str
     last: str
+    committed: str
     dirty: bool
     drain_id: str
     drain_prev: str
@@ -36,6 +41,14 @@ class Content:
     id: str
     positions: Mapping[str, int]
     deltas: Mapping[deltas.DeltaKey, int]
+    committed: str = ""
+
+
+def head_of(live: Content | None, drain: Content | None) -> Head:
+    """The lineage of a partition whose content is at hand."""
+    epoch, last, committed = (live.epoch, live.last, live.committed) if live else ("", "", "")
+    aside = (drain.id, drain.last, drain.epoch) if drain else ("", "", "")
+    return Head(epoch, last, committed, bool(live and live.deltas), *aside)
 
 
 class Batch(NamedTuple):

@@ -1,9 +1,13 @@
 """Child processes that do not outlive their parent, also when it is killed (Linux)."""
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
 
 # The kernel signals the child when the thread that started it dies, and exec keeps that setting.
 # The parent is asked for afterwards, in case it died in between. Elsewhere than on Linux there is
@@ -28,3 +32,14 @@ def tethered(argv: Sequence[str]) -> list[str]:
     """
     # Isolated: neither the environment nor a file in the working directory changes the shim.
     return [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), *argv]
+
+
+def woken_at_parents_death() -> None:
+    """From now on this process is continued, should it be stopped (SIGSTOP), when its parent dies.
+
+    Only then can it hear of that death and end. Linux; elsewhere it does nothing.
+    """
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415  (not every Python has it)
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)

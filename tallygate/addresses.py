@@ -1,8 +1,9 @@
 """Listen addresses as they stand in the configuration: `host:port`, IPv6 in brackets. Pure."""
 
 import ipaddress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+HIGHEST_PORT: Final = 65_535
 _HINT = "write host:port, such as 127.0.0.1:8080 or [::1]:8080"
 
 
@@ -21,9 +22,14 @@ def parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not host:
         raise ValueError(f"{text!r} is not an address; {_HINT}")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= HIGHEST_PORT):
         raise ValueError(f"{text!r} has no port between 0 and 65535; {_HINT}")
     return Address(_host(host), int(port))
+
+
+def shifted(address: Address, steps: int) -> Address:
+    """The address so many ports further up; port 0 stays, for the system chooses each of them."""
+    return address._replace(port=address.port and address.port + steps)
 
 
 def _host(text: str) -> str:

@@ -1,9 +1,16 @@
-"""What the supervisor keeps running: processes of ours, and the pauses before they start again."""
+"""What the supervisor keeps running: processes of ours, and the pauses before they start again.
 
+Each is a new interpreter (exec), never a fork of a running one, which would share its event loop,
+its locks and its lane.
+"""
+
+import contextlib
 import logging
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +22,9 @@ log = logging.getLogger("tallygate.serve")
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 10.0
-_STABLE_S: Final = 60.0
+_STABLE_S: Final = 10.0
+_HURRIED_S: Final = 20.0  # open calls are cut off within five seconds, the last flush takes ten
+_REAP_S: Final = 5.0
 _HEALTH: Final = {"control": "/healthz", "gateway": "/-/healthz"}
 _READY: Final = {"control": "/healthz", "gateway": "/-/readyz"}
 
@@ -24,7 +33,7 @@ _READY: Final = {"control": "/healthz", "gateway": "/-/readyz"}
 class Backoff:
     """Pauses between a death and the next start: 0.1 s, doubled up to 10 s. Pure.
 
-    Who lived for a minute before it died starts from 0.1 s again.
+    Who lived for ten seconds before it died starts from 0.1 s again.
     """
 
     _pause: float = _FIRST_PAUSE_S
@@ -64,23 +73,24 @@ class Keeper:
 
 
 class Child:
-    """One plane in a process of its own, on sockets that outlive it.
+    """One process of a plane, on sockets that outlive it.
 
-    `owner` is the reading end of a pipe: the child stops by itself when the writing end closes.
+    `command` is what stands after `tallygate`, the plane first. `owner` is the reading end of a
+    pipe: the child stops by itself when the writing end closes.
     """
 
     def __init__(
-        self, name: str, config_path: str, sockets: Sequence[int], owner: int, admin_url: str
+        self, name: str, command: Sequence[str], sockets: Sequence[int], owner: int, admin_url: str
     ) -> None:
-        handles = ",".join(map(str, sockets))
-        given = ["-c", config_path, "--sockets", handles, "--owner", str(owner)]
+        inherited = ["--sockets", ",".join(map(str, sockets)), "--owner", str(owner)]
         # -P: a folder `gateway` or `metering` where the user happens to be is not ours.
-        self._argv = [sys.executable, "-P", "-m", "tallygate", name, *given]
+        self._argv = [sys.executable, "-P", "-m", "tallygate", *command, *inherited]
         self._inherited = (*sockets, owner)
         self._process: subprocess.Popen[bytes] | None = None
         self.name = name
-        self.health_url = f"{admin_url}{_HEALTH[name]}"
-        self.ready_url = f"{admin_url}{_READY[name]}"
+        self.plane = command[0]
+        self.health_url = f"{admin_url}{_HEALTH[self.plane]}"
+        self.ready_url = f"{admin_url}{_READY[self.plane]}"
 
     def start(self) -> None:
         """Start the process; it does not wait for it to be ready. Raises OSError."""
@@ -92,26 +102,49 @@ class Child:
             start_new_session=True,  # Ctrl-C is for the supervisor, who ends them in order
         )
 
+    @property
+    def pid(self) -> int | None:
+        """The process id of the last start."""
+        return None if self._process is None else self._process.pid
+
     def alive(self) -> bool:
         """Is the process running?"""
         return self._process is not None and self._process.poll() is None
 
-    async def end(self, patience_s: float, hurried: anyio.Event) -> None:
-        """Tell it to stop and wait; kill it when it takes longer than `patience_s`."""
-        if self._process is None:
-            return
-        with anyio.move_on_after(patience_s):
-            self._process.terminate()
-            await self._ended(hurried)
-            if self.alive():
-                self._process.terminate()
-                await self._ended(None)
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there, which it hears also when it is stopped."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)
+
+    async def end(
+        self, patience_s: float, hurried: anyio.Event, *, hurried_s: float = _HURRIED_S
+    ) -> None:
+        """Tell it to stop and wait, for `hurried_s` at most once told to hurry; then kill it."""
+        self.tell(signal.SIGTERM)
+        await self._ended_within(patience_s, hurried)
+        if hurried.is_set():
+            self.tell(signal.SIGINT)
+            await self._ended_within(min(patience_s, hurried_s), None)
         if self.alive():
-            log.error("%s did not stop within %.0f s; killed", self.name, patience_s)
-            self._process.kill()
-        self._process.wait()
+            log.error("%s did not stop in time; killed", self.name)
+            self.tell(signal.SIGKILL)
+            await self._ended_within(_REAP_S, None)
         self._process = None
 
-    async def _ended(self, hurried: anyio.Event | None) -> None:
-        while self.alive() and not (hurried and hurried.is_set()):  # noqa: ASYNC110  (a process)
-            await anyio.sleep(0.02)
+    async def _ended_within(self, seconds: float, hurried: anyio.Event | None) -> None:
+        with anyio.move_on_after(seconds):
+            while self.alive() and not (hurried and hurried.is_set()):  # noqa: ASYNC110  (a process)
+                await anyio.sleep(0.02)
+
+
+def reap_orphans(ours: Collection[int | None]) -> None:
+    """Let go of dead processes that were handed to us, as the kernel does with process 1.
+
+    `ours` are left to those who started them.
+    """
+    with contextlib.suppress(ChildProcessError):  # there is no child at all
+        while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if dead.si_pid in ours:
+                return  # whoever is behind it is let go of the next time
+            os.waitpid(dead.si_pid, os.WNOHANG)

@@ -3,26 +3,53 @@
 Commands import what they need when they run, so that `--help` stays quick.
 """
 
+import os
 import socket
+from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from tallygate.demo.command import demo
-from tallygate.init import init
 from tallygate.invocation import config_option, load_installation, run
-from tallygate.simulator.command import simulate
 
 if TYPE_CHECKING:
     from tallygate.planes import Sockets
 
 sockets_option = click.option("--sockets", hidden=True, help="Bound sockets from the supervisor.")
 owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from the supervisor.")
+name_option = click.option("--name", default="gateway", hidden=True, help="Of the announcement.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+# Commands that are not here are imported when they are asked for: a worker starts again without
+# the marketplace's simulator.
+ELSEWHERE: Final = {
+    "demo": "tallygate.demo.command",
+    "drill": "tallygate.drills.command",
+    "init": "tallygate.init",
+    "lanes": "tallygate.lanes_command",
+    "simulate": "tallygate.simulator.command",
+}
+
+
+class Commands(click.Group):
+    """The commands of this file, and those of other files by their own names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of `--help`."""
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name; None when there is none."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(import_module(ELSEWHERE[cmd_name]), cmd_name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tallygate", prog_name="tallygate")
 def cli() -> None:
     """An exact metering gateway for pay-per-use APIs sold on KooGallery.
@@ -53,8 +80,11 @@ def serve(config_path: Path) -> None:
 @config_option
 @sockets_option
 @owner_option
-def gateway(config_path: Path, sockets: str | None, owner: int | None) -> None:
+@name_option
+def gateway(config_path: Path, sockets: str | None, owner: int | None, name: str) -> None:
     """Run the data plane alone: what customers call.
+
+    It is one worker, whatever gateway.workers says; `tallygate serve` runs them all.
 
     \b
     Example:
@@ -65,7 +95,7 @@ def gateway(config_path: Path, sockets: str | None, owner: int | None) -> None:
     installation = load_installation(config_path)
     section = installation.config.gateway
     bound = _sockets(sockets, section.listen, section.admin_listen)
-    run(partial(run_gateway, installation, bound, owner))
+    run(partial(run_gateway, installation, bound, owner, config_path, name=name))
 
 
 @cli.command()
@@ -126,11 +156,6 @@ def loop(config_path: Path) -> None:
     run(partial(run_loop, load_installation(config_path)))
 
 
-cli.add_command(init)
-cli.add_command(demo)
-cli.add_command(simulate)
-
-
 def main() -> None:
     """The entry point of the `tallygate` script."""
     cli(prog_name="tallygate")
@@ -140,13 +165,18 @@ def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
     from tallygate.planes import Sockets, bind_plane
 
     try:
-        if handed is not None:
-            return Sockets(*(socket.socket(fileno=int(handle)) for handle in handed.split(",")))
-        return bind_plane(public, admin)
+        return bind_plane(public, admin) if handed is None else Sockets(*_taken_over(handed))
     except OSError as problem:
         raise click.ClickException(str(problem)) from None
 
 
+def _taken_over(handed: str) -> Iterator[socket.socket]:
+    for handle in map(int, handed.split(",")):
+        os.set_inheritable(handle, False)  # a helper of ours must not keep the address
+        yield socket.socket(fileno=handle)
+
+
 def _say_urls(urls: dict[str, str]) -> None:
-    click.echo(f"gateway  {urls['gateway']}   (admin {urls['gateway_admin']})")
+    admins = [url for name, url in urls.items() if name.startswith("gateway") and "_admin" in name]
+    click.echo(f"gateway  {urls['gateway']}   (admin {' '.join(admins)})")
     click.echo(f"control  {urls['control']}   (API   {urls['control_admin']})")

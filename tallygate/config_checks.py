@@ -5,11 +5,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.settings import Route
+from metering.redis_urls import is_cluster, parse_cluster
 from metering.usage import METER_UNITS
-from tallygate.addresses import Address, parse_address
+from tallygate.addresses import HIGHEST_PORT, Address, parse_address, shifted
 from tallygate.config_catalogue import check_customers, check_products
 from tallygate.config_errors import Place, Problem, dotted, repeats
-from tallygate.config_schema import EMBEDDED, REDIS_CLUSTER, Config
+from tallygate.config_schema import EMBEDDED, Config
 
 _REDIS_SCHEMES: Final = ("redis", "rediss")
 
@@ -28,9 +29,20 @@ def check(config: Config) -> Iterator[Problem]:
 def _check_stores(config: Config) -> Iterator[Problem]:
     if str(config.data_dir).startswith("~"):
         yield Problem(("data_dir",), "~ is not expanded; write ${HOME}/… instead")
-    single = config.redis != EMBEDDED and not config.redis.startswith(REDIS_CLUSTER)
-    if single and not _is_url(config.redis, _REDIS_SCHEMES):
-        yield Problem(("redis",), "write embedded, redis://host:port/0 or rediss://host:port/0")
+    if config.redis != EMBEDDED:
+        yield from _check_redis(config.redis)
+
+
+def _check_redis(url: str) -> Iterator[Problem]:
+    if is_cluster(url):
+        try:
+            parse_cluster(url)
+        except ValueError as error:
+            text = f"{error}; write redis+cluster://host:port,host:port"
+            yield Problem(("redis",), text)
+    elif not _is_url(url, _REDIS_SCHEMES):
+        text = "write embedded, redis://host:port/0 or redis+cluster://host:port,host:port"
+        yield Problem(("redis",), f"{text}; with TLS rediss:// and rediss+cluster://")
 
 
 def _check_listeners(config: Config) -> Iterator[Problem]:
@@ -46,6 +58,23 @@ def _check_listeners(config: Config) -> Iterator[Problem]:
             first = bound.setdefault(address, place)
             if first != place and address.port:
                 yield Problem(place, f"{dotted(first)} listens here too; choose another port")
+    yield from _check_workers(config, bound)
+
+
+def _check_workers(config: Config, bound: dict[Address, Place]) -> Iterator[Problem]:
+    """Every gateway worker has an admin listener of its own, each one port further up."""
+    base = {place: address for address, place in bound.items()}.get(("gateway", "admin_listen"))
+    if base is None or not base.port:
+        return
+    for worker in range(1, config.gateway.workers):
+        address = shifted(base, worker)
+        where = f"the admin listener of worker {worker} would be at {address}"
+        if address.port > HIGHEST_PORT:
+            yield Problem(("gateway", "workers"), f"{where}; lower gateway.admin_listen")
+            return
+        if address in bound:
+            text = f"{where}, where {dotted(bound[address])} is; choose another port"
+            yield Problem(("gateway", "workers"), text)
 
 
 def _check_public_urls(config: Config) -> Iterator[Problem]:

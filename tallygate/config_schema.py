@@ -10,7 +10,6 @@ from gateway.settings import Customer, GatewaySettings, Meter, Route
 from metering.catalogue import Identifier, Product, Strict
 
 EMBEDDED: Final = "embedded"
-REDIS_CLUSTER: Final = "redis+cluster://"
 
 
 class Limit(Strict):

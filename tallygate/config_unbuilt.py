@@ -8,17 +8,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tallygate.config_errors import Place, Problem
-from tallygate.config_schema import REDIS_CLUSTER, Config
+from tallygate.config_schema import Config
 from tallygate.config_shape import field_at
 
 # `*` stands for every item of a list. When a setting is built, its line goes.
 SETTINGS: Final = (
     "database",
-    "gateway.workers",
-    "gateway.on_store_down",
-    "gateway.journal.fsync",
-    "gateway.journal.retention_days",
-    "gateway.journal.retention_bytes",
     "routes.*.usage.normalize",
     "products.*.cycle",
     "products.*.charged_by",
@@ -37,9 +32,6 @@ SETTINGS: Final = (
 
 def unbuilt(config: Config) -> Iterator[Problem]:
     """Each setting of `config` that asks for something that is not built yet."""
-    if config.redis.startswith(REDIS_CLUSTER):
-        text = f"{REDIS_CLUSTER} is not yet built; write embedded, redis://… or rediss://…"
-        yield Problem(("redis",), text)
     for setting in SETTINGS:
         for place, value in _values(config, tuple(setting.split(".")), ()):
             field = field_at(place)

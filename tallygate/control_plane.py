@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import httpx
-from redis.asyncio import Redis
 
 from billing_sync.app import Control, Parts
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import open_engine, sqlite_url
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
+from metering.connection import Store
 from tallygate.installation import Installation
 from tallygate.listeners import Listener, serve
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced, tls_options
@@ -51,6 +51,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
         stack.push_async_callback(_close, redis)
         yield Parts(
             engine=engine,
+            data_dir=installation.data_dir,
             redis=redis,
             http=await stack.enter_async_context(httpx.AsyncClient()),
             catalogue=catalogue(config.products),
@@ -68,6 +69,6 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
         )
 
 
-async def _close(redis: Redis) -> None:
+async def _close(redis: Store) -> None:
     with anyio.CancelScope(shield=True):
         await redis.aclose()

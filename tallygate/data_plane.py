@@ -2,45 +2,96 @@
 
 import os
 import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from gateway.admission import Directory
+from gateway.app import build_admin
+from gateway.caretaker import Helper
+from gateway.errors import NotCounted
 from gateway.gate import RequestIds
 from gateway.head_limit import bounded_heads
+from gateway.refusing import build_refusing
 from gateway.routing import RouteTable
+from gateway.telemetry import Telemetry
 from gateway.worker import Worker
 from metering import keys
 from metering.clock import SystemClock
-from metering.journal import MemoryLane
+from metering.journal import Durability, Journal
+from tallygate.helping import helper_starter
 from tallygate.installation import Installation
 from tallygate.listeners import Listener, serve
+from tallygate.no_room import once_there_is_room
 from tallygate.planes import Sockets, announced, tls_options
-from tallygate.stopping import told_to_stop
+from tallygate.stopping import Stop, told_to_stop
 
 
-async def run_gateway(installation: Installation, sockets: Sockets, owner: int | None) -> None:
-    """Serve until told to stop. Raises StoreUnsuitable, or OSError for unusable TLS files."""
+async def run_gateway(
+    installation: Installation, sockets: Sockets, owner: int | None, config_path: Path, *, name: str
+) -> None:
+    """Serve until told to stop, announced under this name.
+
+    While there is no room for its journal every call is refused. Raises StoreUnsuitable, or OSError
+    for unusable TLS files or an unusable journal.
+    """
     settings = installation.config.gateway
     with sockets.public, sockets.admin:
         async with told_to_stop(owner) as stop:
             tls = tls_options(settings.tls)
             await installation.refuse_bad_redis()
-            worker = _worker(installation)
+            refuse = partial(_refuse, installation, sockets, tls)
+            lane = await once_there_is_room(partial(_journal, installation), refuse, stop)
+            if lane is None:
+                return
+            worker = _worker(installation, lane, helper_starter(config_path, owner))
             heads = bounded_heads(settings.max_head_bytes, RequestIds(os.urandom), worker.telemetry)
             public = Listener(worker.public(), sockets.public, {"http": heads, **tls})
             admin = Listener(worker.admin(), sockets.admin)
             async with worker.running():
-                with announced(installation, "gateway", sockets, tls=bool(tls)):
+                with announced(installation, name, sockets, tls=bool(tls)):
                     await serve([public, admin], stop, drain_s=settings.drain_timeout)
 
 
-def _worker(installation: Installation) -> Worker:
-    """A worker with a lane of its own, which closes its Redis client itself."""
+async def _refuse(
+    installation: Installation, sockets: Sockets, tls: dict[str, Any], enough: Stop
+) -> None:
+    """Serve on copies of the sockets, which end with it."""
+    settings, telemetry = installation.config.gateway, Telemetry()
+    new_id = RequestIds(os.urandom)
+    heads = bounded_heads(settings.max_head_bytes, new_id, telemetry)
+    public = build_refusing(NotCounted, new_id, SystemClock())
+    admin = build_admin(telemetry.registry(), lambda: "the journal has no room", dict)
+    with sockets.public.dup() as one, sockets.admin.dup() as other:
+        listeners = [Listener(public, one, {"http": heads, **tls}), Listener(admin, other)]
+        await serve(listeners, enough, drain_s=1)
+
+
+def _journal(installation: Installation) -> Journal:
+    """A lane of this process. Raises JournalFull or OSError."""
+    config = installation.config
+    kept = config.gateway.journal
+    durability = Durability(
+        kept.fsync, kept.retention_days, kept.retention_bytes, kept.segment_bytes
+    )
+    folder, lane_id = installation.journal_dir, uuid.uuid4().hex
+    return Journal(folder, lane_id, config.partitions, durability, SystemClock())
+
+
+def _worker(
+    installation: Installation, lane: Journal, start_helper: Callable[[list[str]], Helper]
+) -> Worker:
+    """A worker, which closes its lane and its Redis client itself."""
     config = installation.config
     return Worker(
         table=RouteTable(config.routes, config.products, config.meters),
         directory=Directory(keys.pepper(installation.secret()), config.customers),
         settings=config.gateway,
         redis=installation.redis(),
-        lane=MemoryLane(uuid.uuid4().hex, config.partitions),
+        lane=lane,
+        journal_dir=installation.journal_dir,
+        partitions=config.partitions,
         clock=SystemClock(),
+        start_helper=start_helper,
     )

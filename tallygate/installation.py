@@ -5,10 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from metering import embedded
-from metering.connection import check_policy, connect
+from metering.connection import Store, check_policy, connect
 from metering.errors import MeteringUnavailable, WriteUnknown
 from tallygate import secret_files
 from tallygate.addresses import parse_address
@@ -31,6 +29,11 @@ class Installation:
     def data_dir(self) -> Path:
         return Path(self.config.data_dir)
 
+    @property
+    def journal_dir(self) -> Path:
+        """The lanes of this host."""
+        return self.data_dir / "journal"
+
     def secret(self) -> bytes:
         """The installation's secret key."""
         given = self.config.secret_key
@@ -50,8 +53,8 @@ class Installation:
     def embedded_redis(self) -> bool:
         return self.config.redis == EMBEDDED
 
-    def redis(self) -> Redis:
-        """A new client of the configured Redis."""
+    def redis(self) -> Store:
+        """A new client of the configured Redis, one server or a cluster."""
         url = embedded.url(self.data_dir) if self.embedded_redis else self.config.redis
         return connect(url)
 

@@ -17,6 +17,7 @@ from tallygate.stopping import Stop
 
 _BACKLOG: Final = 2048
 _CUT_OFF_S: Final = 5.0
+_JUST_CAME_S: Final = 0.2
 
 
 def bind(address: Address) -> socket.socket:
@@ -65,7 +66,8 @@ async def serve(listeners: Sequence[Listener], stop: Stop, *, drain_s: float) ->
     """Serve until told to stop. Raises OSError when an application cannot start.
 
     Open requests of the first listener get `drain_s` seconds to finish, or until told twice; then
-    they are cut off. The others, where the operator looks on, end after it.
+    they are cut off. The others, where the operator looks on, end after it; without an owner they
+    end with it. Other processes that accept on the same sockets are not disturbed.
     """
     servers = [_Server(_config(listener, drain_s)) for listener in listeners]
     async with anyio.create_task_group() as group:
@@ -94,11 +96,24 @@ async def _serve_one(
 
 async def _end_when_told(servers: Sequence[uvicorn.Server], stop: Stop) -> None:
     await stop.told.wait()
-    servers[0].should_exit = True
+    ending = servers if stop.orphaned else servers[:1]
+    for server in ending:
+        _accept_no_more(server)
+    with anyio.move_on_after(_JUST_CAME_S):  # uvicorn closes who has not asked for anything yet
+        await stop.hurried.wait()
+    for server in ending:
+        server.should_exit = True
     await stop.hurried.wait()
     for server in servers:
         server.should_exit = server.force_exit = True
         _cut_off(server)
+
+
+def _accept_no_more(server: uvicorn.Server) -> None:
+    """Close this process's copy of the sockets; whoever else has one goes on accepting."""
+    if server.started:
+        for listening in server.servers:
+            listening.close()
 
 
 def _cut_off(server: uvicorn.Server) -> set[asyncio.Task[None]]:

@@ -6,11 +6,12 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tallygate.addresses import parse_address
+from tallygate.addresses import parse_address, shifted
+from tallygate.config_schema import Config
 from tallygate.installation import Installation
 from tallygate.listeners import address_of, bind
 
@@ -36,6 +37,28 @@ def bind_plane(public: str, admin: str) -> Sockets:
         raise
 
 
+def bind_all(config: Config) -> dict[str, Sockets]:
+    """The listeners of every process by name: `control`, `gateway`, `gateway-1`, `gateway-2`, …
+
+    All gateway workers accept on one public socket; each has an admin listener of its own. Raises
+    OSError naming the address.
+    """
+    gateway = config.gateway
+    found: dict[str, Sockets] = {}
+    with ExitStack() as bound:
+        for name, section in (("control", config.control), ("gateway", gateway)):
+            found[name] = bind_plane(section.listen, section.admin_listen)
+            bound.push(found[name].public)
+            bound.push(found[name].admin)
+        for worker in range(1, gateway.workers):
+            admin = bind(shifted(parse_address(gateway.admin_listen), worker))
+            found[f"gateway-{worker}"] = Sockets(
+                found["gateway"].public, bound.enter_context(admin)
+            )
+        bound.pop_all()
+    return found
+
+
 def tls_options(tls: Any) -> dict[str, Any]:
     """The options of an encrypted listener. Raises OSError naming the files."""
     if tls is None:
@@ -50,19 +73,28 @@ def tls_options(tls: Any) -> dict[str, Any]:
 
 @contextmanager
 def announced(
-    installation: Installation, plane: str, sockets: Sockets, *, tls: bool
+    installation: Installation, name: str, sockets: Sockets, *, tls: bool
 ) -> Iterator[None]:
-    """While it serves, `data_dir/run/<plane>.json` says where: for scripts, and for port 0."""
+    """While it serves, `data_dir/run/<name>.json` says where: for scripts, and for port 0."""
     said = addresses(sockets, tls=tls) | {"pid": os.getpid()}
-    path = installation.data_dir / "run" / f"{plane}.json"
+    path = _announcements(installation) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{plane}.{os.getpid()}")
+    draft = path.with_name(f".{name}.{os.getpid()}")
     draft.write_text(json.dumps(said) + "\n")
     draft.replace(path)
     try:
         yield
     finally:
         _take_down(path, said)
+
+
+def somebody_announced(installation: Installation) -> bool:
+    """Whether any process serves, or was killed while it did."""
+    return any(_announcements(installation).glob("*.json"))
+
+
+def _announcements(installation: Installation) -> Path:
+    return installation.data_dir / "run"
 
 
 def _take_down(path: Path, said: dict[str, Any]) -> None:

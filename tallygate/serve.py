@@ -1,7 +1,7 @@
-"""One supervisor: the embedded Valkey, the control plane and a gateway worker, as processes.
+"""One supervisor: the embedded Valkey, the control plane and the gateway workers, as processes.
 
 It binds the sockets and passes them on, restarts what dies, and ends what it started in the order
-of the pipeline: the gateway, which flushes; the control plane; Valkey. Every child holds the
+of the pipeline: the gateway workers, which flush; the control plane; Valkey. Every child holds the
 reading end of a pipe and stops by itself when the supervisor is gone.
 """
 
@@ -9,7 +9,9 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Callable
+import signal
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,17 +20,18 @@ import httpx
 
 from metering.embedded import EmbeddedValkey
 from metering.errors import MeteringUnavailable, WriteUnknown
-from tallygate.children import Child, Keeper
+from tallygate.children import Child, Keeper, reap_orphans
 from tallygate.installation import Installation
-from tallygate.planes import CONTROL_DRAIN_S, Sockets, addresses, bind_plane
+from tallygate.planes import CONTROL_DRAIN_S, Sockets, addresses, bind_all, somebody_announced
 from tallygate.stopping import told_to_stop
 
 log = logging.getLogger("tallygate.serve")
 
-_TEND_S: Final = 0.1
+_TEND_S: Final = 0.05
 _PROBE_S: Final = 0.05
 _SLOW_S: Final = 30.0
 _MARGIN_S: Final = 30.0  # the last flush takes ten at most, and machines are busy
+_LET_GO_S: Final = 5.0
 
 
 class CouldNotStart(Exception):
@@ -56,12 +59,11 @@ class Supervisor:
 
         Raises InUse, OSError (an address is taken), SecretUnusable or MeteringUnavailable.
         """
-        config, now = self._installation.config, anyio.current_time()
+        now = anyio.current_time()
         self._lock()
         self._installation.secret()
         self._installation.admin_token()
-        for name, section in (("control", config.control), ("gateway", config.gateway)):
-            self._sockets[name] = bind_plane(section.listen, section.admin_listen)
+        self._sockets = bound(self._installation)
         if self._installation.embedded_redis:
             self._valkey = EmbeddedValkey(self._installation.data_dir)
             self._valkey.start()
@@ -70,7 +72,7 @@ class Supervisor:
             )
         owner, writing_end = os.pipe()
         self._handles += [owner, writing_end]
-        for name in ("control", "gateway"):
+        for name in self._sockets:
             child = self._child(name, owner)
             child.start()
             self._children.append(child)
@@ -98,6 +100,8 @@ class Supervisor:
         while True:
             for keeper in self._keepers:
                 keeper.tend(anyio.current_time())
+            if os.getpid() == 1:  # in a container
+                reap_orphans(self._pids())
             await anyio.sleep(_TEND_S)
 
     async def stop(self, hurried: anyio.Event | None = None) -> None:
@@ -105,14 +109,15 @@ class Supervisor:
 
         Once `hurried` is set, open calls are cut off, recorded and counted as they stand.
         """
+        self._wake()
         for sockets in self._sockets.values():
-            for bound in sockets:  # or new connections would wait here while the planes drain
-                bound.close()
+            sockets.public.close()  # or new connections would wait here while the planes drain
+            sockets.admin.close()
         self._sockets.clear()
-        drains = {"gateway": self._installation.config.gateway.drain_timeout}
-        for child in reversed(self._children):
-            patience = drains.get(child.name, CONTROL_DRAIN_S) + _MARGIN_S
-            await child.end(patience, hurried or anyio.Event())
+        hurried = hurried or anyio.Event()
+        drain_s = self._installation.config.gateway.drain_timeout
+        await _end(self._of("gateway"), drain_s + _MARGIN_S, hurried)
+        await _end(self._of("control"), CONTROL_DRAIN_S + _MARGIN_S, hurried)
         if self._valkey is not None:
             self._valkey.close()
         while self._handles:
@@ -121,7 +126,10 @@ class Supervisor:
         self._keepers.clear()
 
     def urls(self) -> dict[str, str]:
-        """Where everything listens: `gateway`, `gateway_admin`, `control`, `control_admin`."""
+        """Where everything listens: `gateway`, `gateway_admin`, `control`, `control_admin`.
+
+        Further workers have the same `gateway-1` and an own `gateway-1_admin`, and so on.
+        """
         found: dict[str, str] = {}
         for name, sockets in self._sockets.items():
             said = addresses(sockets, tls=_tls(self._installation, name))
@@ -144,18 +152,54 @@ class Supervisor:
     def _child(self, name: str, owner: int) -> Child:
         sockets = self._sockets[name]
         url = addresses(sockets, tls=False)["admin"]
-        handles = [bound.fileno() for bound in sockets]
-        return Child(name, str(self._config_path), handles, owner, url)
+        handles = [each.fileno() for each in sockets]
+        plane = ["control"] if name == "control" else ["gateway", "--name", name]
+        return Child(name, [*plane, "-c", str(self._config_path)], handles, owner, url)
+
+    def _of(self, plane: str) -> list[Child]:
+        return [child for child in self._children if child.plane == plane]
+
+    def _pids(self) -> set[int | None]:
+        valkey = None if self._valkey is None else self._valkey.pid
+        return {valkey, *(child.pid for child in self._children)}
 
     def _restart_valkey(self) -> None:
         if self._valkey is not None:
             self._valkey.close()
             self._valkey.start()
 
+    def _wake(self) -> None:
+        """The last flush needs Valkey and the control plane, and who is stopped hears nothing."""
+        for child in self._children:
+            child.tell(signal.SIGCONT)
+        if self._valkey is not None and self._valkey.pid is not None and self._valkey.running():
+            os.kill(self._valkey.pid, signal.SIGCONT)
 
-def _tls(installation: Installation, plane: str) -> bool:
+
+def bound(installation: Installation) -> dict[str, Sockets]:
+    """The listeners of every process. Raises OSError naming an address that is taken.
+
+    The children of a supervisor that was killed are given a moment to let go of theirs.
+    """
+    deadline = time.monotonic() + _LET_GO_S
+    while True:
+        try:
+            return bind_all(installation.config)
+        except OSError:
+            if not somebody_announced(installation) or time.monotonic() > deadline:
+                raise
+            time.sleep(_PROBE_S)
+
+
+async def _end(children: Sequence[Child], patience_s: float, hurried: anyio.Event) -> None:
+    async with anyio.create_task_group() as group:
+        for child in children:
+            group.start_soon(child.end, patience_s, hurried)
+
+
+def _tls(installation: Installation, name: str) -> bool:
     config = installation.config
-    return (config.control if plane == "control" else config.gateway).tls is not None
+    return (config.control if name == "control" else config.gateway).tls is not None
 
 
 def _client() -> httpx.AsyncClient:

@@ -1,6 +1,6 @@
 """What every test may ask for: the event loop, one Valkey for the session, a fresh ledger."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,11 @@ from sqlalchemy import Engine
 
 from billing_sync.store.engine import open_engine, sqlite_url
 from metering import embedded
-from metering.connection import connect
+from metering.connection import connect_one
 from metering.embedded import EmbeddedValkey
+from metering.journal import Durability, Journal
+from tests.fakes import FakeClock
+from tests.redis_cluster import TestCluster, cluster
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +32,17 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 async def redis(valkey_url: str, anyio_backend: str) -> AsyncIterator[Redis]:
     """A client of an emptied server."""
-    client = connect(valkey_url)
+    client = connect_one(valkey_url)
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
+    """Three masters that live as long as the session."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers
 
 
 @pytest.fixture
@@ -41,3 +51,19 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     opened = open_engine(sqlite_url(tmp_path / "ledger.db"))
     yield opened
     opened.dispose()
+
+
+@pytest.fixture
+def new_lane(tmp_path: Path) -> Iterator[Callable[..., Journal]]:
+    """Opens lanes in `tmp_path/journal`, with small segments; those left open are closed."""
+    opened: list[Journal] = []
+
+    def new(lane_id: str = "lane", partitions: int = 1, clock: FakeClock | None = None) -> Journal:
+        durability = Durability(fsync="never", segment_bytes=1 << 16)
+        lane = Journal(tmp_path / "journal", lane_id, partitions, durability, clock or FakeClock())
+        opened.append(lane)
+        return lane
+
+    yield new
+    for lane in opened:
+        lane.close()

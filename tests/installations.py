@@ -125,6 +125,17 @@ def nothing_runs_in(folder: Path) -> None:
     eventually(lambda: not running_in(folder))
 
 
+def ports_in_a_row(count: int) -> int:
+    """The first of so many ports on 127.0.0.1 that nobody used a moment ago."""
+    while True:
+        with ExitStack() as stack, suppress(OSError, OverflowError):
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            base: int = first.getsockname()[1]
+            for port in range(base + 1, base + count):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return base
+
+
 @contextmanager
 def valkey_on_tcp(folder: Path, *options: str) -> Iterator[str]:
     """A server somebody else runs; its `redis://` URL."""
@@ -181,7 +192,7 @@ class Served:
     http: httpx.Client = field(repr=False)
 
     def plane(self, name: str) -> dict[str, Any]:
-        """Where the plane `gateway` or `control` listens, and its process id."""
+        """Where `control`, `gateway`, `gateway-1` … listens, and its process id."""
         path = self.folder / "var" / "run" / f"{name}.json"
         said: dict[str, Any] = eventually(lambda: _json_in(path))
         return said
@@ -222,13 +233,40 @@ class Served:
 
         eventually(shown)
 
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Each gateway worker that is announced: where it listens, and its process id."""
+        names = {path.stem for path in (self.folder / "var" / "run").glob("gateway*.json")}
+        return {name: self.plane(name) for name in sorted(names)}
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to `control`, `gateway`, `gateway-1` …; the process id it had."""
+        pid = int(self.plane(name)["pid"])
+        os.kill(pid, number)
+        return pid
+
+    def started_again(self, name: str, pid: int) -> None:
+        """Return when it has another process id and answers."""
+        eventually(lambda: self.plane(name)["pid"] != pid)
+        health = "healthz" if name == "control" else "-/healthz"
+        eventually(lambda: _answers(self.http, f"{self.plane(name)['admin']}/{health}"))
+
     def metric(self, name: str, **labels: str) -> float:
-        """A sample of the gateway's metrics, 0 when it is not there."""
-        text = self.http.get(f"{self.plane('gateway')['admin']}/-/metrics").text
+        """A sample of the gateway's metrics, 0 when it is not there: the sum of all workers."""
+        return sum(self.metric_of(worker, name, **labels) for worker in self.workers())
+
+    def metric_of(self, worker: str, name: str, **labels: str) -> float:
+        """The same of one worker."""
+        text = self.http.get(f"{self.plane(worker)['admin']}/-/metrics").text
         for line in text.splitlines():
             if line.startswith(name) and all(f'{k}="{v}"' in line for k, v in labels.items()):
                 return float(line.rsplit(" ", 1)[1])
         return 0.0
+
+
+def _answers(http: httpx.Client, url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return http.get(url).status_code == 200
+    return False
 
 
 def _json_in(path: Path) -> Any:

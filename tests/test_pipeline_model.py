@@ -22,7 +22,7 @@ from billing_sync.store import ledger
 from billing_sync.store.engine import open_engine, reading, sqlite_url
 from billing_sync.usage_view import UsageView
 from gateway.recorder import Recorder
-from metering.connection import connect
+from metering.connection import connect_one
 from metering.counters import Counters
 from metering.errors import MeteringError, WriteUnknown
 from metering.journal import MemoryLane
@@ -68,7 +68,7 @@ class Pipeline(RuleBasedStateMachine):
         ids = Ids()
         ledger.set_up(self.engine, PARTITIONS, ids)
         self.clock = FakeClock()
-        self.redis = connect(self.valkey_url)
+        self.redis = connect_one(self.valkey_url)
         self.run(self.redis.flushall())
         self.faulty = Faulty(self.redis)
         self.recorders = [

@@ -1,5 +1,7 @@
 """Opens the ledger. SQLite runs WAL with synchronous=FULL; writers take their lock at BEGIN."""
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ from sqlmodel import Session, SQLModel
 import billing_sync.models  # noqa: F401  (registers the tables)
 
 _BUSY_MS = 5000
+_WAL_TRIES = 100
+_WAL_PAUSE_S = 0.05
 
 
 def sqlite_url(path: Path) -> str:
@@ -36,7 +40,7 @@ def _tame_sqlite(engine: Engine) -> None:
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")  # first: the next line needs a lock
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _set_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -47,6 +51,20 @@ def _tame_sqlite(engine: Engine) -> None:
         # with SQLITE_BUSY_SNAPSHOT, which no timeout heals.
         read_only = connection.get_execution_options().get("read_only", False)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _set_wal(cursor: Any) -> None:
+    """Several processes may open a new ledger at once, and the busy time-out does not cover this."""
+    for _ in range(_WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 @contextmanager
@@ -83,3 +101,8 @@ def add_up(
         set_={name: columns[name] + insert.excluded[name] for name in sums},
     )
     session.execute(statement, rows)
+
+
+def in_parts(ids: Sequence[str], most: int = 500) -> Iterator[Sequence[str]]:
+    """The ids in parts that fit into one question."""
+    return (ids[start : start + most] for start in range(0, len(ids), most))

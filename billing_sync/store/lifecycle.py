@@ -23,7 +23,7 @@ from billing_sync.lifecycle import (
     identity,
     next_status,
 )
-from billing_sync.models import Instance, LifecycleInbox, OrderLine
+from billing_sync.models import Instance, LifecycleInbox, OrderLine, UsageRecord
 from billing_sync.store import customers, projections
 from billing_sync.store.customers import MadeKey
 from metering.entitlement import InstanceStatus
@@ -92,6 +92,7 @@ def create(session: Session, event: LifecycleEvent, purchase: Purchase | None, a
             order_line_id=event.order_line_id,
             status=InstanceStatus.CREATING,
             started=at,
+            recorded_until=_recorded_until(session, event.instance_id),
         )
         session.add(instance)
         line = creation_identity(event.order_id, event.order_line_id)
@@ -151,6 +152,12 @@ def apply(
             projections.enqueue(session, instance.customer_id, at)
     session.flush()
     return answer
+
+
+def _recorded_until(session: Session, instance_id: str) -> int:
+    """Where its last record ends: a recovery may know records of an instance we had forgotten."""
+    query = select(func.max(UsageRecord.end)).where(UsageRecord.instance_id == instance_id)
+    return session.exec(query).one() or 0
 
 
 def _answer(*, accepted: bool) -> Answer:

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
-from billing_sync.models import UsageRecord
+from billing_sync.models import PushClaim, UsageRecord
 
 
-def claim(session: Session, *, now_ms: int, until_ms: int, limit: int) -> list[UsageRecord]:
+def claim(
+    session: Session, claim_id: str, *, now_ms: int, until_ms: int, limit: int
+) -> list[UsageRecord]:
     """The next batch to push, marked `sending`; nobody else takes it before `until_ms`.
 
-    Oldest first. A record that is to go alone comes by itself, after all others.
+    Oldest first. A record that is to go alone comes by itself, after all others. A batch that is not
+    empty is remembered by its `claim_id`.
     """
     due = (
         select(UsageRecord)
@@ -30,6 +33,8 @@ def claim(session: Session, *, now_ms: int, until_ms: int, limit: int) -> list[U
         record.attempts += 1
         record.next_attempt = until_ms
         session.add(record)
+    if together:
+        session.add(PushClaim(id=claim_id, at=now_ms))
     return together
 
 
@@ -48,6 +53,15 @@ def settle(session: Session, serials: Sequence[str], *, lease_ms: int, **columns
         .values(**columns)
     )
     return int(settled.rowcount)  # type: ignore[attr-defined]
+
+
+def mark_logged(session: Session, serials: Sequence[str]) -> None:
+    """The records stand in the push log: the next entry need not hold them again."""
+    session.execute(
+        update(UsageRecord)
+        .where(col(UsageRecord.metering_sn).in_(serials), col(UsageRecord.logged).is_(False))
+        .values(logged=True)
+    )
 
 
 def in_flight(session: Session, *, now_ms: int) -> int:

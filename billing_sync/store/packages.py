@@ -17,29 +17,37 @@ Taken = dict[tuple[str, str, int], int]  # (package, instance, window): quantity
 
 
 def deduct_rows(
-    session: Session, rows: Iterable[UsageRow], catalogue: Catalogue, now_ms: int
+    session: Session,
+    rows: Iterable[UsageRow],
+    catalogue: Catalogue,
+    now_ms: int,
+    *,
+    recorded: bool = False,
 ) -> None:
     """Deduct newly booked usage from the packages of its customers, oldest window first.
 
     Balances are read once per customer and billing item; nobody else deducts from them meanwhile,
-    because a customer belongs to one partition, whose row the caller has locked.
+    because a customer belongs to one partition, whose row the caller has locked. With `recorded`
+    the rows stand in records that name no package: only ordinary packages can have given to them.
     """
     held: dict[tuple[str, str], list[packages.Balance]] = {}
     taken: Taken = {}
-    for row in sorted(rows, key=_age):
+    for row in sorted((row for row in rows if row.quantity), key=_age):
         instance = session.get(Instance, row.instance_id) if row.instance_id else None
         product = catalogue.get(instance.product_id) if instance else None
         if instance is None or product is None or product.meter != row.meter:
             continue
         item = (instance.customer_id, product.product_id)
         if item not in held:
-            held[item] = balances_for(session, instance.customer_id, product, catalogue, now_ms)
+            usable = balances_for(session, instance.customer_id, product, catalogue, now_ms)
+            held[item] = [b for b in usable if not (recorded and b.stop_before_excess)]
         parts = packages.deduct(row.quantity, held[item])
         held[item] = packages.after(held[item], parts)
         for part in parts:
             place = (part.package_id, row.instance_id, row.window)
             taken[place] = taken.get(place, 0) + part.quantity
-    add_up(session, PackageUse, [_package_use(*place, q) for place, q in taken.items()], "quantity")
+    uses = [_package_use(*place, q, q if recorded else 0) for place, q in taken.items()]
+    add_up(session, PackageUse, uses, "quantity", "recorded")
 
 
 def _age(row: UsageRow) -> tuple[int, str]:
@@ -47,14 +55,14 @@ def _age(row: UsageRow) -> tuple[int, str]:
 
 
 def _package_use(
-    package_id: str, instance_id: str, window: int, quantity: int
+    package_id: str, instance_id: str, window: int, quantity: int, recorded: int
 ) -> dict[str, object]:
     return {
         "package_id": package_id,
         "instance_id": instance_id,
         "window": window,
         "quantity": quantity,
-        "recorded": 0,
+        "recorded": recorded,
     }
 
 

@@ -30,9 +30,9 @@ def demo(requests: int, seconds: float | None, *, keep: bool, as_json: bool) -> 
     Example:
       tallygate demo --requests 500
     """
-    from tallygate.demo.run import Screen, Wishes  # noqa: PLC0415  (--help stays quick)
-    from tallygate.demo.screen import report_lines  # noqa: PLC0415
-    from tallygate.installation import set_up_logging  # noqa: PLC0415
+    from tallygate.demo.run import Screen, Wishes
+    from tallygate.demo.screen import report_lines
+    from tallygate.installation import set_up_logging
 
     set_up_logging()
     # Everything the demo calls is on this machine: a proxy would not find it.
@@ -55,10 +55,10 @@ def demo(requests: int, seconds: float | None, *, keep: bool, as_json: bool) -> 
 
 
 def _run(wishes: "Wishes", screen: "Screen") -> None:
-    from httpx import HTTPError  # noqa: PLC0415
+    from httpx import HTTPError
 
-    from tallygate.demo.processes import DidNotStart  # noqa: PLC0415
-    from tallygate.failures import mendable  # noqa: PLC0415
+    from tallygate.demo.processes import DidNotStart
+    from tallygate.failures import mendable
 
     try:
         anyio.run(_until_told, wishes, screen)
@@ -70,10 +70,10 @@ def _run(wishes: "Wishes", screen: "Screen") -> None:
 
 
 async def _until_told(wishes: "Wishes", screen: "Screen") -> None:
-    from tallygate.demo.run import run_demo  # noqa: PLC0415
-    from tallygate.stopping import told_to_stop  # noqa: PLC0415
+    from tallygate.demo.run import run_demo
+    from tallygate.stopping import told_to_stop
 
-    async with told_to_stop() as stop, anyio.create_task_group() as group:
+    async with told_to_stop(hangs_up=True) as stop, anyio.create_task_group() as group:
 
         async def when_told() -> None:
             await stop.told.wait()

@@ -2,8 +2,8 @@
 
 `python -m tallygate.demo.upstream --listen 127.0.0.1:9000` runs it. It is no part of the product:
 demo, tests and load tests put it behind the gateway. `X-Stub-Delay-Ms` on a request delays each
-token. `/_stub/totals` says what was answered in full, `/_stub/last` shows the last request's head,
-keys and all.
+token. `/_stub/totals` says what was answered in full, `/_stub/requests?after=N` which requests were,
+`/_stub/last` shows the last request's head, keys and all.
 """
 
 import json
@@ -11,12 +11,14 @@ import signal
 import socket
 from functools import partial
 from typing import Final
+from urllib.parse import parse_qs
 
 import click
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallygate.addresses import Address, parse_address
+from tallygate.demo.answers import Answer, Answers
 from tallygate.demo.asked import BadRequest
 from tallygate.demo.replies import Reply, reply_to
 from tallygate.demo.sending import ClientLeft, TooLarge, read_body, send_json, send_reply
@@ -45,6 +47,7 @@ class StubUpstream:
 
     def __init__(self) -> None:
         self.totals = Totals()
+        self.answers = Answers()
         self._last: Scope | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +55,7 @@ class StubUpstream:
             return
         path: str = scope["path"]
         if path.startswith("/_stub/"):
-            await self._about(path, send)
+            await self._about(path, scope["query_string"], send)
             return
         self._last = scope
         try:
@@ -64,16 +67,29 @@ class StubUpstream:
         if not isinstance(reply, Reply):
             await send_json(send, *reply)
         else:
-            completed = partial(self.totals.add, reply)
+            answer = self.answers.begin(scope["headers"], reply)
+            completed = partial(self._completed, reply, answer)
             await send_reply(reply, _delay(scope), receive, send, completed)
 
-    async def _about(self, path: str, send: Send) -> None:
+    def _completed(self, reply: Reply, answer: Answer | None) -> None:
+        self.totals.add(reply)
+        if answer is not None:
+            answer.complete = True
+
+    async def _about(self, path: str, query: bytes, send: Send) -> None:
         if path == "/_stub/totals":
             await send_json(send, 200, vars(self.totals))
+        elif path == "/_stub/requests":
+            await send_json(send, 200, self.answers.page(_after(query)))
         elif path == "/_stub/last":
             await send_json(send, 200, _head(self._last) if self._last else None)
         else:
             await send_json(send, *_refusal(404, f"there is no {path}"))
+
+
+def _after(query: bytes) -> int:
+    given = parse_qs(query.decode("latin-1")).get("after", ["0"])[0]
+    return int(given) if given.isdecimal() and len(given) < 19 else 0
 
 
 def _head(scope: Scope) -> dict[str, object]:

@@ -13,6 +13,7 @@ from billing_sync.closing import Made
 from billing_sync.drain import Drainer
 from billing_sync.lifecycle import Activity
 from billing_sync.models import (
+    Ahead,
     Bucket,
     Carry,
     CustomerRow,
@@ -22,6 +23,7 @@ from billing_sync.models import (
     UsageRecord,
     UsageWindow,
 )
+from billing_sync.origins import decode, total
 from billing_sync.records import SCALE, metering_sn, up_to_second
 from billing_sync.store import ledger
 from billing_sync.store.engine import reading, writing
@@ -64,6 +66,7 @@ class Books:
         self.catalogue = products
         self.clock = FakeClock(START + 10 * MINUTE)
         self.ids = Ids("drain")
+        self.newest_claim = ""
         ledger.set_up(engine, 1, Ids())
 
     def buy(self, instance_id: str, product_id: str = "TOKENS", **columns: Any) -> str:
@@ -106,7 +109,12 @@ class Books:
         now_ms = self.clock.now_ms()
         through = now_ms // HOUR_MS * HOUR_MS if through_ms is None else through_ms
         return closing.close(
-            self.engine, 0, through_ms=through, catalogue=self.catalogue, now_ms=now_ms
+            self.engine,
+            0,
+            through_ms=through,
+            catalogue=self.catalogue,
+            now_ms=now_ms,
+            newest_claim=self.newest_claim,
         )
 
     def cut(self, *, released_only: bool = False) -> Made:
@@ -117,6 +125,7 @@ class Books:
             catalogue=self.catalogue,
             now_ms=self.clock.now_ms(),
             released_only=released_only,
+            newest_claim=self.newest_claim,
         )
 
     def release(self, instance_id: str, *, sent_at: int | None = None) -> None:
@@ -195,8 +204,11 @@ class Books:
         found = self.records(instance_id)
         covered = sum(r.quantity for r in found) + sum(c.waiting for c in carries)
         used = sum(row.quantity for row in windows)
+        used += sum(row.quantity for row in self.all(Ahead) if row.instance_id == instance_id)
         named = sum(self.buckets(instance_id).values())
         assert used == covered + named + self.unrecorded(instance_id)
+        assert all(total(decode(c.origins)) == c.waiting for c in carries)
+        assert all(total(decode(r.origins)) == r.quantity for r in found)
         assert all(0 <= row.recorded <= row.quantity for row in windows)
         for name in {r.relate_pkg_instance for r in found} | {c.package_id for c in carries}:
             _audit_values(

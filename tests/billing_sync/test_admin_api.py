@@ -14,9 +14,12 @@ from starlette.applications import Starlette
 from billing_sync.admin_api import guarded, routes
 from billing_sync.drain import Drainer
 from billing_sync.models import ApiKey, Instance, UsageRecord
+from billing_sync.store import findings
 from billing_sync.store.engine import open_engine, sqlite_url, writing
+from billing_sync.store.stops import Stop
 from billing_sync.usage_view import UsageView
 from metering.counters import Counters
+from metering.findings import Finding
 from tests.billing_sync.books import CATALOGUE, HOUR, Books
 from tests.billing_sync.lanes import Lane
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 TOKEN = "t0ken"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-GUARDED = ["/api/v1/usage", "/api/v1/instances", "/api/v1/records"]
+GUARDED = ["/api/v1/usage", "/api/v1/instances", "/api/v1/records", "/api/v1/findings"]
 
 
 @pytest.fixture
@@ -214,7 +217,7 @@ async def test_a_ledger_that_fails(redis: Redis, tmp_path: Path) -> None:
     books = Books(open_engine(sqlite_url(path)))
     async with client_of(books, redis) as api:
         with books.engine.begin() as connection:
-            for table in ("usage_window", "usage_record", "instance"):
+            for table in ("usage_window", "usage_record", "instance", "finding"):
                 connection.exec_driver_sql(f"drop table {table}")
         for url in GUARDED:
             reply = await api.get(url)
@@ -229,3 +232,80 @@ async def test_what_is_not_there(api: httpx.AsyncClient) -> None:
     """Unknown paths and methods are refused as anywhere."""
     assert (await api.get("/api/v1/nothing")).status_code == 404
     assert (await api.post("/api/v1/usage")).status_code == 405
+
+
+# --- findings, and health while billing is stopped -------------------------------------------
+
+
+def found(number: int, **columns: Any) -> Finding:
+    given: dict[str, Any] = {"kind": "uncertain", "lane": "a", "host": "h", "at": 1}
+    given |= {"customer_id": "c", "request_id": f"r{number}", "started": number}
+    return Finding(**(given | columns))
+
+
+@pytest.fixture
+def named(books: Books) -> list[Finding]:
+    """Five findings in the ledger."""
+    all_of_them = [
+        found(0),
+        found(1, lane="b"),
+        found(2, customer_id="d"),
+        found(3, kind="unexplained", partition=3, first=4, last=6),
+        found(4),
+    ]
+    with writing(books.engine) as session:
+        findings.insert(session, all_of_them)
+    return all_of_them
+
+
+async def test_findings_page_by_page(api: httpx.AsyncClient, named: list[Finding]) -> None:
+    """In the order they came in, with all they say."""
+    first = await answer(api, "/api/v1/findings?limit=3")
+    rest = await answer(api, f"/api/v1/findings?limit=3&after={first['next']}")
+    rows = first["data"] + rest["data"]
+    assert [row["request_id"] for row in rows] == [f"r{n}" for n in range(5)]
+    assert rest["next"] is None
+    assert [row["identity"] for row in rows] == [each.identity for each in named]
+    assert (rows[3]["partition"], rows[3]["first"], rows[3]["last"]) == (3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        ("kind=unexplained", [3]),
+        ("kind=uncertain&lane=a&customer=c", [0, 4]),
+        ("lane=b", [1]),
+        ("request=r2", [2]),
+        ("kind=lost_lane", []),
+    ],
+)
+async def test_findings_of_a_kind(
+    api: httpx.AsyncClient, named: list[Finding], asked: str, numbers: list[int]
+) -> None:
+    """By what they are about."""
+    rows = (await answer(api, f"/api/v1/findings?{asked}"))["data"]
+    assert [row["started"] for row in rows] == numbers
+
+
+@pytest.mark.parametrize("asked", ["after=x", "after=-1", "after=9999999999999999999", "state=x"])
+async def test_a_question_about_findings_that_makes_no_sense(
+    api: httpx.AsyncClient, asked: str
+) -> None:
+    """Is answered with what is wrong with it."""
+    reply = await api.get(f"/api/v1/findings?{asked}")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "bad_request")
+
+
+async def test_health_says_when_billing_is_stopped(books: Books, redis: Redis) -> None:
+    """The process is well: restarting it would not help."""
+    view = UsageView(books.engine, Counters(redis), CATALOGUE, 1, books.clock)
+    stop = Stop("restored", 1)
+    app = Starlette(routes=routes(view, books.engine, CollectorRegistry(), TOKEN, lambda: stop))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://control") as api:
+        reply = await api.get("/healthz")
+    assert reply.status_code == 200
+    assert reply.json() == {
+        "status": "ok",
+        "billing": "stopped: restored; run `tallygate recover`",
+    }

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -111,6 +112,7 @@ def _client(app: Starlette, headers: dict[str, str]) -> httpx.AsyncClient:
 def parts_of(engine: Engine, redis: Redis, http: httpx.AsyncClient, **parts: Any) -> Parts:
     given: dict[str, Any] = {
         "engine": engine,
+        "data_dir": Path(str(engine.url.database)).parent,
         "redis": redis,
         "http": http,
         "catalogue": CATALOGUE,

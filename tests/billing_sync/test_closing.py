@@ -188,6 +188,7 @@ def test_slices_of_another_meter_are_not_this_usages(books: Books) -> None:
         session.add(
             UsageWindow(
                 window=HOUR,
+                origin=HOUR,
                 customer_id="cust-1",
                 instance_id="i",
                 route="chat",

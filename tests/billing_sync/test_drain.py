@@ -12,10 +12,9 @@ from billing_sync.drain import Drainer
 from billing_sync.models import Checkpoint, Drain, PackageUse, Salvage, UsageWindow
 from billing_sync.store import ledger
 from billing_sync.store.engine import reading
-from metering.connection import connect
 from metering.counters import Counters
 from metering.deltas import DeltaKey
-from metering.errors import MeteringError, MeteringUnavailable
+from metering.errors import MeteringError, MeteringUnavailable, NodeUnavailable, WriteUnknown
 from metering.partitions import drain_key, live_key
 from metering.usage import Grade
 from metering.windows import HOUR_MS, Window, window_of
@@ -151,8 +150,9 @@ async def test_killed_between_any_two_steps(
 ) -> None:
     """The next control plane finishes what the last one began, and nothing is counted twice."""
     await lane.count(0, 5)
-    with pytest.raises(MeteringError):
-        await drainer_of(engine, Dying(redis, calls, done=done)).drain_all(1)
+    dying = drainer_of(engine, Dying(redis, calls, done=done))
+    await dying.drain_all(1)
+    assert isinstance(dying.failure, MeteringUnavailable)
     await lane.count(0, 7)
     assert await drainer.drain(0)
     assert in_ledger(engine) == 12
@@ -253,30 +253,81 @@ async def test_an_unreadable_partition_holds_no_other_up(
     assert in_ledger(engine) == 12
 
 
-async def test_a_redis_that_is_away_is_said(engine: Engine) -> None:
-    """At once, and not partition by partition."""
+class Patchy(Counters):
+    """Some partitions of it cannot be reached. `asked` are those that were looked at."""
+
+    def __init__(self, redis: Redis, away: set[int], failure: MeteringError) -> None:
+        super().__init__(redis)
+        self.away = away
+        self.failure = failure
+        self.asked: list[int] = []
+
+    async def head(self, partition: int) -> Any:
+        self.asked.append(partition)
+        if partition in self.away:
+            raise self.failure
+        return await super().head(partition)
+
+
+UNKNOWN = WriteUnknown("Redis did not answer in time")
+
+
+async def test_a_part_of_redis_that_is_away_stops_no_other(engine: Engine, redis: Redis) -> None:
+    """What can be reached is drained, what cannot is left out and said."""
     ledger.set_up(engine, PARTITIONS, Ids())
-    redis = connect("unix:///nowhere/valkey.sock")
-    drainer = drainer_of(engine, Counters(redis))
-    with pytest.raises(MeteringUnavailable):
-        await drainer.drain_all(PARTITIONS)
+    drainer = drainer_of(engine, Patchy(redis, {1}, UNKNOWN))
+    assert await drainer.drain_all(PARTITIONS) == {0, 2}
+    assert drainer.failure is UNKNOWN
     assert drainer.stuck == set()
-    await redis.aclose()
+    lane = Lane(redis)
+    await lane.count(2, 7)
+    assert await drainer.drain_all(PARTITIONS) == {0, 2}
+    assert in_ledger(engine) == 7
+    drainer.counters.away.clear()  # type: ignore[attr-defined]
+    assert await drainer.drain_all(PARTITIONS) == {0, 1, 2}
+    assert drainer.failure is None
+
+
+async def test_a_redis_that_is_away_costs_a_few_time_outs(engine: Engine, redis: Redis) -> None:
+    """And in the end every partition has been tried, those that answer in each run."""
+    ledger.set_up(engine, 40, Ids())
+    patchy = Patchy(redis, set(range(40)), UNKNOWN)
+    drainer = drainer_of(engine, patchy)
+    for _ in range(14):
+        before = len(patchy.asked)
+        assert await drainer.drain_all(40) == set()
+        assert len(patchy.asked) - before <= 3
+    assert set(patchy.asked) == set(range(40))
+    patchy.away = set(range(0, 40, 2))  # one of two nodes is back
+    drained: set[int] = set()
+    for _ in range(20):
+        drained |= await drainer.drain_all(40)
+    assert drained == set(range(1, 40, 2))
+    assert await drainer.drain_all(40) == drained
+
+
+async def test_a_node_that_is_known_to_be_away_costs_nothing(engine: Engine, redis: Redis) -> None:
+    """Its partitions fail at once, so all the others are still visited in the same run."""
+    ledger.set_up(engine, 20, Ids())
+    gone = NodeUnavailable("10.0.0.1:6379 of the cluster does not answer")
+    drainer = drainer_of(engine, Patchy(redis, set(range(12)), gone))
+    assert await drainer.drain_all(20) == set(range(12, 20))
+    assert drainer.failure is gone
 
 
 async def test_usage_of_a_closed_window_is_late(
     drainer: Drainer, lane: Lane, engine: Engine, redis: Redis
 ) -> None:
-    """It is booked in the window of now, beside what belongs there."""
+    """It is booked in the window of now, beside what belongs there, and keeps its own as origin."""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"update partition set closed_through = {START}")
     await lane.count(0, 5, window=window_of(START) - 1)
     await lane.count(0, 6)
     await lane.count(0, 7, window=window_of(START) + 3)
     await drainer.drain_all(PARTITIONS)
-    found = {(row.window, row.mark): row.quantity for row in rows(engine, UsageWindow)}
+    found = {(r.window, r.mark, r.origin): r.quantity for r in rows(engine, UsageWindow)}
     now = window_of(START)
-    assert found == {(now, ""): 6, (now, "late"): 5, (now, "clock"): 7}
+    assert found == {(now, "", now): 6, (now, "late", now - 1): 5, (now, "clock", now + 3): 7}
 
 
 def test_one_commit_deducts_in_order_and_within_the_balance(engine: Engine) -> None:

@@ -13,12 +13,14 @@ from sqlmodel import col, select
 
 from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.koogallery.usage_push import PushClient
-from billing_sync.models import UsageRecord
+from billing_sync.models import PushClaim, UsageRecord
 from billing_sync.outbox import LEASE_MS, Outbox
+from billing_sync.push_entries import Claimed, Logged, Settled
 from billing_sync.settings import KooGallerySettings
+from billing_sync.store import stops
 from billing_sync.store.engine import reading, writing
 from tests.billing_sync.books import START
-from tests.billing_sync.pushing import ACCEPTED, Judge, Marketplace
+from tests.billing_sync.pushing import ACCEPTED, Judge, Marketplace, log_of, outbox_of
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +88,7 @@ async def test_the_oldest_first_a_batch_at_a_time(engine: Engine, clock: FakeClo
     """Every due record goes once, in the order of the intervals."""
     serials = fill(engine, 7)
     market = Marketplace()
-    outbox = Outbox(engine, market, clock, batch_size=3)
+    outbox = outbox_of(engine, market, clock, batch_size=3)
     assert await outbox.push_due() == 7
     assert market.pushed == [serials[:3], serials[3:6], serials[6:]]
     assert set(states(engine).values()) == {"sent"}
@@ -104,10 +106,10 @@ async def test_what_is_not_due_or_done_stays(engine: Engine, clock: FakeClock) -
         session.add(record("r90", next_attempt=START + 1))
         session.add(record("r91", state="sending", next_attempt=START + 1))
     market = Marketplace()
-    await Outbox(engine, market, clock).push_due()
+    await outbox_of(engine, market, clock).push_due()
     assert market.pushed == []
     clock.advance(ms=1)
-    await Outbox(engine, market, clock).push_due()
+    await outbox_of(engine, market, clock).push_due()
     assert market.pushed == [["r90", "r91"]]
 
 
@@ -117,7 +119,7 @@ async def test_no_answer_is_asked_again_with_the_same_words(
     """Ambiguous records stay `sending`, and what is sent again is the same byte by byte."""
     fill(engine, 1)
     market = Marketplace(lambda _: AMBIGUOUS)
-    outbox = Outbox(engine, market, clock)
+    outbox = outbox_of(engine, market, clock)
     await outbox.push_due()
     assert states(engine) == {"r0": "sending"}
     assert one(engine, "r0").error == "ReadTimeout no answer after sending"
@@ -134,11 +136,11 @@ async def test_a_crash_after_the_claim(engine: Engine, clock: FakeClock) -> None
     market = Marketplace()
     market.hang = anyio.Event()
     with anyio.move_on_after(0.2):
-        await Outbox(engine, market, clock).push_due()
+        await outbox_of(engine, market, clock).push_due()
     assert set(states(engine).values()) == {"sending"}
     market.hang = None
     clock.advance(ms=LEASE_MS - 1)
-    heir = Outbox(engine, market, clock)
+    heir = outbox_of(engine, market, clock)
     assert await heir.push_due() == 0
     clock.advance(ms=1)
     assert await heir.push_due() == 2
@@ -155,10 +157,10 @@ async def test_who_comes_after_his_lease_changes_nothing(
     sleeper = Marketplace(lambda _: late)
     sleeper.hang = anyio.Event()
     async with anyio.create_task_group() as group:
-        group.start_soon(Outbox(engine, sleeper, clock).push_due)
+        group.start_soon(outbox_of(engine, sleeper, clock).push_due)
         await sleeper.called.wait()
         clock.advance(ms=LEASE_MS)
-        assert await Outbox(engine, Marketplace(), clock).push_due() == 1
+        assert await outbox_of(engine, Marketplace(), clock).push_due() == 1
         sent = one(engine, "r0")
         sleeper.hang.set()
     assert one(engine, "r0").model_dump() == sent.model_dump()
@@ -174,10 +176,10 @@ async def test_who_comes_after_his_lease_does_not_settle_anothers_push(
     sleeper.hang, heir.hang = anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as heirs:
         async with anyio.create_task_group() as sleepers:
-            sleepers.start_soon(Outbox(engine, sleeper, clock).push_due)
+            sleepers.start_soon(outbox_of(engine, sleeper, clock).push_due)
             await sleeper.called.wait()
             clock.advance(ms=LEASE_MS)
-            heirs.start_soon(Outbox(engine, heir, clock).push_due)
+            heirs.start_soon(outbox_of(engine, heir, clock).push_due)
             await heir.called.wait()
             sleeper.hang.set()
         assert states(engine) == {"r0": "sending"}
@@ -191,7 +193,7 @@ async def test_two_outboxes_at_once(engine: Engine, clock: FakeClock) -> None:
     markets = [Marketplace(), Marketplace()]
     async with anyio.create_task_group() as group:
         for market in markets:
-            group.start_soon(Outbox(engine, market, clock, batch_size=4).push_due)
+            group.start_soon(outbox_of(engine, market, clock, batch_size=4).push_due)
     pushed = [serial for market in markets for batch in market.pushed for serial in batch]
     assert sorted(pushed) == sorted(serials)
     assert set(states(engine).values()) == {"sent"}
@@ -206,7 +208,7 @@ async def test_bad_records_are_found_and_rejected(engine: Engine, clock: FakeClo
     """A batch refused as a whole is halved until the culprits stand alone, in one go."""
     fill(engine, 100)
     market = Marketplace(poisoned("r0", "r57", answer=REFUSED))
-    outbox = Outbox(engine, market, clock)
+    outbox = outbox_of(engine, market, clock)
     assert await outbox.push_due() == 98
     found = states(engine)
     assert {sn for sn, state in found.items() if state == "rejected"} == {"r0", "r57"}
@@ -222,7 +224,7 @@ async def test_a_record_the_marketplace_stumbles_over_holds_nobody_up(
     """It is set apart within a minute; it and no other keeps being tried, alone."""
     fill(engine, 200)
     market = Marketplace(poisoned("r0", answer=answer))
-    outbox = Outbox(engine, market, clock)
+    outbox = outbox_of(engine, market, clock)
     for _ in range(60):
         await outbox.push_due()
         clock.advance(seconds=1)
@@ -243,7 +245,7 @@ async def test_an_outage_is_waited_for(engine: Engine, clock: FakeClock) -> None
     """Hardly asked while it lasts, and everything is out within seconds of its end."""
     fill(engine, 500)
     market = Marketplace(lambda _: AWAY)
-    outbox = Outbox(engine, market, clock, batch_size=100)
+    outbox = outbox_of(engine, market, clock, batch_size=100)
     for _ in range(600):
         await outbox.push_due()
         clock.advance(seconds=1)
@@ -262,7 +264,7 @@ async def test_without_keys_records_wait_quietly(
     fill(engine, 200)
     async with httpx.AsyncClient() as http:
         client = PushClient(http, KooGallerySettings(), clock, lambda: "nonce")
-        outbox = Outbox(engine, client, clock)
+        outbox = outbox_of(engine, client, clock)
         begun: list[str] = []
         event.listen(engine, "begin", lambda connection: begun.append("begin"))
         with caplog.at_level(logging.INFO, logger="tallygate"):
@@ -275,14 +277,14 @@ async def test_without_keys_records_wait_quietly(
     ]
     assert len(begun) < 50
     clock.advance(seconds=60)
-    assert await Outbox(engine, Marketplace(), clock).push_due() == 200
+    assert await outbox_of(engine, Marketplace(), clock).push_due() == 200
 
 
 async def test_our_rights_withdrawn(engine: Engine, clock: FakeClock) -> None:
     """No record is rejected for our keys' sake, and one batch tells enough."""
     fill(engine, 5)
     market = Marketplace(lambda _: OURS)
-    outbox = Outbox(engine, market, clock, batch_size=2)
+    outbox = outbox_of(engine, market, clock, batch_size=2)
     await outbox.push_due()
     assert len(market.pushed) == 1
     assert set(states(engine).values()) == {"pending"}
@@ -297,7 +299,7 @@ async def test_trouble_is_said_once(
     fill(engine, 1)
     answers: Sequence[PushOutcome] = [AWAY, AWAY, AMBIGUOUS, AMBIGUOUS, ACCEPTED]
     left = iter(answers)
-    outbox = Outbox(engine, Marketplace(lambda _: next(left)), clock)
+    outbox = outbox_of(engine, Marketplace(lambda _: next(left)), clock)
     with caplog.at_level(logging.INFO, logger="tallygate"):
         await until_empty(outbox, clock)
     assert [line.getMessage() for line in caplog.records] == [
@@ -315,13 +317,13 @@ async def test_waiting_for_others(engine: Engine, clock: FakeClock) -> None:
     done: list[str] = []
 
     async def wait() -> None:
-        await Outbox(engine, market, clock).others_done(30)
+        await outbox_of(engine, market, clock).others_done(30)
         done.append("waited")
 
     async with anyio.create_task_group() as group:
-        group.start_soon(Outbox(engine, market, clock).push_due)
+        group.start_soon(outbox_of(engine, market, clock).push_due)
         await market.called.wait()
-        await Outbox(engine, market, clock).others_done(0.1)
+        await outbox_of(engine, market, clock).others_done(0.1)
         assert states(engine) == {"r0": "sending"}
         group.start_soon(wait)
         await anyio.sleep(0.1)
@@ -329,3 +331,106 @@ async def test_waiting_for_others(engine: Engine, clock: FakeClock) -> None:
         market.hang.set()
     assert done == ["waited"]
     assert states(engine) == {"r0": "sent"}
+
+
+# --- the push log ---------------------------------------------------------------------------
+
+
+def logged(engine: Engine) -> list[list[str]]:
+    """The serials of each claim in the push log."""
+    entries = [line.entry for line in log_of(engine).lines()]
+    return [[r.metering_sn for r in e.records] for e in entries if isinstance(e, Claimed)]
+
+
+async def test_a_batch_is_logged_before_it_is_pushed(engine: Engine, clock: FakeClock) -> None:
+    """With all that brings a record back, and its outcome afterwards."""
+    serials = fill(engine, 3)
+    seen: list[list[list[str]]] = []
+
+    def look(_: list[str]) -> PushOutcome:
+        seen.append(logged(engine))
+        return ACCEPTED
+
+    await outbox_of(engine, Marketplace(look), clock, batch_size=2).push_due()
+    assert seen == [[serials[:2]], [serials[:2], serials[2:]]]
+    entries = [line.entry for line in log_of(engine).lines()]
+    first = entries[0]
+    assert isinstance(first, Claimed)
+    columns = one(engine, "r0").model_dump()
+    for name in Logged.__struct_fields__:
+        assert getattr(first.records[0], name) == columns[name]
+    assert [e.accepted for e in entries if isinstance(e, Settled)] == [
+        tuple(serials[:2]),
+        tuple(serials[2:]),
+    ]
+
+
+async def test_what_is_pushed_again_is_not_logged_again(engine: Engine, clock: FakeClock) -> None:
+    """An outage of days does not fill the disk."""
+    fill(engine, 2)
+    outbox = outbox_of(engine, Marketplace(lambda _: AWAY), clock)
+    for _ in range(5):
+        await outbox.push_due()
+        clock.advance(seconds=61)
+    assert logged(engine) == [["r0", "r1"], *[[]] * (len(logged(engine)) - 1)]
+    (file,) = log_of(engine).folder.glob("*.jsonl")
+    assert len(file.read_bytes().splitlines()[-1]) < 200
+
+
+async def test_a_disk_that_is_full_keeps_the_batch(
+    engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not pushed, nothing is lost, it is said once and tried again."""
+    fill(engine, 100)
+    market = Marketplace()
+    outbox = outbox_of(engine, market, clock)
+    folder = outbox.log.folder
+    folder.write_text("in the way")
+    with caplog.at_level(logging.INFO, logger="tallygate"):
+        for _ in range(120):
+            await outbox.push_due()
+            clock.advance(seconds=1)
+    assert market.pushed == []
+    assert set(states(engine).values()) == {"pending"}
+    assert [line.getMessage() for line in caplog.records] == [
+        f"usage records wait to be pushed: transient: push log {folder} cannot be written: "
+        "File exists"
+    ]
+    assert 2 < outbox.outcomes["transient"] < 20
+    folder.unlink()
+    clock.advance(seconds=60)
+    assert await outbox.push_due() == 100
+
+
+async def test_an_outcome_that_cannot_be_logged_is_no_failure(
+    engine: Engine, clock: FakeClock
+) -> None:
+    """Without it the batch counts as ambiguous, should the ledger be set back."""
+    fill(engine, 1)
+
+    def fill_the_disk(_: list[str]) -> PushOutcome:
+        log = log_of(engine)
+        log.folder.rename(log.folder.with_name("away"))
+        log.folder.write_text("in the way")
+        return ACCEPTED
+
+    assert await outbox_of(engine, Marketplace(fill_the_disk), clock).push_due() == 1
+    assert states(engine) == {"r0": "sent"}
+
+
+async def test_a_ledger_that_forgot_a_batch_pushes_nothing(
+    engine: Engine, clock: FakeClock
+) -> None:
+    """The claim itself stops billing, whether or not anybody looked before."""
+    fill(engine, 1)
+    log_of(engine).append(Claimed("of another ledger", START, ()), durable=True)
+    market = Marketplace()
+    assert await outbox_of(engine, market, clock).push_due() == 0
+    assert market.pushed == []
+    assert one(engine, "r0").attempts == 0
+    with reading(engine) as session:
+        assert stops.stopped(session) is not None
+    with writing(engine) as session:
+        stops.lift(session)
+        session.add(PushClaim(id="of another ledger", at=START))
+    assert await outbox_of(engine, market, clock).push_due() == 1

@@ -55,6 +55,16 @@ def test_nothing_below_four_decimals_is_pushed() -> None:
     assert drafts.remainders == {"": Remainder(10 * SCALE, 0)}
 
 
+def test_what_was_pushed_beforehand_is_set_off() -> None:
+    """A remainder below zero, as a recovery may leave, never makes a value below zero."""
+    drafts = must(draft([Part("", 5, carry=-7 * SCALE, waiting=2)], begin=0, end=HOUR, unit=1))
+    assert not drafts.records
+    assert drafts.remainders == {"": Remainder(-2 * SCALE, 7)}
+    drafts = must(draft([Part("", 3, *drafts.remainders[""])], begin=0, end=HOUR, unit=1))
+    assert [(record.quantity, record.value) for record in drafts.records] == [(10, Decimal(1))]
+    assert drafts.remainders == {"": Remainder(0, 0)}
+
+
 def test_slices_lie_one_after_the_other() -> None:
     """Each package gets its own interval, at least a second long, in proportion."""
     drafts = must(draft([Part("pkg", 300), Part("", 100)], begin=0, end=HOUR, unit=1))

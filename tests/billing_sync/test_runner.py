@@ -9,20 +9,25 @@ import anyio
 import anyio.lowlevel
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import Engine
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy import Engine, event
 
 from billing_sync.drain import Drainer
-from billing_sync.outbox import Outbox
+from billing_sync.models import Drain, Partition
 from billing_sync.runner import Runner, complete_through
-from metering.connection import connect
+from billing_sync.store import stops
+from billing_sync.store.engine import writing
+from metering import findings
+from metering.connection import connect_one
 from metering.counters import Counters
-from metering.errors import MeteringError, MeteringUnavailable
+from metering.errors import MeteringError, MeteringUnavailable, WriteUnknown
+from metering.findings import Finding
 from metering.heartbeats import Heartbeat
 from metering.partitions import live_key
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, HOUR, MINUTE, SECOND, START, Books
 from tests.billing_sync.lanes import Lane
-from tests.billing_sync.pushing import Marketplace
+from tests.billing_sync.pushing import Marketplace, outbox_of
 
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +91,7 @@ class Scene:
             engine=engine,
             redis=redis,
             drainer=Drainer(engine, counters, CATALOGUE, clock, self.books.ids),
-            outbox=Outbox(engine, self.market, clock),
+            outbox=outbox_of(engine, self.market, clock),
             catalogue=CATALOGUE,
             partitions=1,
             grace_ms=GRACE_MS,
@@ -273,9 +278,133 @@ async def test_what_has_no_record_is_counted(scene: Scene) -> None:
     assert scene.runner.left == {0: 1}
 
 
+class NoHeartbeats:
+    """A Redis of which the node with the heartbeats and the findings is away."""
+
+    async def hgetall(self, key: str) -> Any:
+        raise RedisConnectionError("away")
+
+    async def eval(self, *words: Any) -> Any:
+        raise RedisConnectionError("away")
+
+
+async def test_without_heartbeats_it_drains_but_closes_nothing(scene: Scene, redis: Redis) -> None:
+    """Nobody knows what is complete; what can be drained is, and the failure is counted."""
+    await scene.use(1000)
+    scene.clock.time_ms = END + GRACE_MS
+    partly: Any = NoHeartbeats()
+    runner = scene.runner_of(partly, Counters(redis))
+    with pytest.raises(MeteringUnavailable):
+        await runner.sync()
+    assert (runner.drainer.drains, runner.runs) == (1, 0)
+    assert scene.books.closed_through() == START
+    await scene.runner.run_once()
+    assert len(scene.books.records()) == 1
+
+
+async def test_a_part_of_redis_away_holds_no_other_partition_up(scene: Scene, redis: Redis) -> None:
+    """What was drained is closed in the same run, and the failure is raised at its end."""
+    with writing(scene.books.engine) as session:
+        session.add(Partition(id=1, epoch="e", last="d"))
+    await scene.use(1000)
+    scene.clock.time_ms = END + GRACE_MS
+    runner = scene.runner_of(redis, Counters(redis))
+    runner.partitions = 2
+    runner.drainer.counters = Partly(redis)
+    with pytest.raises(WriteUnknown):
+        await runner.sync()
+    assert len(scene.books.records()) == 1
+    assert (runner.runs, runner.closed_through) == (0, 0)
+
+
+class Partly(Counters):
+    """Partition 1 does not answer."""
+
+    async def head(self, partition: int) -> Any:
+        if partition == 1:
+            raise WriteUnknown("no answer in time")
+        return await super().head(partition)
+
+
+async def test_what_another_control_plane_reset_is_waited_for_too(
+    scene: Scene, redis: Redis
+) -> None:
+    """Who closes need not be who found Redis empty."""
+    await scene.use(1000)
+    scene.after_the_hour(1)
+    await redis.flushall()
+    await scene.lane.beat(END, at=scene.clock.now_ms())
+    await scene.runner_of(redis, Counters(redis)).drainer.drain_all(1)
+    await scene.runner.run_once()
+    assert scene.books.closed_through() == START
+
+
+async def test_a_push_log_that_cannot_be_read(scene: Scene) -> None:
+    """Nobody knows what was pushed: usage comes into the ledger, and nothing is closed."""
+    await scene.use(1000)
+    scene.clock.time_ms = END + GRACE_MS
+    folder = scene.runner.outbox.log.folder
+    (folder / "000001-2026-11.jsonl").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        await scene.runner.sync()
+    with pytest.raises(IsADirectoryError):
+        await scene.runner.outbox.push_due()
+    assert (scene.runner.drainer.drains, scene.books.records()) == (1, [])
+    (folder / "000001-2026-11.jsonl").rmdir()
+    await scene.runner.run_once()
+    assert scene.books.records()[0].state == "sent"
+
+
+async def test_a_silent_lane_is_named_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """When it falls silent, and again only after it was heard of in between."""
+    await scene.lane.beat(START)
+    for _ in range(3):
+        await scene.runner.sync()
+    assert scene.runner.silent == {"lane"}
+    assert [line for line in caplog.messages if "lane lane is silent" in line] == [
+        "lane lane is silent: windows no longer wait for it; what it still holds will be booked "
+        "late, or is given up by `tallygate lanes forget`"
+    ]
+    await scene.lane.beat(scene.clock.now_ms())
+    await scene.runner.sync()
+    assert scene.runner.silent == frozenset()
+
+
+async def test_findings_come_with_the_run(scene: Scene, redis: Redis) -> None:
+    """And are asked for again, once, when the ledger was found set back: it may have had them."""
+    finding = Finding("uncertain", "lane", "host", at=1, request_id="r")
+    await findings.publish(redis, [finding])
+    await scene.runner.sync()
+    assert scene.runner.importer.imported == 1
+    with writing(scene.books.engine) as session:
+        stops.stop(session, "set back", START)
+    await scene.runner.sync()
+    assert await findings.untaken(redis, [finding.identity]) == {finding.identity}
+    await findings.taken(redis, [finding.identity])
+    await scene.runner.sync()
+    assert await findings.untaken(redis, [finding.identity]) == set()
+
+
+async def test_old_history_goes_a_partition_at_a_time(scene: Scene) -> None:
+    """Without a transaction where there is nothing to let go of."""
+    for number in range(3):
+        await scene.use(number + 1)
+        await scene.runner.sync()
+    scene.clock.advance(ms=8 * 24 * HOUR_MS)
+    await scene.use(9)
+    await scene.runner.sync()
+    assert len(scene.books.all(Drain)) == 1
+    begun: list[str] = []
+    event.listen(
+        scene.books.engine, "before_cursor_execute", lambda _c, _x, sql, *_: begun.append(sql)
+    )
+    await scene.runner.sync()
+    assert not any("DELETE" in sql for sql in begun)
+
+
 async def test_a_redis_that_is_away_is_raised(scene: Scene) -> None:
     """Nothing is closed on a guess."""
-    away = connect("unix:///nowhere/valkey.sock")
+    away = connect_one("unix:///nowhere/valkey.sock")
     runner = scene.runner_of(away, Counters(away))
     scene.clock.time_ms = END + GRACE_MS
     with pytest.raises(MeteringUnavailable):
@@ -324,7 +453,7 @@ async def test_chores_and_pushes_go_on_without_redis(scene: Scene) -> None:
     """What failed is counted and tried again; what was recorded before is pushed."""
     scene.books.use("i", 1000)
     scene.books.cut()
-    away = connect("unix:///nowhere/valkey.sock")
+    away = connect_one("unix:///nowhere/valkey.sock")
     runner = scene.runner_of(away, Counters(away))
     done = 0
 

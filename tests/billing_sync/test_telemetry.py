@@ -12,14 +12,17 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 
 from billing_sync.drain import Drainer
-from billing_sync.models import Bucket, UsageRecord
-from billing_sync.outbox import Outbox
+from billing_sync.lineage import Reason
+from billing_sync.models import Ahead, Bucket, UsageRecord
 from billing_sync.runner import Runner
+from billing_sync.store import findings as store
 from billing_sync.store.engine import open_engine, sqlite_url, writing
+from billing_sync.store.stops import Stop
 from billing_sync.telemetry import Telemetry
 from metering.counters import Counters
+from metering.findings import Finding
 from tests.billing_sync.books import CATALOGUE, START
-from tests.billing_sync.pushing import Marketplace
+from tests.billing_sync.pushing import Marketplace, outbox_of
 from tests.fakes import FakeClock, Ids
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +36,7 @@ def telemetry_of(engine: Engine, redis: Redis) -> Telemetry:
         engine=engine,
         redis=redis,
         drainer=Drainer(engine, Counters(redis), CATALOGUE, clock, Ids()),
-        outbox=Outbox(engine, Marketplace(), clock),
+        outbox=outbox_of(engine, Marketplace(), clock),
         catalogue=CATALOGUE,
         partitions=1,
         grace_ms=1000,
@@ -64,7 +67,9 @@ async def test_the_pipeline(telemetry: Telemetry) -> None:
     """Counters of the loops, as they stand."""
     runner = telemetry.runner
     runner.runs, runner.records_made, runner.outbox.rejected = 5, 7, 2
-    runner.drainer.drains, runner.drainer.resets, runner.drainer.rows = 11, 1, 13
+    runner.drainer.drains, runner.drainer.rows = 11, 13
+    runner.drainer.reasons[Reason.SET_BACK] = 1
+    runner.importer.imported, runner.importer.unreadable = 8, 1
     runner.failures["sync", "MeteringUnavailable"] = 4
     runner.outbox.outcomes["accepted"] = 6
     telemetry.callbacks.answers["newInstance", "000000"] = 9
@@ -73,7 +78,9 @@ async def test_the_pipeline(telemetry: Telemetry) -> None:
     assert found["billing_sync_records_made_total"] == 7
     assert found["billing_sync_records_rejected_total"] == 2
     assert found["billing_sync_drains_total"] == 11
-    assert found["billing_sync_resets_total"] == 1
+    assert found["billing_sync_resets_total{reason=set_back}"] == 1
+    assert found["billing_sync_findings_imported_total"] == 8
+    assert found["billing_sync_findings_unreadable"] == 1
     assert found["billing_sync_usage_rows_total"] == 13
     assert found["billing_sync_projections_total"] == 3
     assert found["billing_sync_failures_total{loop=sync,reason=MeteringUnavailable}"] == 4
@@ -85,7 +92,8 @@ async def test_the_windows(telemetry: Telemetry) -> None:
     """How far they are closed, and what holds them up."""
     runner = telemetry.runner
     assert samples(telemetry)["billing_sync_watermark_age_seconds"] == 0  # nothing closed yet
-    runner.closed_through, runner.silent_lanes, runner.left = START, 2, {0: 3, 5: 4}
+    runner.closed_through, runner.left = START, {0: 3, 5: 4}
+    runner.silent = frozenset({"a", "b"})
     runner.drainer.stuck.add(1)
     found = samples(telemetry)
     assert found["billing_sync_closed_through_seconds"] == START / 1000
@@ -93,6 +101,9 @@ async def test_the_windows(telemetry: Telemetry) -> None:
     assert found["billing_sync_silent_lanes"] == 2
     assert found["billing_sync_stuck_partitions"] == 1
     assert found["billing_sync_unrecorded"] == 7
+    assert found["billing_sync_stopped"] == 0
+    runner.halt.stop = Stop("restored", NOW)
+    assert samples(telemetry)["billing_sync_stopped"] == 1
 
 
 async def test_the_ledger(telemetry: Telemetry, engine: Engine) -> None:
@@ -107,6 +118,8 @@ async def test_the_ledger(telemetry: Telemetry, engine: Engine) -> None:
             session.add(record)
         session.add(Bucket(instance_id="i", window=1, name="unbillable", quantity=5))
         session.add(Bucket(instance_id="j", window=1, name="unbillable", quantity=6))
+        session.add(Ahead(instance_id="i", meter="m", origin=1, quantity=7))
+        store.insert(session, [Finding("uncertain", "l", "h", at=1, request_id="r")])
     found = samples(telemetry)
     assert found["billing_sync_ledger_up"] == 1
     assert found["billing_sync_outbox{state=pending}"] == 2
@@ -114,6 +127,9 @@ async def test_the_ledger(telemetry: Telemetry, engine: Engine) -> None:
     assert found["billing_sync_outbox{state=confirmed}"] == 0
     assert found["billing_sync_bucket{bucket=unbillable}"] == 11
     assert found["billing_sync_unpushed_age_seconds"] == 540
+    assert found["billing_sync_ahead"] == 7
+    assert found["billing_sync_findings{kind=uncertain}"] == 1
+    assert found["billing_sync_findings{kind=lost_lane}"] == 0
 
 
 async def test_a_ledger_that_fails(redis: Redis, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from billing_sync.questions import MOST_CELLS, UsageFilter
 from billing_sync.store import usage as store
 from billing_sync.store.engine import reading, writing
 from billing_sync.usage_view import UsageView
-from metering.connection import connect
+from metering.connection import Store, connect_one
 from metering.counters import Counters
 from metering.partitions import live_key
 from metering.protocol import Content
@@ -37,7 +37,7 @@ def view_of(books: Books, redis: Redis, **settings: float) -> UsageView:
     return UsageView(books.engine, Counters(redis), CATALOGUE, 1, books.clock, **settings)
 
 
-def drainer_of(books: Books, redis: Redis) -> Drainer:
+def drainer_of(books: Books, redis: Store) -> Drainer:
     return Drainer(books.engine, Counters(redis), CATALOGUE, books.clock, books.ids)
 
 
@@ -122,7 +122,7 @@ async def test_a_redis_that_does_not_fit_is_left_out(
 async def test_a_redis_that_is_away(books: Books) -> None:
     """No exception, only what the ledger knows."""
     books.use("", 5)
-    redis = connect("unix:///nowhere/valkey.sock")
+    redis = connect_one("unix:///nowhere/valkey.sock")
     assert await total(view_of(books, redis)) == (5, False)
     await redis.aclose()
 
@@ -136,7 +136,7 @@ async def silent_redis(folder: Path) -> AsyncIterator[Redis]:
         writer.close()
 
     server = await asyncio.start_unix_server(talk, folder / "redis.sock")
-    redis = connect(f"unix://{folder / 'redis.sock'}")
+    redis = connect_one(f"unix://{folder / 'redis.sock'}")
     async with server:
         yield redis
         await redis.aclose(close_connection_pool=True)
@@ -197,7 +197,7 @@ def test_the_ledger_is_asked_for_no_more_than_fits(books: Books) -> None:
 async def test_too_long_an_answer_is_refused(view: UsageView, books: Books, lane: Lane) -> None:
     """With what to do about it; and the totals can still be had."""
     many = MOST_CELLS + 1
-    columns = {"window": HOUR, "instance_id": "", "route": "chat", "grade": "exact"}
+    columns = {"window": HOUR, "origin": HOUR, "instance_id": "", "route": "chat", "grade": "exact"}
     rows = [
         columns | {"customer_id": f"c{n}", "meter": METER, "mark": "", "partition": 0}
         for n in range(many)

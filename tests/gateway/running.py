@@ -10,10 +10,12 @@ from pydantic import SecretStr
 
 from gateway.admission import Directory
 from gateway.app import build_public
+from gateway.errors import NotCounted
 from gateway.head_limit import bounded_heads
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route, StaticInstance
 from gateway.telemetry import Telemetry
+from metering.board import Open
 from metering.catalogue import Product
 from metering.usage import UsageRecord
 from tests.fakes import FakeClock, Ids
@@ -29,15 +31,36 @@ class Full(Exception):
 
 @dataclass
 class Kept:
-    """A recorder that keeps records in order, until told that it is full."""
+    """A recorder that keeps records in order, until told that it is full.
+
+    `shut` takes no new request; `open` are the requests without a record.
+    """
 
     records: list[UsageRecord] = field(default_factory=list)
     full: bool = False
+    shut: bool = False
+    open: dict[int, Open] = field(default_factory=dict)
+    begun: int = 0
+    synced: int = 0  # how often somebody waited until it was durable
 
-    def record(self, record: UsageRecord) -> None:
+    def begin(self, request: Open) -> int:
+        if self.shut:
+            raise NotCounted
+        self.begun += 1
+        self.open[self.begun] = request
+        return self.begun
+
+    def forget(self, slot: int) -> None:
+        del self.open[slot]
+
+    def record(self, record: UsageRecord, slot: int) -> None:
         if self.full:
             raise Full
+        del self.open[slot]
         self.records.append(record)
+
+    async def durable(self) -> None:
+        self.synced += 1
 
 
 @dataclass

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 async def get(path: str, *, reason: str | None = None, telemetry: Telemetry | None = None) -> Any:
     """The admin application's reply."""
-    app = build_admin(telemetry or Telemetry(), lambda: reason, lambda: {"records": 3})
+    app = build_admin((telemetry or Telemetry()).registry(), lambda: reason, lambda: {"records": 3})
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
         return await client.get(path)

@@ -4,10 +4,12 @@ import gzip
 import json
 import socket
 import threading
+from contextlib import ExitStack
 
 import pytest
 
 from gateway.proxy import head_of
+from metering.board import Open
 from metering.usage import Charge, Grade, Outcome, Quantity
 from tests.asgi import http_scope
 from tests.gateway.running import KEY, gateway
@@ -80,6 +82,53 @@ def test_a_reply_that_cannot_be_recorded_is_not_served() -> None:
         raw = ask(gw.port, b"HEAD /v1/x HTTP/1.1\r\nConnection: close\r\n" + AUTH + b"\r\n")
         assert raw.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: " in raw
+
+
+def test_a_request_stands_open_until_it_is_recorded() -> None:
+    """Before anything goes upstream it is noted, by id, customer, route and start."""
+    seen: list[Open] = []
+    with ExitStack() as stack:
+
+        def look(request: Received) -> None:
+            seen.extend(gw.kept.open.values())
+            json_reply(request)
+
+        gw = stack.enter_context(gateway(stack.enter_context(upstream(look)).url))
+        gw.ask()
+        record = gw.record()
+        assert [(o.request_id, o.customer_id, o.route) for o in seen] == [
+            (record.request_id, "cust-1", "chat")
+        ]
+        assert gw.kept.open == {}
+        assert gw.kept.synced == 1
+
+
+def test_a_request_that_cannot_be_noted_is_refused() -> None:
+    """A journal that takes nothing more: 503, and the upstream hears nothing of it."""
+    with upstream(json_reply) as up, gateway(up.url) as gw:
+        gw.kept.shut = True
+        reply, body = gw.ask()
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+        assert b"metering_unavailable" in body
+        assert up.requests == []
+        assert gw.telemetry.refusals["metering_unavailable",] == 1
+
+
+def test_what_could_not_be_recorded_stays_open() -> None:
+    """The upstream has served it, so it is named uncertain later, never forgotten."""
+    with upstream(json_reply) as up, gateway(up.url) as gw:
+        gw.kept.full = True
+        ask(gw.port, b"GET /v1/x HTTP/1.1\r\n" + AUTH + b"\r\n")
+        gw.idle()
+        assert len(gw.kept.open) == 1
+
+
+def test_a_call_without_a_record_is_open_no_longer() -> None:
+    """Nobody answered: nothing was used, and nothing is uncertain."""
+    with gateway("http://127.0.0.1:1") as gw:
+        assert gw.ask()[0].status == 502
+        gw.idle()
+        assert (gw.kept.begun, gw.kept.open, gw.kept.records) == (1, {}, [])
 
 
 def test_events_arrive_one_by_one() -> None:

@@ -1,14 +1,18 @@
+from collections.abc import Callable
+
 import pytest
 from redis.asyncio import Redis
 
 from gateway.recorder import Recorder
 from metering.counters import Counters
 from metering.errors import WriteUnknown
-from metering.journal import MemoryLane
+from metering.journal import Journal
 from metering.protocol import Batch
 from tests.fakes import FakeClock, usage_record
 
 pytestmark = pytest.mark.anyio
+
+NewLane = Callable[[], Journal]
 
 
 class LosesReplies(Counters):
@@ -31,101 +35,101 @@ async def total(counters: Counters, partition: int = 0) -> int:
     return sum(live.deltas.values()) if live else 0
 
 
-async def test_records_reach_redis_in_one_batch(redis: Redis) -> None:
+async def test_records_reach_redis_in_one_batch(redis: Redis, new_lane: NewLane) -> None:
     """A hundred calls of a customer are two scripts: learn the epoch, then apply."""
     counters = Counters(redis)
     await counters.reset(0, epoch="e", last="d", checkpoints={})
-    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    recorder = Recorder(new_lane(), counters, FakeClock(), 1)
     for _ in range(100):
         recorder.record(usage_record(tokens_in=3))
-    assert await recorder.flush() is not None
+    assert await recorder.flush(0.0) is not None
     assert await total(counters) == 300
-    assert recorder.batches == 2
-    assert recorder.backlog == 0
+    assert recorder.applier.batches == 2
+    assert recorder.applier.backlog == 0
 
 
-async def test_nothing_is_sent_without_new_records(redis: Redis) -> None:
+async def test_nothing_is_sent_without_new_records(redis: Redis, new_lane: NewLane) -> None:
     """An idle worker leaves Redis alone and still says how far it has flushed."""
     clock = FakeClock(5000)
-    recorder = Recorder(MemoryLane("lane", 1), Counters(redis), clock)
-    assert await recorder.flush() == 5000
-    assert recorder.batches == 0
+    recorder = Recorder(new_lane(), Counters(redis), clock, 1)
+    assert await recorder.flush(0.0) == 5000
+    assert recorder.applier.batches == 0
 
 
-async def test_a_lost_reply_counts_once(redis: Redis) -> None:
+async def test_a_lost_reply_counts_once(redis: Redis, new_lane: NewLane) -> None:
     """The batch was applied and its reply lost: the next flush finds the position moved."""
     counters = LosesReplies(redis, losses=0)
     await counters.reset(0, epoch="e", last="d", checkpoints={})
-    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
-    await recorder.flush()
+    recorder = Recorder(new_lane(), counters, FakeClock(), 1)
+    await recorder.flush(0.0)
     recorder.record(usage_record(tokens_in=3))
     counters.losses = 2  # the epoch answer and the applied batch
-    assert await recorder.flush() is None
-    assert await recorder.flush() is None
+    assert await recorder.flush(0.0) is None
+    assert await recorder.flush(0.0) is None
     recorder.record(usage_record(tokens_in=4))
-    assert await recorder.flush() is not None
+    assert await recorder.flush(0.0) is not None
     assert await total(counters) == 7
 
 
-async def test_an_unset_partition_waits(redis: Redis) -> None:
+async def test_an_unset_partition_waits(redis: Redis, new_lane: NewLane) -> None:
     """Without the control plane usage stays in the lane, and nothing is claimed flushed."""
-    recorder = Recorder(MemoryLane("lane", 1), Counters(redis), FakeClock())
+    recorder = Recorder(new_lane(), Counters(redis), FakeClock(), 1)
     recorder.record(usage_record(tokens_in=3))
-    assert await recorder.flush() is None
-    assert recorder.backlog == 1
+    assert await recorder.flush(0.0) is None
+    assert recorder.applier.backlog == 1
 
 
-async def test_a_reset_is_replayed_from_the_checkpoint(redis: Redis) -> None:
+async def test_a_reset_is_replayed_from_the_checkpoint(redis: Redis, new_lane: NewLane) -> None:
     """After Redis was emptied only what the ledger does not hold is sent again."""
     counters = Counters(redis)
     await counters.reset(0, epoch="e", last="d", checkpoints={})
-    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    recorder = Recorder(new_lane(), counters, FakeClock(), 1)
     for _ in range(3):
         recorder.record(usage_record(tokens_in=10))
-    await recorder.flush()
+    await recorder.flush(0.0)
     await redis.flushall()
     await counters.reset(0, epoch="e2", last="d", checkpoints={"lane": 1})
     recorder.record(usage_record(tokens_in=1))
-    await recorder.flush()
+    await recorder.flush(0.0)
     assert await total(counters) == 21
 
 
-async def test_a_long_backlog_is_sent_in_bounded_batches(redis: Redis) -> None:
+async def test_a_long_backlog_is_sent_in_bounded_batches(redis: Redis, new_lane: NewLane) -> None:
     """After an outage twelve thousand records go in three calls, none lost."""
     counters = Counters(redis)
     await counters.reset(0, epoch="e", last="d", checkpoints={})
-    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    recorder = Recorder(new_lane(), counters, FakeClock(), 1)
     for _ in range(12_000):
         recorder.record(usage_record(tokens_in=1))
-    assert await recorder.flush() is not None
+    assert await recorder.flush(0.0) is not None
     assert await total(counters) == 12_000
-    assert recorder.batches == 4
+    assert recorder.applier.batches == 4
 
 
-async def test_a_probe_notices_a_redis_that_forgot(redis: Redis) -> None:
+async def test_a_probe_notices_a_redis_that_forgot(redis: Redis, new_lane: NewLane) -> None:
     """Everything was applied, nothing new comes in, Redis is emptied: the usage is sent again."""
     counters = Counters(redis)
     await counters.reset(0, epoch="e", last="d", checkpoints={})
-    recorder = Recorder(MemoryLane("lane", 1), counters, FakeClock())
+    recorder = Recorder(new_lane(), counters, FakeClock(), 1)
     recorder.record(usage_record(tokens_in=10))
-    await recorder.flush()
+    await recorder.flush(0.0)
     await redis.flushall()
-    assert await recorder.flush(probe=True) is None
+    assert await recorder.flush(0.0, probe=True) is None
     await counters.reset(0, epoch="e2", last="d", checkpoints={})
-    assert await recorder.flush(probe=True) is not None
+    assert await recorder.flush(0.0, probe=True) is not None
     assert await total(counters) == 10
 
 
-async def test_a_probe_learns_the_checkpoint(redis: Redis) -> None:
+async def test_a_probe_learns_the_checkpoint(redis: Redis, new_lane: NewLane) -> None:
     """Records the ledger has taken over are let go though their customer is idle."""
     counters = Counters(redis)
-    lane = MemoryLane("lane", 1)
+    lane = new_lane()
     await counters.reset(0, epoch="e", last="d", checkpoints={})
-    recorder = Recorder(lane, counters, FakeClock())
+    recorder = Recorder(lane, counters, FakeClock(), 1)
     recorder.record(usage_record(tokens_in=10))
-    await recorder.flush()
+    await recorder.flush(0.0)
     await counters.set_aside(0, epoch="e", last="d", new_id="d1")
     await counters.drop_drain(0, drain_id="d1", epoch="e", checkpoints={"lane": 1})
-    await recorder.flush(probe=True)
-    assert lane.touched() == []
+    await recorder.flush(0.0, probe=True)
+    assert lane.tail.touched() == []
     assert not (await counters.head(0)).dirty

@@ -1,6 +1,7 @@
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.admission import Directory
+from gateway.errors import NotCounted
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings
 from gateway.worker import Worker
 from metering import embedded, entitlements, heartbeats
-from metering.connection import connect
+from metering.board import Open
+from metering.connection import Store, connect
 from metering.counters import Counters
 from metering.embedded import EmbeddedValkey
 from metering.entitlement import EntitlementSnapshot, to_json
-from metering.journal import MemoryLane
+from metering.journal import Journal
 from tests.fakes import FakeClock, usage_record
 
 pytestmark = pytest.mark.anyio
@@ -27,17 +30,50 @@ NOBODY = "redis://127.0.0.1:1"
 NEVER_S = 3600.0
 
 
-def worker_at(url: str, **changes: Any) -> Worker:
-    """A worker with a lane of its own and one partition; it closes its own client."""
-    return Worker(
-        table=RouteTable([], []),
-        directory=Directory(b"pepper", [Customer(id="static", name="Static")]),
-        settings=GatewaySettings(),
-        redis=connect(url, timeout_s=0.5),
-        lane=MemoryLane("lane-1", 1),
-        clock=FakeClock(5000),
-        **changes,
-    )
+WorkerAt = Callable[..., Worker]
+
+
+@dataclass
+class Ended:
+    """A helper process that has ended; `started` keeps the words of all of them."""
+
+    started: list[list[str]]
+
+    def __call__(self, words: list[str]) -> "Ended":
+        self.started.append(words)
+        return self
+
+    def poll(self) -> int:
+        return 0
+
+    def terminate(self) -> None:
+        pass
+
+    def wait(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def worker_at(new_lane: Callable[..., Journal]) -> WorkerAt:
+    """Makes a worker with a lane of its own and one partition; it closes its own client."""
+
+    def made(url: str, **changes: Any) -> Worker:
+        lane = new_lane("lane-1", clock=FakeClock(5000))
+        settings = GatewaySettings()
+        parts: dict[str, Any] = {
+            "table": RouteTable([], []),
+            "directory": Directory(b"pepper", [Customer(id="static", name="Static")]),
+            "settings": settings,
+            "redis": connect(url, timeout_s=0.5),
+            "lane": lane,
+            "journal_dir": lane.folder,
+            "partitions": 1,
+            "clock": FakeClock(5000),
+            "start_helper": Ended([]),
+        }
+        return Worker(**{**parts, **changes})
+
+    return made
 
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
@@ -48,12 +84,12 @@ async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     return value
 
 
-async def counted(redis: Redis) -> int:
+async def counted(redis: Store) -> int:
     live, _ = await Counters(redis).read(0)
     return sum(live.deltas.values()) if live else 0
 
 
-async def set_up_partition(redis: Redis) -> None:
+async def set_up_partition(redis: Store) -> None:
     await Counters(redis).reset(0, epoch="e", last="d", checkpoints={})
 
 
@@ -65,7 +101,9 @@ def known(worker: Worker, customer_id: str, name: str) -> Callable[[], Awaitable
     return condition
 
 
-async def test_a_worker_is_ready_once_it_knows_its_customers(redis: Redis, valkey_url: str) -> None:
+async def test_a_worker_is_ready_once_it_knows_its_customers(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
     """Before the first full check it would refuse whom it should serve."""
     await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
     worker = worker_at(valkey_url)
@@ -75,7 +113,9 @@ async def test_a_worker_is_ready_once_it_knows_its_customers(redis: Redis, valke
         assert worker.not_ready() is None
 
 
-async def test_a_change_arrives_by_message(redis: Redis, valkey_url: str) -> None:
+async def test_a_change_arrives_by_message(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
     """Nobody waits for the next full check."""
     worker = worker_at(valkey_url, check_s=NEVER_S)
     async with worker.running():
@@ -90,7 +130,9 @@ async def listening(redis: Redis) -> bool:
     return bool((await redis.pubsub_numsub(entitlements.CHANNEL))[0][1])
 
 
-async def test_a_lost_message_is_healed_by_the_full_check(redis: Redis, valkey_url: str) -> None:
+async def test_a_lost_message_is_healed_by_the_full_check(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
     """What was written without a word is found all the same."""
     worker = worker_at(valkey_url, check_s=0.02)
     async with worker.running():
@@ -100,7 +142,9 @@ async def test_a_lost_message_is_healed_by_the_full_check(redis: Redis, valkey_u
         await until(known(worker, "cust-1", "Quietly"))
 
 
-async def test_a_full_check_never_brings_back_what_a_message_replaced(valkey_url: str) -> None:
+async def test_a_full_check_never_brings_back_what_a_message_replaced(
+    valkey_url: str, worker_at: WorkerAt
+) -> None:
     """A long answer that was begun before a change does not undo it."""
     worker = worker_at(valkey_url)
     old, new = EntitlementSnapshot("cust-1", "Old"), EntitlementSnapshot("cust-1", "New")
@@ -117,7 +161,7 @@ async def test_a_full_check_never_brings_back_what_a_message_replaced(valkey_url
 
 
 async def test_garbage_in_redis_stops_nobody(
-    redis: Redis, valkey_url: str, caplog: pytest.LogCaptureFixture
+    redis: Redis, valkey_url: str, caplog: pytest.LogCaptureFixture, worker_at: WorkerAt
 ) -> None:
     """It is counted and said once; everybody else is known, and changes still arrive."""
     await redis.hset(entitlements.KEY, "cust-0", "{garbage")
@@ -134,7 +178,9 @@ async def test_garbage_in_redis_stops_nobody(
     assert [r.getMessage() for r in caplog.records] == ["1 entitlements in Redis cannot be read"]
 
 
-async def test_an_emptied_redis_takes_nobodys_rights(redis: Redis, valkey_url: str) -> None:
+async def test_an_emptied_redis_takes_nobodys_rights(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
     """A Redis that lost everything says nothing about anybody."""
     await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
     worker = worker_at(valkey_url, check_s=0.02)
@@ -146,7 +192,7 @@ async def test_an_emptied_redis_takes_nobodys_rights(redis: Redis, valkey_url: s
         assert await known(worker, "cust-1", "One")()
 
 
-async def test_configured_customers_are_known_without_redis() -> None:
+async def test_configured_customers_are_known_without_redis(worker_at: WorkerAt) -> None:
     """They stand in the configuration, whatever Redis does."""
     worker = worker_at(NOBODY, last_flush_s=0.1)
     async with worker.running():
@@ -154,7 +200,9 @@ async def test_configured_customers_are_known_without_redis() -> None:
         assert worker.not_ready()
 
 
-async def test_a_lane_beats_while_it_runs_and_signs_off(redis: Redis, valkey_url: str) -> None:
+async def test_a_lane_beats_while_it_runs_and_signs_off(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
     """The control plane waits for whoever beats, and for nobody who said farewell."""
     worker = worker_at(valkey_url)
     async with worker.running():
@@ -164,7 +212,7 @@ async def test_a_lane_beats_while_it_runs_and_signs_off(redis: Redis, valkey_url
 
 
 async def test_the_last_records_are_counted_before_the_farewell(
-    redis: Redis, valkey_url: str
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
 ) -> None:
     """What was recorded in the last moment is in Redis when the worker has gone."""
     await set_up_partition(redis)
@@ -178,7 +226,7 @@ async def test_the_last_records_are_counted_before_the_farewell(
 
 
 async def test_a_worker_that_fails_counts_what_it_has_recorded(
-    redis: Redis, valkey_url: str
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
 ) -> None:
     """However its block ends, the last flush comes."""
     await set_up_partition(redis)
@@ -193,7 +241,7 @@ async def test_a_worker_that_fails_counts_what_it_has_recorded(
 
 
 async def test_the_last_flush_waits_for_calls_that_are_being_cut_off(
-    redis: Redis, valkey_url: str
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
 ) -> None:
     """Their records come a moment after the listeners have stopped."""
     await set_up_partition(redis)
@@ -211,7 +259,7 @@ async def test_the_last_flush_waits_for_calls_that_are_being_cut_off(
 
 
 async def test_a_lane_that_could_not_flush_does_not_sign_off(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, worker_at: WorkerAt
 ) -> None:
     """A Redis that hangs has not said how much it took: the hour must not close over that."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -223,7 +271,7 @@ async def test_a_lane_that_could_not_flush_does_not_sign_off(
 
 
 async def test_a_redis_that_comes_late_and_goes_again_is_waited_for(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, worker_at: WorkerAt
 ) -> None:
     """Calls are counted when it is there; each absence is one line in the log, and its end another."""
     worker = worker_at(embedded.url(tmp_path), check_s=0.05)
@@ -263,7 +311,9 @@ async def admin_of(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-async def test_the_operator_sees_what_the_lane_was_given(valkey_url: str) -> None:
+async def test_the_operator_sees_what_the_lane_was_given(
+    valkey_url: str, worker_at: WorkerAt
+) -> None:
     """/-/journal tells records, quantities and what is not in Redis yet; /-/readyz why it waits."""
     worker = worker_at(valkey_url)
     worker.recorder.record(usage_record(tokens_in=2, tokens_out=3))
@@ -274,3 +324,57 @@ async def test_the_operator_sees_what_the_lane_was_given(valkey_url: str) -> Non
     assert (journal["lane"], journal["records"]) == ("lane-1", 1)
     assert journal["quantities"] == {"tokens_in": 2, "tokens_out": 3}
     assert (ready.status_code, ready.json()["reason"]) == (503, "entitlements are not loaded yet")
+
+
+async def test_prometheus_sees_the_journal(valkey_url: str, worker_at: WorkerAt) -> None:
+    """How much was written, what is open, and whether calls are let in."""
+    worker = worker_at(valkey_url)
+    worker.recorder.record(usage_record(tokens_in=2))
+    worker.recorder.begin(Open("r", "cust-1", "chat", 5))
+    async with admin_of(worker) as http:
+        shown = (await http.get("/-/metrics")).text
+    await worker.redis.aclose()
+    lines = {line for line in shown.splitlines() if not line.startswith("#")}
+    assert {
+        "gateway_journal_records_total 1.0",
+        "gateway_journal_open_requests 1.0",
+        "gateway_journal_writable 1.0",
+        "gateway_store_down 0.0",
+    } <= lines
+
+
+async def test_calls_are_refused_while_redis_is_down_where_that_is_the_policy(
+    worker_at: WorkerAt,
+) -> None:
+    """`on_store_down: deny`: from the third failure in a row."""
+    worker = worker_at(NOBODY, settings=GatewaySettings(on_store_down="deny"), last_flush_s=0.1)
+    call = Open("r", "cust-1", "chat", 5)
+    worker.recorder.forget(worker.recorder.begin(call))
+    worker.recorder.record(usage_record(requests=1))
+    async with worker.running():
+        await until(lambda: down(worker))
+        with pytest.raises(NotCounted):
+            worker.recorder.begin(call)
+
+
+async def down(worker: Worker) -> bool:
+    return worker.recorder.breaker.open
+
+
+async def test_a_lane_without_an_owner_is_looked_after(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt, new_lane: Callable[..., Journal]
+) -> None:
+    """Within seconds of its owner's death a helper is started; never for one that lives."""
+    await set_up_partition(redis)
+    dead, alive = new_lane("dead"), new_lane("alive")
+    helper = Ended([])
+    worker = worker_at(valkey_url, start_helper=helper)
+    async with worker.running():
+        await until(lambda: heartbeats.read(redis))
+        dead.close()
+        await until(lambda: started(helper, ["adopt"]))
+    assert alive.lane_id not in str(helper.started)
+
+
+async def started(helper: Ended, words: list[str]) -> bool:
+    return words in helper.started

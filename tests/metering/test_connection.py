@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 import pytest
 from redis.asyncio import Redis
 
-from metering.connection import check_policy, connect, text_of, translated
+from metering.connection import check_policy, connect, connect_one, text_of, translated
 from metering.errors import MeteringUnavailable, StoreUnsuitable, WriteUnknown
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ async def ask(redis: Redis, answer: Awaitable[object]) -> None:
 
 async def test_nobody_there_changed_nothing() -> None:
     """A refused connection is MeteringUnavailable, and the text names the address."""
-    away = connect("redis://127.0.0.1:1")
+    away = connect_one("redis://127.0.0.1:1")
     with pytest.raises(MeteringUnavailable, match=r"cannot be reached.*127\.0\.0\.1:1"):
         await ask(away, away.ping())
 
@@ -28,7 +28,7 @@ async def test_nobody_there_changed_nothing() -> None:
 async def test_a_lost_reply_is_unknown() -> None:
     """Somebody who takes the command and says nothing may have done it."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        silent = connect(f"redis://127.0.0.1:{mute.getsockname()[1]}", timeout_s=0.1)
+        silent = connect_one(f"redis://127.0.0.1:{mute.getsockname()[1]}", timeout_s=0.1)
         with pytest.raises(WriteUnknown):
             await ask(silent, silent.incr("x"))
 
@@ -42,7 +42,7 @@ async def test_a_refusal_is_unavailable(redis: Redis) -> None:
 
 async def test_commands_are_never_sent_again_by_the_client(valkey_url: str) -> None:
     """A broken connection is an error at once: repeating is for those who know positions."""
-    client = connect(valkey_url)
+    client = connect_one(valkey_url)
     await client.ping()
     await client.client_kill_filter(skipme=False)
     with pytest.raises(MeteringUnavailable):
@@ -51,10 +51,35 @@ async def test_commands_are_never_sent_again_by_the_client(valkey_url: str) -> N
 
 async def test_no_secret_is_told() -> None:
     """The password in a URL shows in no error."""
-    away = connect("redis://user:hunter2@127.0.0.1:1")
+    away = connect_one("redis://user:hunter2@127.0.0.1:1")
     with pytest.raises(MeteringUnavailable) as failure:
         await ask(away, away.ping())
     assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@h?colour=blue",
+        "redis://:hunter2@h?socket_timeout=soon",
+        "redis+cluster://:hunter2@h/7",
+        "memcached://:hunter2@h",
+        "redis://u:hunter2/x@h",
+    ],
+)
+async def test_a_url_that_cannot_be_used(url: str) -> None:
+    """It is refused before anything is asked, and its password is not told."""
+    with pytest.raises(StoreUnsuitable, match="URL cannot be used") as refusal:
+        connect(url)
+    assert "hunter2" not in str(refusal.value)
+
+
+async def test_an_option_no_node_of_a_cluster_knows() -> None:
+    """It is refused at the first command."""
+    store = connect("redis+cluster://h:1?colour=blue")
+    with pytest.raises(StoreUnsuitable, match="colour"):
+        await check_policy(store)
+    await store.aclose()
 
 
 async def test_a_redis_that_keeps_everything_is_accepted(redis: Redis) -> None:
@@ -103,7 +128,7 @@ async def test_a_service_that_tells_nothing_is_let_through(redis: Redis, valkey_
 
 async def test_the_policy_of_nobody_cannot_be_asked() -> None:
     """A Redis that is away is no unsuitable one."""
-    away = connect("redis://127.0.0.1:1")
+    away = connect_one("redis://127.0.0.1:1")
     with pytest.raises(MeteringUnavailable):
         await check_policy(away)
     await away.aclose()

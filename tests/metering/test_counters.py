@@ -1,8 +1,10 @@
+from contextlib import suppress
+
 import pytest
 from redis.asyncio import Redis
 
 from metering import deltas
-from metering.connection import check_policy, connect
+from metering.connection import check_policy, connect, text_of
 from metering.counters import Counters
 from metering.errors import MeteringUnavailable, StoreUnsuitable
 from metering.protocol import Batch
@@ -51,6 +53,83 @@ async def test_quantities_above_2_to_the_53_are_exact(redis: Redis) -> None:
     live, _ = await counters.read(1)
     assert live is not None
     assert list(live.deltas.values()) == [2**61 + 2]
+
+
+async def counted(redis: Redis) -> dict[str, str]:
+    fields = await redis.hgetall("{p01}:live")
+    return {text_of(field): text_of(value) for field, value in fields.items()}
+
+
+def several(
+    start: int, end: int, *, tokens_in: int = 0, tokens_out: int = 0, images: int = 0
+) -> Batch:
+    """A batch of several fields, in this order."""
+    record = usage_record(tokens_in=tokens_in, tokens_out=tokens_out, images=images)
+    return Batch(1, "e", "lane", start, end, deltas.merge([record]))
+
+
+async def test_a_sum_that_overflows_counts_nothing_of_its_batch(redis: Redis) -> None:
+    """Sent again and again it adds nothing, neither before nor after the field that is full."""
+    counters = Counters(redis)
+    await counters.reset(1, epoch="e", last="d0", checkpoints={})
+    await counters.apply(several(0, 1, tokens_out=2**63 - 5))
+    before = await counted(redis)
+    for _ in range(3):
+        with pytest.raises(MeteringUnavailable, match="overflow"):
+            await counters.apply(several(1, 2, tokens_in=7, tokens_out=5, images=3))
+        assert await counted(redis) == before
+    await counters.set_aside(1, epoch="e", last="d0", new_id="d1")
+    reply = await counters.apply(several(1, 2, tokens_in=7, tokens_out=5, images=3))
+    assert reply == ("ok", "e", 2, 0)
+
+
+async def test_a_field_that_holds_no_number_counts_nothing_of_its_batch(redis: Redis) -> None:
+    """Whoever wrote it: what was added before it is taken back."""
+    counters = Counters(redis)
+    await counters.reset(1, epoch="e", last="d0", checkpoints={})
+    await counters.apply(several(0, 1, tokens_in=1, tokens_out=1))
+    spoiled = sorted(field for field in await counted(redis) if "tokens_out" in field)[0]
+    await redis.hset("{p01}:live", spoiled, "x")
+    before = await counted(redis)
+    with pytest.raises(MeteringUnavailable, match="not an integer"):
+        await counters.apply(several(1, 2, tokens_in=7, tokens_out=5, images=3))
+    assert await counted(redis) == before
+
+
+async def test_a_user_who_may_not_move_the_position_counts_nothing(
+    redis: Redis, valkey_url: str
+) -> None:
+    """Deltas without their position would be added again each time."""
+    await Counters(redis).reset(1, epoch="e", last="d0", checkpoints={})
+    before = await counted(redis)
+    await redis.acl_setuser("app", enabled=True, nopass=True, keys="*", commands=["+@all", "-hset"])
+    limited = Redis.from_url(valkey_url, username="app", password="x")
+    try:
+        with pytest.raises(MeteringUnavailable, match="hset"):
+            await Counters(limited).apply(several(0, 1, tokens_in=7, images=3))
+    finally:
+        await limited.aclose()
+        await redis.acl_deluser("app")
+    assert await counted(redis) == before
+
+
+async def test_memory_that_runs_out_half_way_counts_the_whole_batch(redis: Redis) -> None:
+    """Redis looks at its memory before the first write of a script, never between two."""
+    counters = Counters(redis)
+    await counters.reset(1, epoch="e", last="d0", checkpoints={})
+    used = (await redis.info("memory"))["used_memory"]
+    await redis.config_set("maxmemory", used + 500_000)
+    applied = 0
+    with suppress(MeteringUnavailable):
+        while applied < 100:
+            calls = [usage_record(f"{'c' * 100}{applied}-{n}", tokens_in=1) for n in range(1000)]
+            await counters.apply(Batch(1, "e", "lane", applied, applied + 1, deltas.merge(calls)))
+            applied += 1
+    await redis.config_set("maxmemory", 0)
+    assert 0 < applied < 100
+    live, _ = await counters.read(1)
+    assert live is not None
+    assert (live.positions, sum(live.deltas.values())) == ({"lane": applied}, applied * 1000)
 
 
 async def test_setting_aside_keeps_positions_and_starts_empty(redis: Redis) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metering import embedded
-from metering.connection import connect
+from metering.connection import connect_one
 from metering.embedded import EmbeddedValkey
 from metering.errors import MeteringUnavailable
 from tests.servers import eventually
@@ -47,7 +47,7 @@ async def test_data_survives_a_restart(tmp_path: Path) -> None:
     """What was written before close is there after the next start."""
     for expected in (None, b"1"):
         with EmbeddedValkey(tmp_path):
-            client = connect(embedded.url(tmp_path))
+            client = connect_one(embedded.url(tmp_path))
             assert await client.get("key") == expected
             await client.set("key", "1")
             policy = await client.config_get("maxmemory-policy")
@@ -181,7 +181,7 @@ def test_a_server_that_cannot_start_leaves_nothing_behind(tmp_path: Path) -> Non
 async def test_a_killed_server_has_its_data_when_it_starts_again(tmp_path: Path) -> None:
     """What was answered is in the append-only file."""
     with EmbeddedValkey(tmp_path) as valkey:
-        client = connect(embedded.url(tmp_path))
+        client = connect_one(embedded.url(tmp_path))
         await client.hincrby("counter", "requests", 7)
         await client.aclose()
         assert valkey.pid is not None

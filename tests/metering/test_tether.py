@@ -60,3 +60,52 @@ def test_the_child_dies_with_a_killed_parent() -> None:
             time.sleep(0.01)
         parent.kill()
     assert wait_until_gone(child)
+
+
+THREAD = """
+import subprocess, threading
+from metering.tether import tethered
+
+def start():
+    command = tethered(["/bin/sh", "-c", "echo on; exec sleep 60"])
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    children.append(child)
+
+children = []
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+print(children[0].wait(30))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+def test_the_child_dies_with_the_thread_that_started_it() -> None:
+    """Why it should be the main thread: one of a pool ends when there is nothing more to do."""
+    done = subprocess.run([sys.executable, "-c", THREAD], check=True, stdout=subprocess.PIPE)
+    assert done.stdout == b"-15\n"
+
+
+FROZEN = """
+import os, signal
+from metering.tether import woken_at_parents_death
+woken_at_parents_death()
+print(os.getpid(), flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+def test_a_stopped_child_goes_on_when_its_parent_is_killed() -> None:
+    """And comes to its own end."""
+    parent = f"import subprocess, sys; subprocess.call([sys.executable, '-c', {FROZEN!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        child = int(running.stdout.readline())
+        while " T " not in Path(f"/proc/{child}/stat").read_text():
+            time.sleep(0.01)
+        running.kill()
+    assert wait_until_gone(child)

@@ -1,3 +1,6 @@
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -18,11 +21,11 @@ def test_pauses_double_up_to_ten_seconds() -> None:
 
 
 def test_a_long_life_forgives_earlier_deaths() -> None:
-    """Who ran for a minute is started again at once."""
+    """Who ran for ten seconds is started again at once."""
     backoff = Backoff()
     for _ in range(9):
         backoff.after(0.0)
-    assert [round(backoff.after(lived), 1) for lived in (60.0, 1.0)] == [0.1, 0.2]
+    assert [round(backoff.after(lived), 1) for lived in (10.0, 1.0)] == [0.1, 0.2]
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e9), max_size=2000))
@@ -85,41 +88,101 @@ def test_a_start_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> 
     ]
 
 
-def stubborn(seconds: int) -> Child:
-    """A child that takes SIGTERM for nothing."""
-    child = Child("gateway", "-", [], 0, "http://admin")
-    child._argv = [
-        sys.executable,
-        "-c",
-        "import signal, sys, time; signal.signal(15, signal.SIG_IGN); print('on', file=sys.stderr);"
-        f"time.sleep({seconds})",
-    ]
-    return child
+def child(code: str) -> Child:
+    """A gateway worker that is any Python; it runs once it has printed something."""
+    reading, writing = os.pipe()
+    made = Child("gateway-1", ["gateway"], [], 0, "http://admin")
+    made._argv = [sys.executable, "-c", f"import os, signal, sys, time\n{code}", str(writing)]
+    made._inherited = (writing,)
+    made.start()
+    os.close(writing)
+    assert os.read(reading, 1) == b"x"
+    os.close(reading)
+    return made
+
+
+READY = "os.write(int(sys.argv[1]), b'x'); time.sleep(60)"
 
 
 @pytest.mark.anyio
 async def test_who_does_not_stop_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     """Patience has an end, and it is said."""
-    child = stubborn(60)
-    child.start()
-    await anyio.sleep(0.3)
-    await child.end(0.2, anyio.Event())
-    assert not child.alive()
-    assert caplog.messages == ["gateway did not stop within 0 s; killed"]
+    stubborn = child(f"signal.signal(signal.SIGTERM, signal.SIG_IGN); {READY}")
+    await stubborn.end(0.2, anyio.Event())
+    assert not stubborn.alive()
+    assert caplog.messages == ["gateway-1 did not stop in time; killed"]
+
+
+@pytest.mark.anyio
+async def test_a_stopped_process_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    """It goes on for as long as it takes to stop in good order: nobody needs to kill it."""
+    frozen = child(READY)
+    assert frozen.pid is not None
+    os.kill(frozen.pid, signal.SIGSTOP)
+    await frozen.end(60, anyio.Event())
+    assert not frozen.alive()
+    assert caplog.messages == []
+
+
+@pytest.mark.anyio
+async def test_told_to_hurry_it_is_told_again_and_waited_for_less(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By SIGINT, for a second SIGTERM may be anybody's."""
+    hurried = anyio.Event()
+    hurried.set()
+    patient = child(f"signal.signal(signal.SIGTERM, signal.SIG_IGN); {READY}")
+    await patient.end(60, hurried)
+    assert caplog.messages == []
+    both = "for n in (signal.SIGTERM, signal.SIGINT): signal.signal(n, signal.SIG_IGN)"
+    stubborn = child(f"{both}\n{READY}")
+    await stubborn.end(60, hurried, hurried_s=0.2)
+    assert not stubborn.alive()
+    assert caplog.messages == ["gateway-1 did not stop in time; killed"]
 
 
 @pytest.mark.anyio
 async def test_ending_what_never_ran_does_nothing() -> None:
     """Also a second time."""
-    child = Child("control", "-", [], 0, "http://admin")
-    assert not child.alive()
-    await child.end(1.0, anyio.Event())
-    await child.end(1.0, anyio.Event())
+    never = Child("control", ["control"], [], 0, "http://admin")
+    assert not never.alive()
+    assert never.pid is None
+    await never.end(1.0, anyio.Event())
+    await never.end(1.0, anyio.Event())
 
 
 def test_a_child_is_asked_where_its_plane_answers() -> None:
     """The gateway is up before it is ready; the control plane is ready when it is up."""
-    gateway = Child("gateway", "-", [], 0, "http://g")
-    control = Child("control", "-", [], 0, "http://c")
+    gateway = Child("gateway-1", ["gateway", "--name", "gateway-1"], [], 0, "http://g")
+    control = Child("control", ["control"], [], 0, "http://c")
     assert (gateway.health_url, gateway.ready_url) == ("http://g/-/healthz", "http://g/-/readyz")
     assert (control.health_url, control.ready_url) == ("http://c/healthz", "http://c/healthz")
+    assert (gateway.plane, control.plane) == ("gateway", "control")
+
+
+FOSTER = """
+import ctypes, os, subprocess
+from tallygate.children import reap_orphans
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans below come to us, as to process 1
+reap_orphans([])
+own = subprocess.Popen(["/bin/sh", "-c", "sh -c 'echo $$; exit 3' & exit 7"], stdout=subprocess.PIPE)
+orphan = int(own.stdout.readline())
+os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)  # from now on the orphan is ours
+os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+reap_orphans([own.pid])
+assert own.wait() == 7, own.returncode
+reap_orphans([own.pid])
+try:
+    os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOHANG)
+except ChildProcessError:
+    print("let go")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to us")
+def test_orphans_are_let_go_of_and_our_own_kept() -> None:
+    """Process 1 of a container gets every orphan; dead ones would pile up."""
+    done = subprocess.run(
+        [sys.executable, "-c", FOSTER], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "let go\n"

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tallygate.cli import cli
+from tallygate.cli import ELSEWHERE, cli
 from tests.installations import (
     configuration,
     eventually,
@@ -22,10 +22,12 @@ NOBODY = "http://127.0.0.1:1"
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every command that does something, by its words."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
-        else:
+        elif command is not None and not command.hidden:
             yield (*path, name)
 
 
@@ -41,6 +43,16 @@ def test_every_command_shows_an_example(words: tuple[str, ...]) -> None:
     example = shown.output.split("Example:\n")[1].splitlines()[0]
     assert " ".join(("tallygate", *words)) in shown.output.split("Example:\n")[1]
     assert len(example) - len(example.lstrip()) == 4
+
+
+def test_commands_of_other_files_are_found_by_their_own_names() -> None:
+    """And one that does not exist is not."""
+    context = click.Context(cli)
+    for name in ELSEWHERE:
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+    assert cli.get_command(context, "serv") is None
 
 
 def test_the_version_is_told() -> None:

@@ -192,7 +192,7 @@ def test_a_wrong_value_says_what_to_write(text: str, line: str) -> None:
         "koogallery: {agent_apps: [{app_key: a, app_secret: hunter2hunter2}]}",
         "koogallery: {kit_key: hunter2hunter2}",
         "redis: memcached://:hunter2hunter2@host",
-        "redis: redis+cluster://:hunter2hunter2@host",
+        "redis: redis+cluster://:hunter2hunter2@host:port",
         "database: postgresql+psycopg://u:hunter2hunter2@host/db",
         "routes: [{name: a, path: /, upstream: ['htp://u:hunter2hunter2@host']}]",
         "routes: [{name: a, path: /, upstream: ['http://u:hunter2hunter2@host']}]",

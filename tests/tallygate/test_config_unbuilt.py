@@ -17,13 +17,7 @@ products: [{{product_id: P1, routes: [chat], meter: requests, cycle: {cycle}, ch
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("redis: redis+cluster://a:1,b:2", "redis"),
         ("database: postgresql+psycopg://u@h/db", "database"),
-        ("gateway: {workers: 2}", "gateway.workers"),
-        ("gateway: {on_store_down: deny}", "gateway.on_store_down"),
-        ("gateway: {journal: {fsync: always}}", "gateway.journal.fsync"),
-        ("gateway: {journal: {retention_days: 1}}", "gateway.journal.retention_days"),
-        ("gateway: {journal: {retention_bytes: 1GiB}}", "gateway.journal.retention_bytes"),
         (SHOP.format(normalize="true", cycle="hour", charged_by="merchant"), "routes[0].usage.normalize"),
         (SHOP.format(normalize="false", cycle="day", charged_by="merchant"), "products[0].cycle"),
         (SHOP.format(normalize="false", cycle="hour", charged_by="agents_gateway"), "products[0].charged_by"),

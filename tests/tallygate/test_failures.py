@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -5,6 +7,7 @@ from sqlalchemy.exc import OperationalError
 
 from billing_sync.errors import StaticConflict
 from billing_sync.store.engine import open_engine, sqlite_url
+from billing_sync.store.ledger import PartitionsDiffer
 from metering.errors import StoreUnsuitable
 from tallygate.failures import mendable
 
@@ -39,3 +42,22 @@ def test_a_ledger_is_told_without_its_sql(tmp_path: Path) -> None:
     with pytest.raises(OperationalError) as failure:
         open_engine(sqlite_url(tmp_path / "ledger.db"))
     assert mendable(failure.value) == "the ledger cannot be used: unable to open database file"
+
+
+def test_other_partitions_are_the_ledgers_own_line() -> None:
+    """It says what to write instead."""
+    assert mendable(PartitionsDiffer("partitions: write 8")) == "partitions: write 8"
+
+
+WITHOUT_SQL = """
+import sys
+from tallygate.failures import mendable
+assert mendable(OSError("taken")) == "taken"
+assert mendable(KeyError("x")) is None
+assert "sqlalchemy" not in sys.modules
+"""
+
+
+def test_a_process_without_sql_does_not_import_it_to_fail() -> None:
+    """A worker that cannot start says so at once."""
+    subprocess.run([sys.executable, "-c", WITHOUT_SQL], check=True)

@@ -69,6 +69,18 @@ async def test_a_redis_elsewhere_is_not_ours_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_cluster_that_is_away_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As any other Redis; the password is not told."""
+    url = "redis+cluster://:hunter2@127.0.0.1:1,127.0.0.1:2"
+    await installed(tmp_path, f"redis: '{url}'").refuse_bad_redis()
+    assert caplog.messages[0].endswith("; waiting for it")
+    assert "127.0.0.1:2" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.anyio
 async def test_the_ledger_is_private(tmp_path: Path) -> None:
     """The data directory is its owner's alone."""
     async with parts_of(installed(tmp_path, "secret_key: s\ncontrol: {admin_token: t}")):

@@ -3,6 +3,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import httpx
@@ -132,6 +133,65 @@ async def test_an_open_reply_is_finished_and_the_operator_looks_on() -> None:
         await running.over.wait()
         await refused(running.admin)
     assert app.ends == ["whole"]
+
+
+@pytest.mark.anyio
+async def test_without_an_owner_the_operators_address_is_free_at_once() -> None:
+    """Its successor wants it; who is being served gets the rest all the same."""
+    app = Slow()
+    async with served(app, 30) as running, httpx.AsyncClient() as http:
+        async with http.stream("GET", running.public) as reply:
+            await app.begun.wait()
+            running.stop.orphaned = True
+            running.stop()
+            await refused(running.public)
+            await refused(running.admin)
+            app.go_on.set()
+            assert await reply.aread() == b"one two"
+        await running.over.wait()
+    assert app.ends == ["whole"]
+
+
+@pytest.mark.anyio
+async def test_who_has_connected_but_not_asked_yet_is_served() -> None:
+    """He did not know; a client takes it for an error when nobody answers on a new connection."""
+    app = Slow()
+    app.go_on.set()
+    async with served(app, 30) as running:
+        await app_is_up(running.admin)
+        port = int(httpx.URL(running.public).port or 0)
+        async with await anyio.connect_tcp("127.0.0.1", port) as connection:
+            await anyio.sleep(0.02)  # accepted by now
+            running.stop()
+            await anyio.sleep(0.12)  # uvicorn alone would have closed it by now
+            await connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await connection.receive()).startswith(b"HTTP/1.1 200")
+
+
+async def app_is_up(url: str) -> None:
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(url)).text == "ok"
+
+
+@pytest.mark.anyio
+async def test_others_on_the_same_socket_are_not_disturbed() -> None:
+    """Closing a copy of a shared socket stops nobody else from accepting."""
+    with bind(LOCAL) as shared, bind(LOCAL) as admin, bind(LOCAL) as other_admin:
+        url = f"http://{address_of(shared)}"
+        stops = [Stop(), Stop()]
+        with shared.dup() as copy, anyio.fail_after(10):
+            async with anyio.create_task_group() as group, httpx.AsyncClient() as http:
+                for bound, beside, stop in (
+                    (copy, admin, stops[0]),
+                    (shared, other_admin, stops[1]),
+                ):
+                    pair = [Listener(healthy, bound), Listener(healthy, beside)]
+                    group.start_soon(partial(serve, pair, stop, drain_s=1))
+                stops[0]()
+                await refused(f"http://{address_of(admin)}")
+                for _ in range(20):
+                    assert (await http.get(url, headers={"Connection": "close"})).text == "ok"
+                stops[1]()
 
 
 async def refused(url: str) -> None:

@@ -3,6 +3,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import anyio
@@ -17,6 +18,8 @@ from metering.embedded import EmbeddedValkey
 from tallygate.config import load
 from tallygate.demo.upstream import StubUpstream
 from tallygate.installation import Installation
+from tallygate.planes import addresses, announced, bind_plane
+from tallygate.serve import bound
 from tallygate.sync import run_once
 from tests.fakes import Ids
 from tests.installations import (
@@ -27,6 +30,7 @@ from tests.installations import (
     configuration,
     eventually,
     nothing_runs_in,
+    ports_in_a_row,
     run,
     running_in,
     serve,
@@ -211,6 +215,26 @@ def test_other_partitions_than_at_the_first_start_are_refused(
     assert last.startswith("Error: ")
     assert "partitions" in last
     assert "Traceback" not in command.stderr
+
+
+def test_a_killed_supervisors_children_are_given_a_moment(tmp_path: Path) -> None:
+    """They announced themselves and still hold its addresses; without them it is said at once."""
+    admin = f"127.0.0.1:{ports_in_a_row(1)}"
+    config = configuration("http://u", gateway={"listen": ANY_PORT, "admin_listen": admin})
+    installation = Installation(load(write(tmp_path, config), {}))
+    left_over = bind_plane(ANY_PORT, admin)
+    with left_over.public, left_over.admin:
+        with pytest.raises(OSError, match=f"cannot listen on {admin}"):
+            bound(installation)
+        with announced(installation, "gateway", left_over, tls=False):
+            letting_go = Timer(0.3, left_over.admin.close)
+            letting_go.start()
+            found = bound(installation)
+    assert addresses(found["gateway"], tls=False)["admin"] == f"http://{admin}"
+    for sockets in found.values():
+        sockets.public.close()
+        sockets.admin.close()
+    letting_go.join()
 
 
 def test_each_plane_runs_alone(tmp_path: Path, upstream: str) -> None:

@@ -36,8 +36,8 @@ def test_opening_again_keeps_everything(tmp_path: Path) -> None:
 def test_many_open_a_new_ledger_at_once(tmp_path: Path) -> None:
     """At the first start several processes may come at the same moment."""
     url = sqlite_url(tmp_path / "ledger.db")
-    with ThreadPoolExecutor(8) as pool:
-        engines = list(pool.map(open_engine, [url] * 8))
+    with ThreadPoolExecutor(16) as pool:
+        engines = list(pool.map(open_engine, [url] * 16))
     for engine in engines:
         assert "usage_record" in inspect(engine).get_table_names()
         engine.dispose()

@@ -18,6 +18,7 @@ from billing_sync.models import (
     LifecycleInbox,
     OrderLine,
     ProjectionOutbox,
+    UsageRecord,
 )
 from billing_sync.store import lifecycle
 from billing_sync.store.customers import MadeKey
@@ -105,6 +106,19 @@ def test_a_repeat_makes_no_second(engine: Engine) -> None:
     assert make(engine, bought=purchase()) == make(engine, bought=purchase(digest="e")) == "000000"
     for table in (Instance, OrderLine, ApiKey, LifecycleInbox):
         assert count(engine, table) == 1, table
+
+
+def test_one_whose_records_came_back_before_it(engine: Engine) -> None:
+    """After a recovery: its new records begin where those end."""
+    columns: dict[str, Any] = {"customer_id": "c", "product_id": "P", "meter": "m", "value": "1"}
+    with writing(engine) as session:
+        for number in (1, 2):
+            record = UsageRecord(metering_sn=f"r{number}", instance_id="i-o", window=1, **columns)
+            record.begin, record.end = AT + number * 1000, AT + number * 1000 + 1000
+            record.recorded_at, record.quantity = AT, 1
+            session.add(record)
+    make(engine, bought=purchase())
+    assert instance(engine).recorded_until == AT + 3000
 
 
 def test_without_an_order_it_waits(engine: Engine) -> None:

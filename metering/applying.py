@@ -1,0 +1,153 @@
+"""Brings the tail of a lane to Redis.
+
+`plan` and `settle` decide; `flush` sends. Every reply names epoch and position and both are the
+truth, so Redis may be away, lose replies or be set back: the next flush starts where it stands.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from metering import deltas
+from metering.counters import Counters
+from metering.errors import MeteringError
+from metering.protocol import ApplyReply, Batch
+from metering.tail import Tail
+
+_BATCH: Final = 5000  # records merged into one call: bounds the script's run time after an outage
+# Replies that only moved the start of a batch. More in one flush means that somebody keeps
+# resetting the partition; the next flush goes on.
+_TURNS: Final = 4
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where one partition stands in Redis for our lane, as far as we know."""
+
+    epoch: str = ""
+    position: int = 0
+
+
+class Applier:
+    """One lane's way to Redis. One flush at a time: two would send the same batches."""
+
+    def __init__(self, lane_id: str, tail: Tail, counters: Counters, partitions: int) -> None:
+        self._lane_id = lane_id
+        self._tail = tail
+        self._counters = counters
+        self._partitions = partitions
+        self._places: dict[int, _Place] = {}
+        self._epochs: dict[int, str] = {}  # the last of each partition; it has none when emptied
+        self._first = 0  # the partition that the next flush begins with
+        self._asked = 0  # the partition that is asked next
+        self.batches = 0
+        self.failures = 0
+        self.failure = ""  # the kind of the last one
+        self.backlog = 0  # records in memory not yet applied, at the last flush
+        self.resets = 0  # how often a partition was seen to start a new epoch
+        self.rounds = 0  # how often every partition has been asked
+        self.behind: set[int] = set()  # partitions that stand before what memory holds
+
+    def position(self, partition: int) -> int:
+        """Where the partition stands in Redis for this lane, as last heard."""
+        return self._places.get(partition, _Place()).position
+
+    def plan(self, partition: int) -> Batch | None:
+        """What must be sent next for the partition; None when there is nothing in memory."""
+        place = self._places.setdefault(partition, _Place())
+        if not place.epoch:
+            return self._question(partition)  # first of all, where it stands
+        entries = self._tail.after(partition, place.position, limit=_BATCH)
+        if entries is None:
+            self.behind.add(partition)
+            return None
+        self.behind.discard(partition)
+        if not entries:
+            return None
+        return Batch(
+            partition,
+            place.epoch,
+            self._lane_id,
+            place.position,
+            entries[-1].number,
+            deltas.merge(entry.record for entry in entries),
+        )
+
+    def settle(self, partition: int, reply: ApplyReply) -> None:
+        """Take over what Redis said."""
+        if reply.epoch:
+            self.resets += self._epochs.get(partition, reply.epoch) != reply.epoch
+            self._epochs[partition] = reply.epoch
+        self._places[partition] = _Place(reply.epoch, reply.position)
+        self._tail.retire(partition, reply.checkpoint)
+        if reply.epoch and self._tail.after(partition, reply.position, limit=0) is None:
+            self.behind.add(partition)
+        else:
+            self.behind.discard(partition)
+
+    async def flush(self, *, probe: bool = False) -> bool:
+        """Send everything; whether all of it is applied.
+
+        `probe` also asks the partitions whose records are applied but not yet in the ledger: a
+        Redis that was emptied or set back is noticed there, though nothing new comes in. It stops
+        at the first failure: the others would only fail one after the other, each in its time-out.
+        """
+        done = True
+        failures = self.failures
+        for partition in self._in_turn(self._tail.touched()):
+            done = await self._flush_partition(partition, probe=probe) and done
+            if self.failures != failures:
+                self._first = partition + 1  # the others may have another master
+                break
+        self.backlog = sum(self._waiting(partition) for partition in self._tail.touched())
+        return done and self.failures == failures
+
+    async def ask_next(self, count: int) -> None:
+        """Ask the next `count` partitions, in turn, whether they stand where they stood.
+
+        Also those of which the ledger holds everything: it may be set back to a backup.
+        """
+        for _ in range(min(count, self._partitions)):
+            if await self._apply(self._question(self._asked)) is None:
+                return
+            self._asked = (self._asked + 1) % self._partitions
+            self.rounds += self._asked == 0
+
+    def _in_turn(self, partitions: Sequence[int]) -> Sequence[int]:
+        start = bisect_left(partitions, self._first)
+        return [*partitions[start:], *partitions[:start]]
+
+    async def _flush_partition(self, partition: int, *, probe: bool) -> bool:
+        goal = self._tail.end(partition)  # what comes in meanwhile is the next flush's
+        turns = 0
+        while turns < _TURNS:
+            batch = self.plan(partition)
+            if batch is None or batch.start >= goal:
+                if not probe:
+                    return self.position(partition) >= goal
+                probe = False
+                batch = self._question(partition)
+            reply = await self._apply(batch)
+            if reply is None or (reply.status == "epoch" and not reply.epoch):
+                return False  # away, or the control plane has not set the partition up yet
+            turns += reply.status != "ok"
+        return False
+
+    async def _apply(self, batch: Batch) -> ApplyReply | None:
+        try:
+            reply = await self._counters.apply(batch)
+        except MeteringError as reason:
+            self.failures += 1
+            self.failure = type(reason).__name__
+            return None
+        self.batches += 1
+        self.settle(batch.partition, reply)
+        return reply
+
+    def _question(self, partition: int) -> Batch:
+        place = self._places.get(partition, _Place())
+        return Batch(partition, place.epoch, self._lane_id, place.position, place.position, {})
+
+    def _waiting(self, partition: int) -> int:
+        return self._tail.count_after(partition, self.position(partition))

@@ -1,0 +1,43 @@
+"""Times, numbers and tables as people read them. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from metering.windows import Window, start_ms
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time(at_ms: int) -> str:
+    """A time as people and scripts read it."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat().replace("+00:00", "Z")
+
+
+def hour(window: int) -> str:
+    """The beginning of a window."""
+    return time(start_ms(Window(window)))
+
+
+def number(quantity: int) -> str:
+    """With separators: 12,345."""
+    return f"{quantity:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of something: 1 row, 2 rows."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as what stands in them; those of numbers are flush right."""
+    body = [*rows]
+    columns = [_column(cells) for cells in zip(titles, *body, strict=True)]
+    for cells in zip(*columns, strict=True):
+        yield ("  " + "  ".join(cells)).rstrip()
+
+
+def _column(cells: Sequence[str]) -> list[str]:
+    width = max(map(len, cells))
+    right = all(cell.replace(",", "").removeprefix("-").isdigit() for cell in cells[1:])
+    return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]

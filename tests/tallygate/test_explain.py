@@ -1,0 +1,285 @@
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import Engine, delete
+from sqlmodel import select
+
+from billing_sync.models import Drain, UsageRecord
+from billing_sync.store import findings
+from billing_sync.store.engine import reading, writing
+from metering.board import Open
+from metering.connection import connect_one
+from metering.counters import Counters
+from metering.findings import Finding
+from metering.journal import Journal
+from metering.sealing import retire, seal
+from metering.segments import AUDIT, segment_files
+from metering.windows import HOUR_MS
+from tallygate.reconciliation.explain_json import explained_json, request_json
+from tallygate.reconciliation.explain_showing import record_lines, request_lines
+from tallygate.reconciliation.explaining import RecordExplained, Stands
+from tallygate.reconciliation.from_record import explain_record
+from tallygate.reconciliation.from_request import explain_request
+from tests.tallygate.site import MINUTE, Site, folder_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def site(
+    tmp_path: Path, redis: Redis, engine: Engine, new_lane: Callable[..., Journal]
+) -> Site:
+    site = Site(tmp_path, redis, engine, new_lane)
+    await site.drain()
+    return site
+
+
+async def of_request(site: Site, request_id: str) -> tuple[dict[str, Any], str]:
+    """As JSON, which can be written, and as text."""
+    explained = await explain_request(site.stores, request_id)
+    assert explained.known
+    document = request_json(explained)
+    return json.loads(json.dumps(document)), "\n".join(request_lines(explained))
+
+
+async def of_record(site: Site, record: UsageRecord, limit: int = 50) -> tuple[Any, str]:
+    explained = await explain_record(site.stores, record.metering_sn, limit)
+    assert isinstance(explained, RecordExplained)
+    return json.loads(json.dumps(explained_json(explained))), "\n".join(record_lines(explained))
+
+
+def records(site: Site) -> Sequence[UsageRecord]:
+    with reading(site.engine) as session:
+        return session.exec(select(UsageRecord).order_by("begin")).all()
+
+
+async def test_a_request_is_followed_on_its_way(site: Site) -> None:
+    """From the journal to Redis, to the ledger by a drain, to its usage record."""
+    site.buy("i")
+    site.call(tokens=500, instance="i")
+    asked = site.call(tokens=1000, instance="i").request_id
+
+    (found,) = (await of_request(site, asked))[0]["records"]
+    assert (found["stands"], found["drain"]) == (Stands.JOURNAL, None)
+    assert (found["lane"], found["number"], found["customer_id"]) == ("lane-1", 2, "a")
+    assert found["quantities"]["tokens_in"] == {"value": 1000, "grade": "exact"}
+
+    await site.flush()
+    (found,) = (await of_request(site, asked))[0]["records"]
+    assert found["stands"] == Stands.REDIS
+
+    await site.drain()
+    (found,) = (await of_request(site, asked))[0]["records"]
+    (charged,) = found["charged"]
+    assert found["stands"] == Stands.LEDGER
+    assert found["drain"]["at"] == "2024-10-04T00:10:00Z"
+    assert charged["booked"] == [{"window_start": "2024-10-04T00:00:00Z", "mark": None}]
+    assert (charged["records"], charged["unrecorded"]) == ([], 3000)
+
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    said, text = await of_request(site, asked)
+    (charged,) = said["records"][0]["charged"]
+    (record,) = charged["records"]
+    assert (record["of_this_hour"], record["value"], record["state"]) == (3000, "3.0000", "pending")
+    assert charged["unrecorded"] == 0
+    assert f"{record['metering_sn']} (pending) carries 3,000 of the hour" in text
+    assert "1,000 tokens_in, exact" in text
+    assert "in the ledger, by drain id" in text
+
+
+async def test_a_request_is_found_in_the_audit_trail(site: Site) -> None:
+    """Whatever segment it is in; and whatever other request is next to it."""
+    asked = [site.call(tokens=number % 7 + 1).request_id for number in range(600)]
+    await site.flush()
+    await site.drain()
+    left = site.as_left_behind("copy")
+    lane = folder_of(left, "lane-1")
+    seal(lane, site.clock.now_ms())
+    retire(lane)
+    assert segment_files(lane.path, AUDIT)
+    for number in (1, 300, 600):
+        (placed,) = (await explain_request(left, asked[number - 1])).records
+        assert (placed.hit.entry.number, placed.stands) == (number, Stands.LEDGER)
+
+
+async def test_an_unknown_id_is_unknown(site: Site) -> None:
+    """Also one that is part of another one, or a name that stands in the journal."""
+    asked = site.call(instance="i").request_id
+    for unknown in ("nobody", asked[:-1], "chat", "i"):
+        assert not (await explain_request(site.stores, unknown)).known
+        assert await explain_record(site.stores, unknown, 50) is None
+
+
+async def test_an_error_used_nothing(site: Site) -> None:
+    """It has a record all the same."""
+    asked = site.call(tokens=0).request_id
+    said, text = await of_request(site, asked)
+    assert said["records"][0]["quantities"] == {}
+    assert "nothing: its reply was an error" in text
+
+
+async def test_a_request_under_way_is_open(site: Site) -> None:
+    """And uncertain once its process is dead, whoever knows of it."""
+    site.lane("lane-1").begin(Open("r-open", "a", "chat", site.clock.now_ms()))
+    said, text = await of_request(site, "r-open")
+    assert (said["open"][0]["uncertain"], said["records"]) == (False, [])
+    assert "is under way" in text
+    left = site.as_left_behind("copy")
+    explained = await explain_request(left, "r-open")
+    assert "is uncertain: its process died" in "\n".join(request_lines(explained))
+    sealed = seal(folder_of(left, "lane-1"), site.clock.now_ms())
+    assert (await explain_request(left, "r-open")).open
+    with writing(site.engine) as session:
+        (slot,) = sealed.open
+        findings.insert(session, [Finding("uncertain", "lane-1", "host", 0, *slot)])
+    said, text = await of_request(site, "r-open")
+    assert said["findings"][0]["kind"] == "uncertain"
+    assert "is named uncertain in the ledger" in text
+
+
+async def test_an_old_drain_is_forgotten(site: Site) -> None:
+    """The history is kept for some days; the checkpoint still says that it is in the ledger."""
+    asked = site.call().request_id
+    await site.flush()
+    await site.drain()
+    with writing(site.engine) as session:
+        session.execute(delete(Drain))
+    said, text = await of_request(site, asked)
+    assert (said["records"][0]["stands"], said["records"][0]["drain"]) == ("ledger", None)
+    assert "its drain is no longer remembered" in text
+
+
+async def test_a_redis_that_is_away_is_said(site: Site) -> None:
+    """Then nobody knows whether it came so far."""
+    asked = site.call().request_id
+    site.stores = type(site.stores)(
+        site.stores.installation,
+        site.engine,
+        Counters(nobody := connect_one("redis://127.0.0.1:1")),
+        site.clock,
+    )
+    said, text = await of_request(site, asked)
+    await nobody.aclose()
+    assert (said["records"][0]["stands"], said["records"][0]["redis_read"]) == ("journal", False)
+    assert "Redis cannot be read" in text
+
+
+async def test_late_usage_is_found_where_it_is_booked(site: Site) -> None:
+    """In the hour that was open when it came, and in that hour's record."""
+    site.buy("i")
+    early = site.call("lane-1", tokens=1000, instance="i").request_id
+    await site.flush()
+    await site.drain()
+    late = site.call("lane-2", tokens=500, instance="i").request_id
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    await site.flush()
+    await site.drain()
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    own, other = (
+        {"mark": None, "window_start": "2024-10-04T00:00:00Z"},
+        {
+            "mark": "late",
+            "window_start": "2024-10-04T01:00:00Z",
+        },
+    )
+    (charged,) = (await of_request(site, early))[0]["records"][0]["charged"]
+    assert charged["booked"] == [own]
+    said, text = await of_request(site, late)
+    (charged,) = said["records"][0]["charged"]
+    assert other in charged["booked"]
+    assert [record["of_this_hour"] for record in charged["records"]] == [2000, 1000]
+    assert "late" in text
+
+    first, second = records(site)
+    said, text = await of_record(site, second)
+    (hour,) = said["hours"]
+    assert (hour["window_start"], hour["calls"]) == ("2024-10-04T00:00:00Z", 2)
+    assert (hour["journal"], hour["redis_and_ledger"]) == (3000, 3000)
+    assert (hour["this_record"], hour["other_records"]) == (1000, 2000)
+    assert [each["metering_sn"] for each in said["other_records"]] == [first.metering_sn]
+    assert "other records of these hours" in text
+
+
+async def test_a_usage_record_is_unfolded(site: Site) -> None:
+    """Its hour's calls add up to what it and the others say; calls of others are not among them."""
+    site.buy("i")
+    asked = [site.call(tokens=10, instance="i").request_id for _ in range(5)]
+    site.call(tokens=10, instance="j")
+    site.call(tokens=10)
+    await site.flush()
+    await site.drain()
+    site.clock.advance(ms=HOUR_MS)
+    site.call(tokens=10, instance="i")
+    site.close()
+    (record,) = records(site)
+    said, text = await of_record(site, record, limit=3)
+    (hour,) = said["hours"]
+    assert (hour["calls"], hour["journal"], hour["redis_and_ledger"]) == (5, 100, 100)
+    assert (hour["this_record"], hour["other_records"], hour["unrecorded"]) == (100, 0, 0)
+    assert [each["request_id"] for each in said["requests"]] == asked[:3]
+    assert (said["calls"], said["quantity"], said["value"]) == (5, 100, "0.1000")
+    assert "5 calls in these hours; the first 3" in text
+    assert "0.1000: 100 tokens_total by units of 1,000" in text
+    assert (await of_record(site, record, limit=0))[0]["requests"] == []
+
+
+async def test_a_remainder_is_shown_where_it_waits(site: Site) -> None:
+    """Below four decimals nothing is pushed; the next record takes it along."""
+    site.buy("i", product="MILLIONS")
+    asked = site.call(tokens=10, instance="i").request_id
+    await site.flush()
+    await site.drain()
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    said, text = await of_request(site, asked)
+    (charged,) = said["records"][0]["charged"]
+    assert (charged["records"], charged["waiting"], charged["unrecorded"]) == ([], 20, 0)
+    assert "20 of the hour wait for the next record" in text
+    site.call(tokens=45, instance="i")
+    await site.flush()
+    await site.drain()
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    (charged,) = (await of_request(site, asked))[0]["records"][0]["charged"]
+    assert ([each["of_this_hour"] for each in charged["records"]], charged["waiting"]) == ([20], 0)
+    (record,) = records(site)
+    said, _ = await of_record(site, record)
+    assert [(hour["calls"], hour["journal"], hour["this_record"]) for hour in said["hours"]] == [
+        (1, 20, 20),
+        (1, 90, 90),
+    ]
+
+
+async def test_calls_whose_journal_is_gone_are_missed(site: Site) -> None:
+    """And it is said why."""
+    site.buy("i")
+    for _ in range(600):
+        site.call(tokens=5, instance="i")
+    await site.flush()
+    await site.drain()
+    site.clock.advance(ms=HOUR_MS + MINUTE)
+    site.close()
+    (record,) = records(site)
+    left = site.as_left_behind("copy")
+    lane = folder_of(left, "lane-1")
+    seal(lane, site.clock.now_ms())
+    retire(lane)
+    segment_files(lane.path)[0].unlink()
+    explained = await explain_record(left, record.metering_sn, 5)
+    assert explained is not None
+    (hour,) = explained.hours
+    assert 0 < hour.journal < hour.account.held == 6000
+    assert "have everything only from 2024-10-04T01:00:00Z on" in "\n".join(record_lines(explained))
+    other = site.as_left_behind("elsewhere", "lane-1")
+    for path in segment_files(folder_of(other, "lane-1").path):
+        path.unlink()
+    explained = await explain_record(other, record.metering_sn, 5)
+    assert explained is not None
+    assert explained.hours[0].calls == 0
