@@ -39,6 +39,7 @@ from metering.protocol import Content, Head
 
 log = logging.getLogger("tallygate.sync")
 
+_TOLD: Final = 200
 _TURNS: Final = 8  # drop, set aside, commit, drop; and as many that another control plane made void
 
 
@@ -184,14 +185,18 @@ class Drainer:
         return True
 
     async def _drop(self, partition: int, head: Head) -> None:
-        moved = await to_thread.run_sync(self._moved_by, head.drain_id)
+        checkpoints = await to_thread.run_sync(self._told, partition, head.drain_id)
         await self.counters.drop_drain(
-            partition, drain_id=head.drain_id, epoch=head.epoch, checkpoints=moved
+            partition, drain_id=head.drain_id, epoch=head.epoch, checkpoints=checkpoints
         )
 
-    def _moved_by(self, drain_id: str) -> dict[str, int]:
+    def _told(self, partition: int, drain_id: str) -> dict[str, int]:
+        """The checkpoints the lanes are told: those that moved, and of the others, which were told
+        before unless Redis lost it, not too many: most lanes are dead."""
         with reading(self.engine) as session:
-            return ledger.moved_by(session, drain_id)
+            moved = ledger.moved_by(session, drain_id)
+            others = ledger.checkpoints(session, partition, limit=_TOLD)
+        return others | moved
 
 
 def _at_rest(place: Place, head: Head) -> bool:

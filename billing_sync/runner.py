@@ -59,11 +59,12 @@ def complete_through(
 
     Lanes silent for longer than the grace are no longer waited for; without lanes the grace itself
     decides. `reset_ms` is when Redis last lost something: until every lane has flushed after that,
-    or the grace is over, what it lost is still on its way, and no window is complete (0).
+    or the grace is over, what it lost is still on its way, and no window is complete (0). A reset
+    that lies ahead by more was noted by a clock that has been set right since.
     """
     alive = [beat.flushed_through for beat in lanes.values() if now_ms - beat.at <= grace_ms]
     complete = min(alive, default=now_ms - grace_ms)
-    if complete < reset_ms and now_ms - reset_ms <= grace_ms:
+    if complete < reset_ms and abs(now_ms - reset_ms) <= grace_ms:
         return 0
     return min(complete, now_ms) // HOUR_MS * HOUR_MS
 

@@ -7,6 +7,9 @@ tried again behind a circuit breaker, and the journal keeps every record meanwhi
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
+
+import anyio
 
 from gateway.errors import NotCounted
 from metering.applying import Applier
@@ -17,6 +20,8 @@ from metering.counters import Counters
 from metering.errors import JournalFull
 from metering.journal import Lane
 from metering.usage import UsageRecord
+
+_ASKED: Final = 8  # partitions, so that more than one node is
 
 
 class Recorder:
@@ -73,13 +78,21 @@ class Recorder:
         if not self.breaker.allows(now_s):
             return None
         through = self._lane.mark(self._clock.now_ms())
-        failures = self.applier.failures
-        done = await self.applier.flush(probe=probe)
-        if self.applier.failures != failures:
-            self.breaker.failed(now_s, self.applier.failure)
-            return None
-        self.breaker.succeeded()
+        applier, begun_s = self.applier, anyio.current_time()
+        failures, batches = applier.failures, applier.batches
+        done = await applier.flush(probe=probe)
+        if applier.batches == batches and self._unsure(applier.failures != failures):
+            await applier.ask_next(_ASKED)
+        if applier.batches != batches:
+            self.breaker.succeeded()  # also where a part of a cluster is away
+        elif applier.failures != failures:
+            self.breaker.failed(now_s + anyio.current_time() - begun_s, applier.failure)
         return through if done else None
+
+    def _unsure(self, failed: bool) -> bool:
+        """Whether others must be asked if Redis is there: nothing was sent that would tell, or
+        what failed was only a part of a cluster."""
+        return self.applier.node_away if failed else self.breaker.open
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> Callable[[], None]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from metering import deltas
 from metering.counters import Counters
-from metering.errors import MeteringError
+from metering.errors import MeteringError, NodeUnavailable
 from metering.protocol import ApplyReply, Batch
 from metering.tail import Tail
 
@@ -44,6 +44,7 @@ class Applier:
         self.batches = 0
         self.failures = 0
         self.failure = ""  # the kind of the last one
+        self.node_away = False  # whether the last one was only a part of a cluster
         self.backlog = 0  # records in memory not yet applied, at the last flush
         self.resets = 0  # how often a partition was seen to start a new epoch
         self.rounds = 0  # how often every partition has been asked
@@ -92,13 +93,15 @@ class Applier:
         `probe` also asks the partitions whose records are applied but not yet in the ledger: a
         Redis that was emptied or set back is noticed there, though nothing new comes in. It stops
         at the first failure: the others would only fail one after the other, each in its time-out.
+        A node of a cluster that is away costs no time, and others may answer.
         """
         done = True
         failures = self.failures
         for partition in self._in_turn(self._tail.touched()):
+            known = self.failures
             done = await self._flush_partition(partition, probe=probe) and done
-            if self.failures != failures:
-                self._first = partition + 1  # the others may have another master
+            if self.failures != known and not self.node_away:
+                self._first = partition + 1
                 break
         self.backlog = sum(self._waiting(partition) for partition in self._tail.touched())
         return done and self.failures == failures
@@ -109,7 +112,7 @@ class Applier:
         Also those of which the ledger holds everything: it may be set back to a backup.
         """
         for _ in range(min(count, self._partitions)):
-            if await self._apply(self._question(self._asked)) is None:
+            if await self._apply(self._question(self._asked)) is None and not self.node_away:
                 return
             self._asked = (self._asked + 1) % self._partitions
             self.rounds += self._asked == 0
@@ -140,6 +143,7 @@ class Applier:
         except MeteringError as reason:
             self.failures += 1
             self.failure = type(reason).__name__
+            self.node_away = isinstance(reason, NodeUnavailable)
             return None
         self.batches += 1
         self.settle(batch.partition, reply)

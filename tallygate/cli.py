@@ -28,8 +28,11 @@ name_option = click.option("--name", default="gateway", hidden=True, help="Of th
 ELSEWHERE: Final = {
     "demo": "tallygate.demo.command",
     "drill": "tallygate.drills.command",
+    "explain": "tallygate.reconciliation.explain_command",
     "init": "tallygate.init",
     "lanes": "tallygate.lanes_command",
+    "reconcile": "tallygate.reconciliation.reconcile_command",
+    "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
 }
 

@@ -30,7 +30,11 @@ async def run_recover(installation: Installation, *, as_json: bool, pass_over_da
         # What Redis knows of the ledger must be known before billing is let go on.
         await drainer.drain_all(parts.partitions)
         if drainer.failure is not None:
-            click.echo(f"not asked what Redis knows of the ledger: {drainer.failure}", err=True)
+            click.echo(
+                f"not asked what Redis knows of the ledger ({drainer.failure}); should billing stop "
+                "again, run this once more",
+                err=True,
+            )
         recovered = await to_thread.run_sync(
             partial(
                 put_back,

@@ -119,7 +119,8 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _judge_names(evidence: Evidence, recorded: Counter[str], verdict: Verdict) -> None:
-    """No request stands in two places."""
+    """No request stands in two places, and no lane was given up."""
+    verdict.finds("lanes are lost", evidence.lost_lanes)
     verdict.finds("requests were sent to the upstream twice", evidence.answered_twice)
     twice = [request_id for request_id, times in recorded.items() if times > 1]
     verdict.finds("requests have more than one record", twice)

@@ -72,6 +72,10 @@ def test_what_redis_lost_is_waited_for() -> None:
     assert through(lost - 1, lost + 500) == 0
     assert through(lost, lost + 1500) == END
     assert through(lost - 1, lost + GRACE_MS + 1) == END
+    assert through(lost - 1, lost - 1) == 0
+    assert (
+        through(END, lost - GRACE_MS - 1) == START
+    )  # that clock was wrong; this one is waited for
 
 
 class Scene:

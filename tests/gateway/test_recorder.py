@@ -3,10 +3,13 @@ from collections.abc import Callable
 import pytest
 from redis.asyncio import Redis
 
+from gateway.errors import NotCounted
 from gateway.recorder import Recorder
+from metering.board import Open
 from metering.counters import Counters
-from metering.errors import WriteUnknown
+from metering.errors import NodeUnavailable, WriteUnknown
 from metering.journal import Journal
+from metering.partitions import partition_of
 from metering.protocol import Batch
 from tests.fakes import FakeClock, usage_record
 
@@ -133,3 +136,39 @@ async def test_a_probe_learns_the_checkpoint(redis: Redis, new_lane: NewLane) ->
     await recorder.flush(0.0, probe=True)
     assert lane.tail.touched() == []
     assert not (await counters.head(0)).dirty
+
+
+async def test_an_idle_worker_finds_out_that_redis_is_back(redis: Redis, new_lane: NewLane) -> None:
+    """Where calls are refused meanwhile, nothing is left to send that would tell."""
+    counters = Counters(redis)
+    await counters.reset(0, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(new_lane(), counters, FakeClock(), 1, deny_without_store=True)
+    for _ in range(3):
+        recorder.breaker.failed(0.0, "MeteringUnavailable")
+    with pytest.raises(NotCounted):
+        recorder.begin(Open("r", "cust-1", "chat", 5))
+    await recorder.flush(10.0)
+    recorder.begin(Open("r", "cust-1", "chat", 5))
+
+
+async def test_one_dead_node_starves_nobody(redis: Redis, new_lane: NewLane) -> None:
+    """On a cluster the other partitions go on, and Redis does not count as down."""
+
+    class OneNodeAway(Counters):
+        async def apply(self, batch: Batch):  # type: ignore[no-untyped-def]
+            if batch.partition == 0:
+                raise NodeUnavailable("node 1 is away")
+            return await super().apply(batch)
+
+    counters = OneNodeAway(redis)
+    for partition in range(4):
+        await counters.reset(partition, epoch="e", last="d", checkpoints={})
+    recorder = Recorder(new_lane(partitions=4), counters, FakeClock(), 4)
+    for customer in "abcdefgh":
+        recorder.record(usage_record(customer, tokens_in=1))
+    for _ in range(5):
+        assert await recorder.flush(0.0) is None
+    here = sum(partition_of(customer, 4) == 0 for customer in "abcdefgh")
+    assert 0 < here < 8
+    assert sum([await total(counters, partition) for partition in range(1, 4)]) == 8 - here
+    assert not recorder.breaker.open

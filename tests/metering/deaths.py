@@ -78,7 +78,7 @@ def _live(life: Callable[[], object], files: frozenset[str], line: int, beside: 
         sys.settrace(at_call)
     try:
         life()
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001  (the child must not go on as its parent)
         sys.settrace(None)
         sys.stderr.write(f"{type(failure).__name__}: {failure}\n")
         os._exit(1)

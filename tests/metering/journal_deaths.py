@@ -1,9 +1,13 @@
 """Kills the owner of a lane, and whoever seals one, at every single line of theirs."""
 
+import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from metering import (
     board,
@@ -24,6 +28,7 @@ from metering.sealing import retire, seal
 from metering.usage import UsageRecord
 from tests.fakes import FakeClock, usage_record
 from tests.metering.deaths import Stage, Told, deaths, dies, lines_of, report
+from tests.metering.full_disk import until
 
 OWNER = lines_of(board, journal, lane_making, segments, upkeep, records_on_disk)
 THREAD = lines_of(journal, lane_making, segments, retention, upkeep)
@@ -157,10 +162,55 @@ def work(lane: LaneFolder) -> None:
     retire(lane)
 
 
+def hurry(base: Path, seed: int, rounds: int) -> None:
+    """Kill an owner who writes as fast as he can, at any moment; read while he writes."""
+    random, stage, counts = Random(seed), Stage(base), []
+    for _ in range(rounds):
+        told, folder = Told(), stage.clear()
+        child = os.fork()
+        if child == 0:
+            run(folder, told)
+        until(lambda told=told: told[APPENDED] > 0)  # type: ignore[misc]
+        read_along(folder, told, random.randint(0, 3))
+        time.sleep(random.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        (lane,) = lanes_in(folder)
+        sealed = seal(lane, 1)
+        assert sealed.end in (told[APPENDED], told[APPENDED] + 1)
+        assert [entry.number for entry in lane.entries()] == list(range(1, sealed.end + 1))
+        assert sealed.quantities["tokens_in"] == sum(range(sealed.end + 1))
+        assert len(sealed.open) <= 1
+        counts.append(sealed.end)
+    report(seed=seed, records=counts)
+
+
+def run(folder: Path, told: Told) -> None:
+    durability = Durability(fsync="interval", segment_bytes=1 << 15)
+    lane = Journal(folder, "lane", 2, durability, FakeClock(200))
+    number = 0
+    while True:
+        number += 1
+        slot = lane.begin(call(number))
+        lane.append(usage_record(f"{number % 9}", tokens_in=number), slot)
+        told[APPENDED] = number
+
+
+def read_along(folder: Path, told: Told, times: int) -> None:
+    (lane,) = lanes_in(folder)
+    for _ in range(times):
+        written = told[APPENDED]
+        numbers = [entry.number for entry in lane.entries()]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) >= written
+
+
 if __name__ == "__main__":
     scenario, where = sys.argv[1], Path(sys.argv[2])
     begin, every = int(sys.argv[3]), int(sys.argv[4])
-    if scenario == "sealer":
+    if scenario == "hurry":
+        hurry(where, begin, every)
+    elif scenario == "sealer":
         sealer(where, begin, every)
     else:
         owner(where, begin, every, beside=scenario == "thread")

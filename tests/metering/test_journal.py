@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,9 @@ def test_a_disk_that_gets_full(tmp_path: Path) -> None:
 def test_a_real_disk_that_gets_full(tmp_path: Path) -> None:
     """The same on a file system of its own, where that is allowed."""
     room = (4 << 20) + 8192 + 6 * full_disk.SEGMENT
-    script = f'mount -t tmpfs -o size={room} none "$1" && exec "$0" -m tests.metering.full_disk "$1"'
+    script = (
+        f'mount -t tmpfs -o size={room} none "$1" && exec "$0" -m tests.metering.full_disk "$1"'
+    )
     told = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", script, sys.executable, str(tmp_path)],
         cwd=Path(__file__).parents[2],
@@ -205,12 +208,10 @@ def test_a_disk_that_breaks_lets_no_more_calls_in(tmp_path: Path) -> None:
 
     durability = Durability(fsync="never", segment_bytes=1 << 16)
     lane = Journal(tmp_path / "journal", "lane", 1, durability, FakeClock(), make=fails)
-    written = 0
-    with pytest.raises(JournalFull):
-        while True:
-            slot = lane.begin(CALL)
-            written = lane.append(usage_record(requests=1), slot)
+    *_, written = full_disk.calls(lane, count(1))
     assert written > 300
+    with pytest.raises(JournalFull):
+        lane.begin(CALL)
     assert not lane.writable
     lane.close()
     assert [entry.number for entry in folder_of(lane).entries()] == list(range(1, written + 1))

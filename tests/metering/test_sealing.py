@@ -1,7 +1,7 @@
 """Where a lane ends and what was open, whatever its owner's death left on the disk."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from tests.fakes import FakeClock, usage_record
 from tests.metering.lives import left_behind
 
 NewLane = Callable[..., Journal]
+Dead = Callable[[Journal], LaneFolder]
 
 
 def ended(request_id: str, time_ms: int, **quantities: int) -> UsageRecord:
@@ -34,12 +35,12 @@ def ended(request_id: str, time_ms: int, **quantities: int) -> UsageRecord:
 
 
 @pytest.fixture
-def dead(new_lane: NewLane, tmp_path: Path) -> Iterator[Callable[[Journal], LaneFolder]]:
+def dead(new_lane: NewLane, tmp_path: Path) -> Dead:
     """What a lane leaves on the disk when its process is killed now."""
-    yield lambda lane: left_behind(lane, tmp_path / "left")
+    return lambda lane: left_behind(lane, tmp_path / "left")
 
 
-def test_a_killed_lane_ends_at_its_last_record(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_lane_ends_at_its_last_record(new_lane: NewLane, dead: Dead) -> None:
     """With its sums, and without anything in it being changed."""
     lane = new_lane(partitions=4)
     for number in range(1, 1001):
@@ -54,7 +55,7 @@ def test_a_killed_lane_ends_at_its_last_record(new_lane: NewLane, dead) -> None:
     assert {path.name: path.read_bytes() for path in segment_files(folder.path)} == before
 
 
-def test_a_lane_is_sealed_once(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_lane_is_sealed_once(new_lane: NewLane, dead: Dead) -> None:
     """Who seals it again finds what stands there."""
     lane = new_lane()
     lane.append(usage_record(requests=1))
@@ -65,7 +66,7 @@ def test_a_lane_is_sealed_once(new_lane: NewLane, dead) -> None:  # type: ignore
     assert seal(folder, 9) == first
 
 
-def test_a_kill_while_sealing_leaves_an_unsealed_lane(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_kill_while_sealing_leaves_an_unsealed_lane(new_lane: NewLane, dead: Dead) -> None:
     """The draft is no seal; the next one writes over it."""
     lane = new_lane()
     lane.append(usage_record(requests=1))
@@ -75,7 +76,7 @@ def test_a_kill_while_sealing_leaves_an_unsealed_lane(new_lane: NewLane, dead) -
     assert seal(folder, 5).end == 1
 
 
-def test_a_lane_that_was_never_used_ends_at_nothing(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_lane_that_was_never_used_ends_at_nothing(new_lane: NewLane, dead: Dead) -> None:
     """Its next segment was made ahead and never begun."""
     folder = dead(new_lane())
     sealed = seal(folder, 5)
@@ -85,7 +86,7 @@ def test_a_lane_that_was_never_used_ends_at_nothing(new_lane: NewLane, dead) -> 
     assert segment_files(folder.path) == []
 
 
-def test_what_was_open_is_found_in_the_slots(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_what_was_open_is_found_in_the_slots(new_lane: NewLane, dead: Dead) -> None:
     """By request id, customer, route and start."""
     lane = new_lane()
     calls = [Open(f"r-{n}", "客户", "chat", n) for n in range(1, 4)]
@@ -94,7 +95,7 @@ def test_what_was_open_is_found_in_the_slots(new_lane: NewLane, dead) -> None:  
     assert seal(dead(lane), 99).open == [calls[0], calls[2]]
 
 
-def test_a_record_ends_its_request_though_the_slot_stands(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_record_ends_its_request_though_the_slot_stands(new_lane: NewLane, dead: Dead) -> None:
     """Killed after the record was written and before its slot was cleared."""
     lane = new_lane()
     lane.begin(Open("r-1", "c", "chat", 5))
@@ -102,7 +103,7 @@ def test_a_record_ends_its_request_though_the_slot_stands(new_lane: NewLane, dea
     assert seal(dead(lane), 99).open == []
 
 
-def test_a_clock_set_back_between_does_not_make_it_uncertain(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_clock_set_back_between_does_not_make_it_uncertain(new_lane: NewLane, dead: Dead) -> None:
     """A record never seems older than the start of its own request."""
     lane = new_lane()
     lane.begin(Open("r-1", "c", "chat", 5000))
@@ -110,7 +111,7 @@ def test_a_clock_set_back_between_does_not_make_it_uncertain(new_lane: NewLane, 
     assert seal(dead(lane), 99).open == []
 
 
-def test_an_earlier_request_of_the_same_id_proves_nothing(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_an_earlier_request_of_the_same_id_proves_nothing(new_lane: NewLane, dead: Dead) -> None:
     """A peer may send its id again; only a record after the start is this request's."""
     lane = new_lane()
     lane.append(ended("r-1", 6, requests=1), lane.begin(Open("r-1", "c", "chat", 5)))
@@ -119,7 +120,7 @@ def test_an_earlier_request_of_the_same_id_proves_nothing(new_lane: NewLane, dea
     assert seal(dead(lane), 99).open == [again]
 
 
-def test_a_record_in_the_audit_trail_ends_its_request_too(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_record_in_the_audit_trail_ends_its_request_too(new_lane: NewLane, dead: Dead) -> None:
     """The ledger was quick, and the slot was not cleared: a power cut kept it."""
     lane = new_lane()
     lane.begin(Open("r-1", "c", "chat", 5))
@@ -170,7 +171,7 @@ def test_a_torn_lane_ends_before_the_tear(
     assert segment_files(folder.path, LIVE) == []
 
 
-def test_what_retiring_leaves_can_be_retired_again(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_what_retiring_leaves_can_be_retired_again(new_lane: NewLane, dead: Dead) -> None:
     """Killed between two segments, or before the board went: the rest is done later."""
     lane = new_lane()
     for _ in range(1000):
@@ -187,7 +188,7 @@ def test_what_retiring_leaves_can_be_retired_again(new_lane: NewLane, dead) -> N
     assert folder.state() is State.RETIRED
 
 
-def test_a_seal_reads_as_it_was_written(new_lane: NewLane, dead) -> None:  # type: ignore[no-untyped-def]
+def test_a_seal_reads_as_it_was_written(new_lane: NewLane, dead: Dead) -> None:
     """Every field, through the file."""
     lane = new_lane()
     lane.begin(Open("r-1", "客", "chat", 5))

@@ -31,7 +31,7 @@ _MOUNT: Final = f'mount -t tmpfs -o size={_SIZE_MIB}m,mode=700 drill "$0" && exe
 @asynccontextmanager
 async def disk_full(folder: Path) -> AsyncIterator[Prepared]:
     """An installation with a small disk, or one whose files are given no blocks."""
-    async with (_small_disk if _may_mount() else without_blocks)(folder) as prepared:
+    async with (_small_disk if _may_mount(folder) else without_blocks)(folder) as prepared:
         yield prepared
 
 
@@ -57,9 +57,9 @@ async def without_blocks(folder: Path) -> AsyncIterator[Prepared]:
     yield Prepared(fault, Make(environ=shims.install(folder, shims.DISK, flag)))
 
 
-def _may_mount() -> bool:
+def _may_mount(folder: Path) -> bool:
     with suppress(OSError):
-        mounts = (*_UNSHARE, "mount", "-t", "tmpfs", "drill", "/mnt")
+        mounts = (*_UNSHARE, "mount", "-t", "tmpfs", "drill", str(folder))
         return subprocess.run(mounts, capture_output=True, check=False).returncode == 0  # noqa: S603
     return False
 

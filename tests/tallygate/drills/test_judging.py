@@ -117,7 +117,12 @@ def refused_and_recorded(good: Evidence, at: int) -> Evidence:
     return replace(good, refused=frozenset({good.records[at].request_id}))
 
 
+def a_lane_given_up(good: Evidence, at: int) -> Evidence:
+    return replace(good, lost_lanes=(good.records[at].lane,))
+
+
 SABOTAGE = (
+    a_lane_given_up,
     refused_and_recorded,
     without_a_record,
     not_counted,
