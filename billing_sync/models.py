@@ -135,9 +135,9 @@ class Bucket(SQLModel, table=True):
 class Carry(SQLModel, table=True):
     """The remainder below four decimals, in ten-thousandths of the meter's unit.
 
-    `waiting` are the whole meter units in it that no record's `quantity` covers yet, and `origins`
-    the windows they are from (see UsageRecord). `quantity` is below zero only after a recovery in
-    which records came back without those whose remainder they had taken over.
+    `waiting` are the whole meter units in it that no record's `quantity` covers yet, `origins` their
+    windows (see UsageRecord). `quantity` is below zero only after a recovery in which records came
+    back without those whose remainder they had taken over.
     """
 
     instance_id: str = Field(primary_key=True)
@@ -148,11 +148,8 @@ class Carry(SQLModel, table=True):
 
 
 class Ahead(SQLModel, table=True):
-    """Usage that records already carry and that the ledger, set back to a backup, has still to see.
-
-    It comes again from the lanes. The windows are those it happened in; `package_id` as in the
-    records. A row is gone when all of it has come.
-    """
+    """Usage that records already carry and that the lanes have still to bring again to a ledger
+    that was set back. The windows are its own; a row is gone when all of it has come."""
 
     instance_id: str = Field(primary_key=True)
     meter: str = Field(primary_key=True)

@@ -134,7 +134,7 @@ class Runner:
         with self._going_on():
             lanes = await heartbeats.read(self.redis)
         drained = await self.drainer.drain_all(self.partitions)
-        self._failure = self._failure or self.drainer.failure
+        self._note(self.drainer.failure)
         with self._going_on():
             await self._import()
         with self._going_on():
@@ -153,7 +153,10 @@ class Runner:
         try:
             yield
         except (MeteringError, OSError) as failure:
-            self._failure = self._failure or failure
+            self._note(failure)
+
+    def _note(self, failure: Exception | None) -> None:
+        self._failure = self._failure or failure
 
     async def _import(self) -> None:
         """Step 4. A ledger that was set back may lack findings that Redis says it has."""

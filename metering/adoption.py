@@ -59,6 +59,7 @@ class Adopter:
     def __post_init__(self) -> None:
         self._counters = Counters(self.redis)
         self._farewells: set[str] = set()
+        self._failed: set[str] = set()  # lanes that something is wrong with: nobody waits for them
         self._said: dict[str, set[str]] = {}  # of each lane, the identities of its findings
 
     async def run(self, *, patience_s: float, again: bool = False) -> list[str]:
@@ -79,8 +80,8 @@ class Adopter:
                         os.close(handle)
                         del held[lane_id]
                         deadline = anyio.current_time() + patience_s
-                if not held or anyio.current_time() > deadline:
-                    return sorted(held.keys() - self.unreadable)
+                if not held.keys() - self._failed or anyio.current_time() > deadline:
+                    return sorted(held)
                 await anyio.sleep(_PAUSE_S)
         finally:
             for _, handle in held.values():
@@ -102,22 +103,28 @@ class Adopter:
             if handle is not None or state is State.RETIRED:
                 seen.add(lane.lane_id)
         for lane in unreadable_in(self.journal):
-            self._give_up(lane, "it cannot be read")
+            self._pass_over(lane)
         return len(held) > before
 
     async def _settled(self, lane: LaneFolder) -> bool:
         """Steps 2 to 8; whether nothing is left to do. A store that is away is waited for."""
+        lane_id = lane.lane_id
         try:
-            return await self._advance(lane)
+            done = await self._advance(lane)
         except MeteringError as reason:
-            log.debug("lane %s waits: %s", lane.lane_id, reason)
-        except Exception as reason:  # noqa: BLE001  (a damaged lane must not keep the others waiting)
-            self._give_up(lane, f"{type(reason).__name__}: {reason}")
-        return False
+            log.debug("lane %s waits: %s", lane_id, reason)
+            done = False
+        except Exception as reason:
+            if lane_id not in self._failed:
+                log.exception("lane %s cannot be adopted: %s", lane_id, type(reason).__name__)
+            self._failed.add(lane_id)
+            return False
+        self._failed.discard(lane_id)
+        return done
 
-    def _give_up(self, lane: LaneFolder, reason: str) -> None:
+    def _pass_over(self, lane: LaneFolder) -> None:
         if lane.lane_id not in self.unreadable:
-            log.error("lane %s cannot be adopted: %s; look at %s", lane.lane_id, reason, lane.path)
+            log.error("lane %s cannot be read; look at %s", lane.lane_id, lane.path)
         self.unreadable.add(lane.lane_id)
 
     async def _advance(self, lane: LaneFolder) -> bool:

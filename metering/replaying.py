@@ -67,17 +67,19 @@ async def replay_living(lane: LaneFolder, store: Store, partitions: int, now_ms:
     return True
 
 
-async def replay(lane: LaneFolder, counters: Counters, partitions: int, held: Holdings) -> bool:
+async def replay(
+    lane: LaneFolder, counters: Counters, partitions: int, held: Holdings, *, chunk: int = _CHUNK
+) -> bool:
     """Bring to Redis what it lacks of the lane; whether it lacks nothing now.
 
-    `held` is what is known to be on this disk; what is gone has been named. Raises MeteringError
-    when Redis is away.
+    `held` is what is known to be on this disk; what is gone has been named. `chunk` records are in
+    memory at once. Raises MeteringError when Redis is away.
     """
     stood = (await standing(counters, lane.lane_id, partitions)).positions
     lacking = [stood[partition] for partition, last in held.last.items() if last > stood[partition]]
     if not lacking:
         return True
-    tail = Tail(limit=2 * _CHUNK, floors=stood)
+    tail = Tail(limit=2 * chunk, floors=stood)
     applier = Applier(lane.lane_id, tail, counters, partitions)
     count, expected = 0, min(lacking) + 1
     for entry in lane.entries(after=min(lacking)):
@@ -88,7 +90,7 @@ async def replay(lane: LaneFolder, counters: Counters, partitions: int, held: Ho
         if entry.number > stood[entry.partition]:
             tail.put(entry.number, entry.partition, entry.record)
             count += 1
-        if count == _CHUNK:
+        if count == chunk:
             await _deliver(applier)
             if applier.behind:
                 return False

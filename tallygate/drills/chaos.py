@@ -25,6 +25,7 @@ async def chaos(stage: Stage) -> None:
     kills = max(3, round(seconds / _EVERY_S))
     begun, pause = anyio.current_time(), max(_LEAST_S, (seconds - _LAST_S) / kills)
     killed: Counter[str] = Counter()
+    stage.workers_died = stage.interrupted = True
     for number in range(kills):
         await anyio.sleep_until(begun + pause * (number + dice.random()))
         role, victim = dice.choice(await _victims(stage))

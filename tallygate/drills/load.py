@@ -14,7 +14,10 @@ from tallygate.drills.calls import Caller, decide, make
 
 _MOST_OPEN: Final = 200
 _TIMEOUT_S: Final = 30.0
-_LIMITS: Final = httpx.Limits(max_connections=_MOST_OPEN, max_keepalive_connections=40)
+# Connections are given up before the gateway does so: it keeps them for 5 s.
+_LIMITS: Final = httpx.Limits(
+    max_connections=_MOST_OPEN, max_keepalive_connections=40, keepalive_expiry=2.0
+)
 
 
 class Load:

@@ -10,7 +10,7 @@ from metering.lanes import State, lanes_in
 from tallygate.drills.collecting import collect, read_counts, read_records
 from tallygate.drills.judging import Evidence, Verdict, judge
 from tallygate.drills.reconciling import reconciled
-from tallygate.drills.results import Result, result_of
+from tallygate.drills.results import Result, result_of, unexpected
 from tallygate.drills.stage import Fault, Stage
 from tallygate.drills.terms import DidNotBite, leaves
 
@@ -48,12 +48,19 @@ async def play(stage: Stage, name: str, fault: Fault) -> Result:
         return Result(name, stage.terms.seed, notes=stage.notes, problems=problems)
     second = None if stage.in_its_own_files else await reconciled(stage)
     result = result_of(name, stage.terms.seed, stage.load.books, *found)
+    noticed = unexpected(result, workers_died=stage.workers_died, interrupted=stage.interrupted)
     return replace(
         result,
         late=second and second.late,
         recovered_s=recovered_s,
         notes=stage.notes,
-        problems=[*stage.problems, *result.problems, *(second.problems if second else [])],
+        problems=[
+            *stage.problems,
+            *result.problems,
+            *noticed,
+            *(second.problems if second else []),
+            *stage.processes.complaints(),
+        ],
     )
 
 

@@ -95,6 +95,11 @@ class Processes:
         found |= {p.pid: p.role for p in family if p.parent == self.pid or p.names(self._folder)}
         return [(role, pid) for pid, role in found.items()]
 
+    def complaints(self) -> list[str]:
+        """What no fault of the machine excuses in what they said: stack traces."""
+        traces = self.log.read_bytes().count(b"Traceback (most recent call last)")
+        return [f"{traces} stack traces in the log"] if traces else []
+
     async def end(self) -> int:
         """SIGTERM, as a deploy does; its exit status. Raises DidNotStop."""
         process = self._process

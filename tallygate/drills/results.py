@@ -70,6 +70,17 @@ def result_of(name: str, seed: int, books: Books, evidence: Evidence, verdict: V
     )
 
 
+def unexpected(result: Result, *, workers_died: bool, interrupted: bool) -> list[str]:
+    """What must not be where no worker died, and where calls were not interrupted."""
+    found = []
+    if result.uncertain and not workers_died:
+        found.append(f"{result.uncertain} requests are uncertain, though no worker died")
+    noticed = result.cut + result.torn + result.unreachable + sum(result.refused.values())
+    if noticed and not interrupted:
+        found.append(f"customers noticed the fault in {noticed} calls")
+    return found
+
+
 def _complaints(books: Books) -> list[str]:
     """What the customers themselves noticed."""
     found = []

@@ -42,9 +42,12 @@ class Stage:
     unsynced: set[str] = field(default_factory=set)  # requests whose records a power cut took
     problems: list[str] = field(default_factory=list)  # what a fault found wrong by itself
     notes: list[str] = field(default_factory=list)  # what a fault wants to be known
+    workers_died: bool = False  # then requests may be uncertain
+    interrupted: bool = False  # calls were, on purpose: else customers notice nothing
 
     def __post_init__(self) -> None:
         self.installation = Installation(load(self.folder / "tallygate.yaml", {}))
+        self.interrupted = self.installation.config.gateway.on_store_down == "deny"
         self._urls: dict[str, str] = {}
         self.load = Load(
             lambda: self._urls.get("gateway"), callers(self.terms.given), self.terms.rate, self.dice

@@ -11,7 +11,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def time(at_ms: int) -> str:
     """A time as people and scripts read it."""
-    return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat().replace("+00:00", "Z")
+    step = "milliseconds" if at_ms % 1000 else "seconds"
+    at = _EPOCH + timedelta(milliseconds=at_ms)
+    return at.isoformat(timespec=step).replace("+00:00", "Z")
 
 
 def hour(window: int) -> str:

@@ -27,6 +27,10 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def lets_in(lane: Journal) -> bool:
+    return lane.writable
+
+
 def calls(lane: Journal, numbers: Iterator[int]) -> Iterator[int]:
     """Serve calls until the lane refuses one; the number of each record."""
     while True:
@@ -57,13 +61,13 @@ def tell(folder: Path, make: Callable[[Path, Path, int, int], object] = make_seg
     gaps = lane_folder.holdings().gone
     assert gaps, "nothing had to go"
     assert gaps[0].first == 1
-    assert lane.writable
+    assert lets_in(lane)
 
     # The ledger stands still: what it lacks is never removed, so calls are refused in the end.
     held = written
     for written in calls(lane, ids):  # noqa: B007  (the last one counts)
         lane.keep_up()
-    assert not lane.writable
+    assert not lets_in(lane)
     assert written > held + 500
     until(lambda: segment_files(lane_folder.path, AUDIT) == [])
     kept = [entry.number for entry in lane_folder.entries(after=held)]
@@ -81,7 +85,7 @@ def tell(folder: Path, make: Callable[[Path, Path, int, int], object] = make_seg
         return lane._next is not None
 
     until(made)
-    assert lane.writable
+    assert lets_in(lane)
     slot = lane.begin(Open("again", "c", "chat", 1))
     assert lane.append(usage_record("c", tokens_in=1), slot) == written + 1
     lane.close()

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -44,15 +45,7 @@ def call(number: int) -> Open:
 
 def record(number: int) -> UsageRecord:
     given = usage_record(f"{number}{LONG}", time_ms=100 + number, tokens_in=number)
-    return UsageRecord(
-        f"r-{number}",
-        given.time_ms,
-        given.route,
-        given.customer_id,
-        given.status,
-        given.outcome,
-        given.quantities,
-    )
+    return replace(given, request_id=f"r-{number}")
 
 
 def life(folder: Path, told: Told) -> None:

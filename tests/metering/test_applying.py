@@ -169,7 +169,9 @@ async def test_a_failing_partition_does_not_starve_the_others(counters: Watched)
     assert await applier.flush()
 
 
-async def test_somebody_who_keeps_resetting_is_not_waited_for(counters: Watched) -> None:
+async def test_somebody_who_keeps_resetting_is_not_waited_for(
+    counters: Watched, redis: Redis
+) -> None:
     """A flush ends; the next one goes on."""
 
     class Resets(Watched):
@@ -178,7 +180,7 @@ async def test_somebody_who_keeps_resetting_is_not_waited_for(counters: Watched)
             await self.reset(0, epoch=f"e{len(self.sent)}", last="d", checkpoints={})
             return reply
 
-    restless = Resets(counters._store)
+    restless = Resets(redis)
     await begin(restless, 0)
     applier = Applier("lane", tail_of(1), restless, 1)
     assert not await applier.flush()

@@ -3,6 +3,7 @@
 import mmap
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from metering.segments import (
     segment_files,
     to_audit,
 )
-from metering.usage import UsageRecord
+from metering.usage import Quantity, UsageRecord
 from tests.fakes import usage_record
 
 SIZE = 1 << 15
@@ -104,8 +105,8 @@ def test_a_footer_always_has_its_room(tmp_path: Path, partitions: int) -> None:
     writer.begin("lane", partitions, Footer())
     encoder, number = Encoder(), 10**15
     while writer.room > 20_000:
-        meters = {f"{'量' * 60}{number % 997}-{n}": 10**15 for n in range(40)}
-        record = usage_record(f"c{number}", **meters)
+        meters = {f"{'量' * 60}{number % 997}-{n}": Quantity(10**15) for n in range(40)}
+        record = replace(usage_record(f"c{number}"), quantities=meters)
         writer.append(encoder, number, number % partitions, record)
         number += 1
     writer.finish()

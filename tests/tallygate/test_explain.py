@@ -107,6 +107,23 @@ async def test_a_request_is_found_in_the_audit_trail(site: Site) -> None:
         assert (placed.hit.entry.number, placed.stands) == (number, Stands.LEDGER)
 
 
+async def test_what_lies_behind_a_lanes_end_is_no_record(site: Site) -> None:
+    """A torn record ended it there when it was sealed; what follows was never counted."""
+    asked = [site.call(tokens=number % 7 + 1).request_id for number in range(1000)]
+    left = site.as_left_behind("copy")
+    lane = folder_of(left, "lane-1")
+    path = segment_files(lane.path)[0]
+    whole = path.read_bytes()
+    torn = bytearray(whole)
+    torn[len(torn) // 2] ^= 1
+    path.write_bytes(torn)
+    sealed = seal(lane, site.clock.now_ms())
+    path.write_bytes(whole)
+    assert (await explain_request(left, asked[sealed.end - 1])).known
+    assert not (await explain_request(left, asked[sealed.end])).known
+    assert not (await explain_request(left, asked[-1])).known
+
+
 async def test_an_unknown_id_is_unknown(site: Site) -> None:
     """Also one that is part of another one, or a name that stands in the journal."""
     asked = site.call(instance="i").request_id

@@ -151,6 +151,21 @@ async def test_a_damaged_journal_is_found(site: Site, sealed: bool) -> None:
     assert missing.last > missing.first + 100
 
 
+async def test_a_live_lane_that_lacks_what_redis_has_is_found(site: Site) -> None:
+    """Its process lives, so no power cut explains it."""
+    site.calls(5)
+    await site.flush()
+    path = segment_files(site.journal / "lane-1")[0]
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tokens_total")
+    content[content.index(b"tokens_total", at + 100)] ^= 1  # of the second record
+    path.write_bytes(content)
+    report = await site.report()
+    assert report.lanes[0].missing == [Numbers(2, 5)]
+    assert not report.exact
+    assert {row.verdict for row in report.rows} == {Verdict.DIFFERS}
+
+
 async def test_errors_that_are_missing_are_found(site: Site) -> None:
     """They used nothing, so no sum differs; the trail has a hole all the same."""
     for _ in range(2000):
@@ -365,6 +380,16 @@ async def test_one_hour_alone_can_be_asked_for(site: Site) -> None:
     assert (report.lanes[0].records, report.lanes[0].end) == (516, 516)
 
 
+async def test_what_lies_before_but_is_not_in_the_ledger_is_looked_at(site: Site) -> None:
+    """It is on its way, whatever hours are asked for."""
+    site.calls(1000)
+    site.clock.advance(ms=HOUR_MS)
+    site.calls(7)
+    report = await site.report(span=Span(HOUR + 1))
+    assert (report.lanes[0].on_the_way, report.lanes[0].counted_through) == (1007, 0)
+    assert report.records(counted=False) == 7
+
+
 async def test_a_redis_that_is_emptied_is_left_out(site: Site) -> None:
     """The ledger stands for itself, and what it has not seen is on its way."""
     site.calls(10)
@@ -429,6 +454,17 @@ async def test_a_record_without_its_slot_cleared_is_no_uncertain_one(site: Site)
     site.lane("lane-1").begin(Open(record.request_id, "a", "chat", record.time_ms - 1))
     report = await site.report(site.as_left_behind("copy"))
     assert report.uncertain == []
+
+
+async def test_whose_slot_was_not_cleared_is_looked_for_from_its_beginning(site: Site) -> None:
+    """However late the hours are that were asked for."""
+    record = site.call()
+    site.lane("lane-1").begin(Open(record.request_id, "a", "chat", record.time_ms - 1))
+    site.calls(600)
+    await site.flush()
+    await site.drain()
+    report = await site.report(site.as_left_behind("copy"), Span(HOUR + 1))
+    assert report.lanes[0].open == ()
 
 
 async def test_the_clock_of_the_disk_does_not_matter(site: Site) -> None:

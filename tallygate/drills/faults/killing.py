@@ -31,6 +31,8 @@ async def killed(stage: Stage, role: str, all_of_them: int) -> None:
     """Kill one at random and wait for its successor. Raises DidNotBite."""
     before = await running(stage, role, all_of_them)
     victim = stage.dice.choice(before)
+    if role == "gateway":
+        stage.workers_died = stage.interrupted = True
     kill(victim, signal.SIGKILL)
     with anyio.move_on_after(_PATIENCE_S):
         while victim in stage.processes.of(role):  # noqa: ASYNC110  (a process)
@@ -56,7 +58,7 @@ async def sigterm(stage: Stage) -> None:
 
     Calls that are open finish: no reply that had begun may be torn.
     """
-    torn = stage.load.books.torn
+    torn, stage.interrupted = stage.load.books.torn, True
     status = await stage.processes.end()
     if status != 0:
         stage.problems.append(f"tallygate serve ended with status {status}")

@@ -45,6 +45,7 @@ async def _cut(stage: Stage, *, mirror: Path, redis_too: bool) -> None:
     if redis_too:
         await to_thread.run_sync(_copy_redis, data, earlier)
         await anyio.sleep(_REDIS_BACK_S)
+    stage.workers_died = stage.interrupted = True
     await stage.processes.kill_everything()
     before = await to_thread.run_sync(_known, data / "journal")
     await to_thread.run_sync(_set_back, data / "journal", mirror)

@@ -32,6 +32,10 @@ def rounds(*, shares: bool) -> Iterator[tuple[str, Prepare]]:
             yield from drill.rounds.items()
 
 
+# A worker that has died leaves requests uncertain; until then there are none.
+DEADLY = ("kill-worker", "sql-rollback", "chaos")
+
+
 def passes(result: Result) -> None:
     assert result.problems == []
     assert (result.loss, result.double) == (0, 0)
@@ -43,7 +47,7 @@ async def test_faults_that_may_follow_one_another(
 ) -> None:
     """Each in turn on one installation, judged after each by everything since its start."""
     async with staged(tmp_path, TERMS, Make()) as stage:
-        for title, prepare in rounds(shares=True):
+        for title, prepare in sorted(rounds(shares=True), key=lambda each: each[0] in DEADLY):
             async with prepare(tmp_path) as prepared:
                 result = await play(stage, title, prepared.fault)
             with subtests.test(title):

@@ -4,7 +4,7 @@ import json
 
 from tallygate.drills.books import Books, Seen
 from tallygate.drills.judging import Answered, Evidence, Item, Recorded, judge
-from tallygate.drills.results import Result, result_of
+from tallygate.drills.results import Result, result_of, unexpected
 from tallygate.drills.showing import lines, proof
 
 QUANTITIES = {"requests": 1, "tokens_in": 3, "tokens_out": 5}
@@ -49,6 +49,16 @@ def test_what_customers_notice_is_a_problem() -> None:
     assert len(found.problems) == 3
     silent = result_of("x", 7, Books(), EVIDENCE, judge(EVIDENCE))
     assert silent.problems == ["no call was answered"]
+
+
+def test_a_fault_that_harms_no_worker_is_noticed_by_nobody() -> None:
+    """No uncertain request where no worker died; no broken call where none was interrupted."""
+    found = result()
+    assert unexpected(found, workers_died=True, interrupted=True) == []
+    assert unexpected(found, workers_died=False, interrupted=False) == [
+        "1 requests are uncertain, though no worker died",
+        "customers noticed the fault in 1 calls",
+    ]
 
 
 def test_lines_say_what_was_found() -> None:
