@@ -15,7 +15,7 @@ from tests.fakes import FakeClock, usage_record
 
 pytestmark = pytest.mark.anyio
 
-NewLane = Callable[[], Journal]
+NewLane = Callable[..., Journal]
 
 
 class LosesReplies(Counters):

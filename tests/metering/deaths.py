@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -78,9 +79,9 @@ def _live(life: Callable[[], object], files: frozenset[str], line: int, beside: 
         sys.settrace(at_call)
     try:
         life()
-    except BaseException as failure:  # noqa: BLE001  (the child must not go on as its parent)
+    except BaseException:  # noqa: BLE001  (the child must not go on as its parent)
         sys.settrace(None)
-        sys.stderr.write(f"{type(failure).__name__}: {failure}\n")
+        traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
