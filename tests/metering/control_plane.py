@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 from sqlalchemy import Engine
@@ -23,17 +24,18 @@ from tests.fakes import Ids
 Named = tuple[str, str, str, int, int, int]  # kind, lane, request id, partition, first, last
 
 
+def _new_id() -> str:
+    return uuid4().hex
+
+
 class ControlPlane:
     """One of them, over the given ledger."""
 
-    def __init__(
-        self, engine: Engine, store: Store, partitions: int, clock: Clock, prefix: str = "id"
-    ) -> None:
+    def __init__(self, engine: Engine, store: Store, partitions: int, clock: Clock) -> None:
         self.engine = engine
         self.partitions = partitions
-        ids = Ids(prefix)
-        ledger.set_up(engine, partitions, ids)
-        self.drainer = Drainer(engine, Counters(store), {}, clock, ids)
+        ledger.set_up(engine, partitions, Ids(_new_id()))
+        self.drainer = Drainer(engine, Counters(store), {}, clock, _new_id)
         self.importer = FindingImporter(engine, store)
 
     async def turn(self) -> None:
