@@ -5,7 +5,7 @@
 3. what the retention took away and Redis lacks is named, and the ledger has the names
                                       named again under the same identity, which changes nothing
 4. what Redis lacks is replayed       again from where Redis stands
-5. its open requests and what only Redis knows are named      as 3
+5. its open requests are named, and what the ledger holds beyond its end    as 3
 6. its heartbeat ends, so windows no longer wait for it
 7. once the ledger holds everything and has the names, its segments become audit trail
 8. the names are let go of            they stay in Redis, where they harm nobody
@@ -39,7 +39,7 @@ from metering.segments import LIVE, segment_files
 
 log = logging.getLogger("tallygate.journal")
 
-_PAUSE_S: Final = 0.2
+PAUSE_S: Final = 0.2
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Adopter:
     redis: Store = field(repr=False)
     partitions: int
     clock: Clock
+    pause_s: float = PAUSE_S
     adopted: int = 0
     unreadable: set[str] = field(default_factory=set)
 
@@ -82,7 +83,7 @@ class Adopter:
                         deadline = anyio.current_time() + patience_s
                 if not held.keys() - self._failed or anyio.current_time() > deadline:
                     return sorted(held)
-                await anyio.sleep(_PAUSE_S)
+                await anyio.sleep(self.pause_s)
         finally:
             for _, handle in held.values():
                 os.close(handle)
@@ -138,17 +139,20 @@ class Adopter:
             return False
         if not _reached(stood.positions, held.last):
             await self._keep_waiting_for(lane)
-            await replay(lane, self._counters, self.partitions, held)
+            await replay(lane, self._counters, self.partitions, held, pause_s=self.pause_s)
             stood = await standing(self._counters, lane.lane_id, self.partitions)
         names = [
             *naming.uncertain(of_lane, sealed),
-            *naming.unexplained(of_lane, sealed, stood.positions),
+            *naming.unexplained(of_lane, sealed, stood.checkpoints),
         ]
         known = await self._named(lane, names)
         if not _reached(stood.positions, held.last):
             return False
         await self._farewell(lane)
-        if not known or not _reached(stood.checkpoints, held.last):
+        in_ledger = _reached(stood.checkpoints, held.last)
+        # What Redis alone knows beyond the lane's end may be lost still: it is named afterwards.
+        beyond = {p: n for p, n in stood.positions.items() if n > sealed.end}
+        if not known or not in_ledger or not _reached(stood.checkpoints, beyond):
             return False
         if segment_files(lane.path, LIVE):
             self.adopted += 1

@@ -35,16 +35,16 @@ def uncertain(of_lane: Lane, sealed: Sealed) -> Iterator[Finding]:
         )
 
 
-def unexplained(of_lane: Lane, sealed: Sealed, positions: Mapping[int, int]) -> Iterator[Finding]:
-    """Records that Redis or the ledger have counted and the lane lost. Pure."""
-    for partition, position in positions.items():
-        if position > sealed.end:
+def unexplained(of_lane: Lane, sealed: Sealed, checkpoints: Mapping[int, int]) -> Iterator[Finding]:
+    """Records that the ledger has counted and the lane lost. Pure."""
+    for partition, checkpoint in checkpoints.items():
+        if checkpoint > sealed.end:
             yield Finding(
                 "unexplained",
                 *of_lane,
                 partition=partition,
                 first=sealed.end + 1,
-                last=position,
+                last=checkpoint,
             )
 
 

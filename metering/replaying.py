@@ -68,12 +68,18 @@ async def replay_living(lane: LaneFolder, store: Store, partitions: int, now_ms:
 
 
 async def replay(
-    lane: LaneFolder, counters: Counters, partitions: int, held: Holdings, *, chunk: int = _CHUNK
+    lane: LaneFolder,
+    counters: Counters,
+    partitions: int,
+    held: Holdings,
+    *,
+    chunk: int = _CHUNK,
+    pause_s: float = _PAUSE_S,
 ) -> bool:
     """Bring to Redis what it lacks of the lane; whether it lacks nothing now.
 
     `held` is what is known to be on this disk; what is gone has been named. `chunk` records are in
-    memory at once. Raises MeteringError when Redis is away.
+    memory at once; `pause_s` is waited after what Redis did not take. Raises MeteringError when Redis is away.
     """
     stood = (await standing(counters, lane.lane_id, partitions)).positions
     lacking = [stood[partition] for partition, last in held.last.items() if last > stood[partition]]
@@ -84,19 +90,19 @@ async def replay(
     count, expected = 0, min(lacking) + 1
     for entry in lane.entries(after=min(lacking)):
         if not _known(held.gone, expected, entry.number - 1):
-            await _deliver(applier)
+            await _deliver(applier, pause_s)
             return False  # more was taken away just now: it must be named first
         expected = entry.number + 1
         if entry.number > stood[entry.partition]:
             tail.put(entry.number, entry.partition, entry.record)
             count += 1
         if count == chunk:
-            await _deliver(applier)
+            await _deliver(applier, pause_s)
             if applier.behind:
                 return False
             tail.let_go_through(entry.number)
             count = 0
-    await _deliver(applier)
+    await _deliver(applier, pause_s)
     return not applier.behind and expected > max(held.last.values())
 
 
@@ -105,7 +111,7 @@ def _known(gone: list[Gap], first: int, last: int) -> bool:
     return first > last or any(gap.first <= first and last <= gap.last for gap in gone)
 
 
-async def _deliver(applier: Applier) -> None:
+async def _deliver(applier: Applier, pause_s: float) -> None:
     """Until Redis has it all, or stands where it was set back to: then the replay begins anew.
 
     Raises MeteringUnavailable when it takes nothing any more.
@@ -113,5 +119,5 @@ async def _deliver(applier: Applier) -> None:
     for _ in range(_TRIES):
         if await applier.flush() or applier.behind:
             return
-        await anyio.sleep(_PAUSE_S)
+        await anyio.sleep(pause_s)
     raise MeteringUnavailable("Redis does not take the records of a lane")

@@ -65,6 +65,8 @@ def drill(
 
     if not PROC.is_dir():
         raise Misused(f"drills look for processes in {PROC}, which this system does not have")
+    if proof is not None and not proof.absolute().parent.is_dir():
+        raise Misused(f"there is no folder {proof.parent} to write {proof.name} to")
     # Everything a drill calls is on this machine: a proxy would not find it.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     chosen = secrets.randbelow(2**32) if seed is None else seed
@@ -76,7 +78,7 @@ def drill(
         _show(result, as_json=as_json)
 
     finished = _run(NAMES if name == ALL else (name,), terms, seconds, show)
-    if proof is not None:
+    if proof is not None and finished:
         _write(proof, results)
     good = all(result.passed for result in results)
     raise SystemExit(int(not good) if finished else INTERRUPTED)

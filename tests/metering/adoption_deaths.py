@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from redis.asyncio import Redis
 from sqlalchemy import Engine
 
 from billing_sync.store.engine import open_engine, sqlite_url
@@ -25,7 +26,7 @@ from metering import (
 from metering.adoption import Adopter
 from metering.applying import Applier
 from metering.board import Open
-from metering.connection import Store, connect
+from metering.connection import connect_one
 from metering.counters import Counters
 from metering.heartbeats import Heartbeat
 from metering.journal import Durability, Journal
@@ -62,7 +63,7 @@ class Site:
     def engine(self) -> Engine:
         return open_engine(sqlite_url(self.folder / "ledger.db"))
 
-    def plane(self, store: Store) -> ControlPlane:
+    def plane(self, store: Redis) -> ControlPlane:
         return ControlPlane(self.engine(), store, PARTITIONS, FakeClock())
 
     async def prepare(self, *, again: bool) -> None:
@@ -70,7 +71,7 @@ class Site:
 
         `again`: all of it was in the ledger, which was then set back to the beginning.
         """
-        store = connect(self.url)
+        store = connect_one(self.url)
         await store.flushall()
         plane = self.plane(store)
         await plane.turn()
@@ -84,7 +85,7 @@ class Site:
         plane.engine.dispose()
         await store.aclose()
 
-    async def _live(self, store: Store, plane: ControlPlane) -> None:
+    async def _live(self, store: Redis, plane: ControlPlane) -> None:
         durability = Durability(fsync="never", segment_bytes=11_500)
         life = Journal(self.folder / "life", "lane", PARTITIONS, durability, FakeClock())
         applier = Applier("lane", life.tail, Counters(store), PARTITIONS)
@@ -100,13 +101,13 @@ class Site:
         shutil.copytree(self.folder / "life", self.journal)
         life.close()
 
-    async def _adopt(self, store: Store, *, again: bool = False) -> list[str]:
+    async def _adopt(self, store: Redis, *, again: bool = False) -> list[str]:
         adopter = Adopter(self.journal, store, PARTITIONS, FakeClock())
         return await adopter.run(patience_s=PATIENCE_S, again=again)
 
     async def adopt(self, *, again: bool) -> None:
         """Until nothing is left to do."""
-        store = connect(self.url)
+        store = connect_one(self.url)
         plane = self.plane(store)
         async with plane.running():
             assert await self._adopt(store, again=again) == []
@@ -116,7 +117,7 @@ class Site:
     async def judge(self, *, again: bool) -> None:
         """The next adopter finds all that is left, and nothing is counted twice."""
         await self.adopt(again=again)
-        store = connect(self.url)
+        store = connect_one(self.url)
         plane = self.plane(store)
         await plane.turn()
         assert plane.tokens() == RECORDS, plane.tokens()

@@ -33,7 +33,7 @@ def test_who_was_open_is_uncertain() -> None:
     )
 
 
-def test_what_only_redis_knows_is_unexplained() -> None:
+def test_what_only_the_ledger_knows_is_unexplained() -> None:
     """By the numbers behind the lane's end, for each partition that stands there."""
     found = list(unexplained(LANE, sealed_at(7), {0: 7, 1: 9, 2: 0, 3: 12}))
     assert [(f.partition, f.first, f.last) for f in found] == [(1, 8, 9), (3, 8, 12)]

@@ -22,8 +22,9 @@ def test_help_names_every_drill() -> None:
 
 
 def test_wrong_usage_is_told(tmp_path: Path) -> None:
-    """An unknown drill, too short a load, a file that is not there."""
-    for arguments in (["nothing"], ["sigterm", "--seconds", "1"], []):
+    """An unknown drill, too short a load, a file or a folder that is not there."""
+    nowhere = str(tmp_path / "no" / "proof.md")
+    for arguments in (["nothing"], ["sigterm", "--seconds", "1"], [], ["all", "--proof", nowhere]):
         assert CliRunner().invoke(drill, arguments).exit_code == 2
     missing = CliRunner().invoke(drill, ["sigterm", "-c", str(tmp_path / "none.yaml")])
     assert missing.exit_code == 2
