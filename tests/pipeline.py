@@ -29,7 +29,6 @@ from metering.adoption import Adopter
 from metering.board import Open
 from metering.connection import connect_one
 from metering.counters import Counters
-from metering.errors import MeteringError
 from metering.journal import Durability, Journal
 from metering.lanes import LaneFolder, State, lanes_in
 from metering.partitions import partition_of
@@ -40,7 +39,7 @@ from metering.tail import Tail
 from tests import power
 from tests.fakes import FakeClock, Ids, usage_record
 from tests.metering.control_plane import ControlPlane, save, set_back
-from tests.unsure_redis import Killed, Network, UnsureRedis
+from tests.unsure_redis import Network, UnsureRedis
 
 PARTITIONS: Final = 2
 CUSTOMERS: Final = ("a", "b", "c")
@@ -50,7 +49,7 @@ _MEMORY: Final = Path("/dev/shm")
 _ROUNDS: Final = 15
 _LONG: Final = "x" * 250  # as a route: five records fill a segment
 
-RedisState = dict[bytes, dict[bytes, bytes]]
+RedisState = dict[Any, dict[Any, Any]]
 Range = tuple[str, int, int, int]  # lane, partition, first and last number
 
 
@@ -194,6 +193,8 @@ class Pipeline:
         """What it does once a second beside."""
         process.lane.keep_up()
         power.rest(process.lane)
+        for path in segment_files(process.folder.path, AUDIT):  # it was synced before
+            process.synced = max(process.synced, *power.numbers(path))
 
     def sync(self, process: Process) -> None:
         """Everything written so far survives a power cut."""
@@ -219,9 +220,7 @@ class Pipeline:
         """
         self._stop(process)
         story, folder = process.story, process.folder
-        held = [power.numbers(path) for path in segment_files(folder.path, AUDIT)]
-        least = max([process.synced, *(number for some in held for number in some)])
-        story.end = min(least + kept, max(story.tokens, default=0))
+        story.end = min(process.synced + kept, max(story.tokens, default=0))
         power.forget_after(folder, story.end, hole=hole)
         opened = set(story.opened)
         if old_board and process.synced_board:
@@ -272,7 +271,7 @@ class Pipeline:
         if self.network.late:
             command = self.network.late.pop(which % len(self.network.late))
             with suppress(RedisError):
-                self.run(self.redis.execute_command(*command))
+                self.run(self.redis.execute_command(*command))  # type: ignore[no-untyped-call]  # redis-py's
 
     def save_redis(self) -> None:
         self.redis_states.append(self.run(self._dump()))
@@ -288,7 +287,7 @@ class Pipeline:
     async def _restore(self, state: RedisState) -> None:
         await self.redis.flushall()
         for key, fields in state.items():
-            await self.redis.hset(key, mapping=fields)  # type: ignore[arg-type]
+            await self.redis.hset(key, mapping=fields)
 
     def back_up(self) -> None:
         """Save the ledger."""
@@ -318,13 +317,32 @@ class Pipeline:
 
     def by_checkpoints(self, without: set[tuple[str, int]]) -> int:
         """What a ledger with these checkpoints holds, but for some (lane, number)."""
+        return sum(self.stories[lane].tokens[n][1] for lane, n in self.counted() - without)
+
+    def counted(self) -> set[tuple[str, int]]:
+        """The records that the checkpoints are past."""
         found = self.checkpoints()
-        return sum(
-            tokens
+        return {
+            (story.lane, number)
             for story in self.stories.values()
-            for number, (partition, tokens) in story.tokens.items()
-            if number <= found.get((story.lane, partition), 0) and (story.lane, number) not in without
-        )
+            for number, (partition, _) in story.tokens.items()
+            if number <= found.get((story.lane, partition), 0)
+        }
+
+    def survived(self) -> set[tuple[str, int]]:
+        """The records that no power cut took."""
+        return {
+            (story.lane, number)
+            for story in self.stories.values()
+            for number in story.tokens
+            if number <= story.end
+        }
+
+    def uncertain(self) -> list[tuple[str, str]]:
+        """The requests of dead processes of which nobody knows how they ended, by lane."""
+        alive = {process.story.lane for process in self.processes}
+        dead = [story for story in self.stories.values() if story.lane not in alive]
+        return [(story.lane, request) for story in dead for request in story.uncertain]
 
     def named(self, kind: str) -> list[FindingRow]:
         with reading(self.engine) as session:

@@ -82,7 +82,8 @@ class UnsureRedis(Redis):
 
     @classmethod
     def over(cls, url: str, network: Network) -> "UnsureRedis":
-        made: UnsureRedis = cls.from_url(url, retry=Retry(NoBackoff(), 0))
+        made = cls.from_url(url, retry=Retry(NoBackoff(), 0))
+        assert isinstance(made, cls)
         made.network = network
         return made
 
@@ -92,7 +93,7 @@ class UnsureRedis(Redis):
             self.network.late.append(args)
         if fault in ("request", "late"):
             raise RedisTimeoutError
-        answer = await super().execute_command(*args, **options)
+        answer = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
         if fault == "reply":
             raise RedisTimeoutError
         if fault == "kill":

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from billing_sync.asking import FindingPage
-from billing_sync.models import FindingRow
+from billing_sync.models import Checkpoint, FindingRow
 from metering.findings import Finding
 
 
@@ -23,6 +23,17 @@ def insert(session: Session, found: Iterable[Finding]) -> int:
     before = _count(session)
     session.execute(statement, rows)
     return _count(session) - before
+
+
+def contradicted(session: Session, finding: Finding) -> bool:
+    """Whether the checkpoint of its lane and partition says otherwise."""
+    if finding.partition < 0:
+        return False
+    row = session.get(Checkpoint, (finding.partition, finding.lane))
+    reached = row.position if row else 0
+    if finding.kind == "unexplained":  # that much is counted
+        return reached < finding.last
+    return finding.kind == "lost_lane" and reached >= finding.first  # that is not
 
 
 def count_by_kind(session: Session) -> dict[str, int]:

@@ -51,8 +51,6 @@ def lines(result: Result) -> Iterator[str]:
 
 def proof(results: Sequence[Result], facts: Mapping[str, str]) -> str:
     """docs/proof.md; `facts` are what it was shown with, by name."""
-    failed = [result.drill for result in results if not result.passed]
-    verdict = f"**Not proved: {', '.join(failed)}.**" if failed else "**Loss 0, double count 0.**"
     return "\n".join(
         [
             "# What was shown",
@@ -63,7 +61,7 @@ def proof(results: Sequence[Result], facts: Mapping[str, str]) -> str:
             "stands in exactly one record or is named, what a customer saw complete stands in a record,",
             "and the counts in Redis and the ledger are the sum of the records.",
             "",
-            verdict,
+            *_verdict(results),
             "",
             *(f"* {name}: {fact}" for name, fact in facts.items()),
             "",
@@ -78,6 +76,17 @@ def proof(results: Sequence[Result], facts: Mapping[str, str]) -> str:
             "",
         ]
     )
+
+
+def _verdict(results: Sequence[Result]) -> Iterator[str]:
+    failed = [result.drill for result in results if not result.passed]
+    yield f"**Not proved: {', '.join(failed)}.**" if failed else "**Loss 0, double count 0.**"
+    taken = sum(result.lost_in_cut for result in results)
+    if taken:
+        yield (
+            f"Power cuts took {taken} requests from journal and counts that the upstream had answered:"
+        )
+        yield "that much `fsync: interval` allows. Of those seen complete `fsync: always` took none."
 
 
 def _below(results: Iterable[Result]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """How the results of drills look."""
 
 import json
+from dataclasses import replace
 
 from tallygate.drills.books import Books, Seen
 from tallygate.drills.judging import Answered, Evidence, Item, Recorded, judge
@@ -88,3 +89,6 @@ def test_a_proof_is_a_table() -> None:
     assert "* Python: 3.11" in text
     assert "* sql-locked: PROBLEM: something is lost" in text
     assert "**Loss 0, double count 0.**" in proof([result()], {})
+    assert "Power cuts took" not in proof([result()], {})
+    cut = replace(result(), lost_in_cut=3)
+    assert "Power cuts took 3 requests" in proof([cut, result()], {})
