@@ -5,7 +5,7 @@ would charge such a call, so it neither entitles nor charges them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.credentials import TrustedIdentity
@@ -24,16 +24,20 @@ from metering.entitlement import EntitledInstance, EntitlementSnapshot, Instance
 from metering.keys import digest, digest_of_sha256, sha256_hex
 from metering.usage import Charge
 
-_REMEMBERED_KEYS: Final = 4096
+_REMEMBERED_KEYS: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The verdict on a call that may pass: who makes it and what it is charged to."""
+    """The verdict on a call that may pass: who makes it and what it is charged to.
+
+    `grounds` is what was known of the customer; None for one nobody has told us of.
+    """
 
     customer_id: str
     customer_name: str
     charges: tuple[Charge, ...]
+    grounds: EntitlementSnapshot | None = field(default=None, repr=False, compare=False)
 
 
 class Directory:
@@ -49,6 +53,7 @@ class Directory:
         self._customers = dict(self._configured)
         self._owners: dict[str, str] = {}
         self._remembered: dict[bytes, str] = {}
+        self.generation = 0  # grows when a key changes hands
         for snapshot in self._configured.values():
             if any(key in self._owners for key in snapshot.key_digests):
                 raise ValueError(f"customer {snapshot.customer_id!r} has another customer's key")
@@ -79,6 +84,11 @@ class Directory:
             self._customers[customer_id] = self._configured[customer_id]
             self._own(self._configured[customer_id])
 
+    def stands(self, admitted: Admitted) -> bool:
+        """Whether the grounds of a verdict of this generation are still what is known."""
+        grounds = admitted.grounds
+        return grounds is not None and self._customers.get(grounds.customer_id) is grounds
+
     def get(self, customer_id: str) -> EntitlementSnapshot | None:
         """The customer of that id."""
         return self._customers.get(customer_id)
@@ -103,6 +113,9 @@ class Directory:
         return len(self._customers)
 
     def _own(self, snapshot: EntitlementSnapshot) -> None:
+        others = (self._owners.get(key) for key in snapshot.key_digests)
+        if any(owner not in (None, snapshot.customer_id) for owner in others):
+            self.generation += 1
         self._owners.update(dict.fromkeys(snapshot.key_digests, snapshot.customer_id))
 
 
@@ -135,7 +148,7 @@ def _admit(directory: Directory, route: ServedRoute, customer: EntitlementSnapsh
         charges: tuple[Charge, ...] = ()
     else:
         charges = charges_of(route.products, customer.instances)
-    return Admitted(customer.customer_id, customer.name, charges)
+    return Admitted(customer.customer_id, customer.name, charges, customer)
 
 
 def charges_of(

@@ -1,27 +1,52 @@
 """The two Starlette applications of a worker: customers' traffic, and what only the operator sees."""
 
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final, NamedTuple, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.admission import Directory
 from gateway.credentials import Networks
+from gateway.crossings import Crossings
+from gateway.crossings import Recorder as CallbackRecorder
 from gateway.disconnect import Drains
 from gateway.gate import Gate, RequestIds
+from gateway.head_limit import bounded_heads
+from gateway.known_heads import KnownHeads
+from gateway.linerate import line_rate
+from gateway.pools import Pools
 from gateway.proxy import Proxy
-from gateway.relay import Recorder, Workings
+from gateway.relay import Recorder as AsyncRecorder
+from gateway.relay import Workings
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
 from gateway.upstream import Upstreams
+from gateway.websocket import Sockets
+from gateway.websocket_entry import WebSocketEntry
+from gateway.websocket_upstream import UpstreamSockets
 from metering.clock import Clock
+
+KEEP_ALIVE_S: Final = 75.0  # longer than the minute after which most load balancers close
+
+
+class Recorder(AsyncRecorder, CallbackRecorder, Protocol):
+    """What both shells need."""
+
+
+class Public(NamedTuple):
+    """The customers' listener: the application, and what reads its connections."""
+
+    app: Starlette
+    protocol: type[HttpToolsProtocol]  # for uvicorn.Config(http=...)
 
 
 def build_public(
@@ -31,26 +56,48 @@ def build_public(
     clock: Clock,
     settings: GatewaySettings,
     telemetry: Telemetry,
-) -> Starlette:
-    """The customers' listener: every path is the proxy's. Its lifespan closes the upstreams."""
-    upstreams = Upstreams()
+) -> Public:
+    """The customers' listener: every path is the proxy's. Its lifespan owns the upstreams.
+
+    Under `shell: linerate` only what is not plain HTTP reaches the application.
+    """
     gate = Gate(
         table, directory, Networks(settings.trusted_proxies), Networks(settings.trusted_peers)
+    )
+    new_id = RequestIds(os.urandom)
+    drains = Drains(telemetry)
+    upstreams, pools = Upstreams(), Pools()
+    workings = Workings(upstreams, recorder, clock, telemetry, drains)
+    shared = Crossings(
+        heads=KnownHeads(gate.passage, directory),
+        pools=pools,
+        recorder=recorder,
+        clock=clock,
+        telemetry=telemetry,
+        drains=drains,
+        new_id=new_id,
+        loop_time=time.monotonic,
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            await upstreams.aclose()
+        async with pools.running():
+            pools.serve(table.routes)
+            try:
+                async with shared.running():
+                    yield
+            finally:
+                await upstreams.aclose()
 
     app = Starlette(lifespan=lifespan)
     # As the default, the proxy sees the scope untouched, also where a mount's pattern would not
     # match (a line feed in the path) and Starlette would answer 404 in its own words.
-    workings = Workings(upstreams, recorder, clock, telemetry, Drains(telemetry))
-    app.router.default = Proxy(gate, RequestIds(os.urandom), workings)
-    return app
+    dials = UpstreamSockets(settings.websocket.max_message_bytes)
+    sockets = Sockets(gate, workings, dials, settings.websocket, settings.drain_timeout)
+    app.router.default = Proxy(gate, new_id, workings, WebSocketEntry(sockets, new_id))
+    if settings.shell == "portable":
+        return Public(app, bounded_heads(settings.max_head_bytes, new_id, telemetry))
+    return Public(app, line_rate(shared, settings.max_head_bytes, KEEP_ALIVE_S))
 
 
 def build_admin(

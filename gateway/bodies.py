@@ -15,40 +15,60 @@ MAX_HELD: Final = 1024 * 1024
 
 _BOM: Final = b"\xef\xbb\xbf"
 _DONE: Final = b"[DONE]"
+_START: Final = b"message_start"
 _STOP: Final = b"message_stop"
+_USAGE: Final = b'"usage"'
+_NO_USAGE: Final = b'"usage":null'
 
 
 class JsonBody:
     """Collects a JSON body and reads it at its end."""
 
+    __slots__ = ("_only", "_readings", "_rest")
+
     def __init__(self, readings: Readings) -> None:
         self._readings = readings
-        self._body = bytearray()
+        self._only = b""  # one that came in one piece is not copied
+        self._rest: bytearray | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """The chunk itself. Raises Unreadable past MAX_JSON."""
-        if len(self._body) + len(chunk) > MAX_JSON:
+        if not self._only:
+            self._only = chunk
+            if len(chunk) > MAX_JSON:
+                raise Unreadable("a JSON body too large to read")
+            return chunk
+        if self._rest is None:
+            self._rest = bytearray(self._only)
+        if len(self._rest) + len(chunk) > MAX_JSON:
             raise Unreadable("a JSON body too large to read")
-        self._body += chunk
+        self._rest += chunk
         return chunk
 
     def finish(self) -> bytes:
         """Reads the body; holds nothing back."""
-        self._readings.see(bytes(self._body).removeprefix(_BOM))
-        self._body.clear()
+        body = self._only if self._rest is None else bytes(self._rest)
+        self._readings.see(body.removeprefix(_BOM))
+        self._only, self._rest = b"", None
         return b""
 
 
 class _Watch:
     """Picks the events that are worth decoding."""
 
+    __slots__ = ("_needles", "_readings")
+
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
         self._readings = readings
-        self._needles = (b'"usage"', _DONE, _STOP, *(f'"{key}"'.encode() for key in keys))
+        self._needles = tuple([f'"{key}"'.encode() for key in keys])
 
     def wants(self, data: bytes) -> bool:
         """Whether these bytes, of an event or of many, may hold something to read."""
-        return any(needle in data for needle in self._needles)
+        if _STOP in data or _DONE in data:
+            return True
+        if _USAGE in data and _says_usage(data):
+            return True
+        return bool(self._needles) and any(needle in data for needle in self._needles)
 
     def see(self, data: bytes) -> None:
         """Reads the data of one event."""
@@ -58,8 +78,15 @@ class _Watch:
             self._readings.see(data)
 
 
+def _says_usage(data: bytes) -> bool:
+    """Whether it says more of usage than that there is none, as chunk after chunk of OpenAI's do."""
+    return data.count(_NO_USAGE) != data.count(_USAGE) or _START in data
+
+
 class EventStream:
     """Reads a stream of events that passes through untouched and at once."""
+
+    __slots__ = ("_parser", "_watch")
 
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
         self._watch = _Watch(readings, keys)
@@ -68,9 +95,10 @@ class EventStream:
     def feed(self, chunk: bytes) -> bytes:
         """The chunk itself."""
         rest = chunk if self._watch.wants(chunk) else self._parser.skip(chunk)
-        for piece in self._parser.feed(rest):
-            if piece.data is not None:
-                self._watch.see(piece.data)
+        if rest:
+            for piece in self._parser.feed(rest):
+                if piece.data is not None:
+                    self._watch.see(piece.data)
         return chunk
 
     def finish(self) -> bytes:
@@ -87,6 +115,8 @@ class StrippedStream:
     Only the bytes of an event in progress are held back, up to MAX_HELD.
     """
 
+    __slots__ = ("_dropped_at_cr", "_parser", "_watch")
+
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
         self._watch = _Watch(readings, keys)
         self._parser = sse.Parser(MAX_HELD, keep_raw=True)
@@ -94,7 +124,18 @@ class StrippedStream:
 
     def feed(self, chunk: bytes) -> bytes:
         """What the client gets now."""
+        if self._is_quiet(chunk) and not self._parser.skip(chunk):
+            return chunk
         return b"".join([self._pass(piece) for piece in self._parser.feed(chunk)])
+
+    def _is_quiet(self, chunk: bytes) -> bool:
+        """Whether it ends with an event and holds nothing to read or to take out, as most do."""
+        return (
+            chunk.endswith(sse.BLANK_LINES)
+            and _USAGE not in chunk
+            and not self._dropped_at_cr
+            and not self._watch.wants(chunk)
+        )
 
     def finish(self) -> bytes:
         """What was held back."""

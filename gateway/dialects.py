@@ -7,7 +7,7 @@ the cache, so it is added. `tokens_cached` and `tokens_reasoning` are parts, nev
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,10 @@ Dialect = Literal["auto", "openai", "anthropic", "none"]
 
 _ABSENT: Final = msgspec.Raw()
 _NULL: Final = msgspec.Raw(b"null")
+_SPACE: Final = b" \t\r\n"
+_LOOK: Final = 32  # bytes of a list that nearly always tell whether it is empty
+
+METERS: Final = ("tokens_in", "tokens_out", "tokens_total", "tokens_cached", "tokens_reasoning")
 
 _COUNTS: Final = frozenset(
     {
@@ -43,7 +47,7 @@ _LAST_RESPONSES: Final = frozenset(
 )
 
 
-class Reply(msgspec.Struct):
+class Reply(msgspec.Struct, gc=False):
     """A JSON body or the data of one event: the members that are looked at, as they stand."""
 
     usage: msgspec.Raw = _ABSENT  # OpenAI; Anthropic's message and message_delta
@@ -54,10 +58,72 @@ class Reply(msgspec.Struct):
     type: msgspec.Raw = _ABSENT
 
 
-class _Holder(msgspec.Struct):
+class _Holder(msgspec.Struct, gc=False):
     usage: msgspec.Raw = _ABSENT
 
 
+class Counts(msgspec.Struct, gc=False):
+    """The known counts by their wire names, details flattened; None for those not stated."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    def stated(self) -> dict[str, int]:
+        """Those that are stated, as `fields` has them."""
+        named = msgspec.structs.asdict(self)
+        return {name: value for name, value in named.items() if value is not None}
+
+
+_NOTHING_STATED: Final = Counts()
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_QUANTITY)] | None
+
+
+class _Cached(msgspec.Struct, gc=False):
+    cached_tokens: _Count = None
+
+
+class _Reasoned(msgspec.Struct, gc=False):
+    reasoning_tokens: _Count = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    """A usage object as the known APIs write it."""
+
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    total_tokens: _Count = None
+    cache_read_input_tokens: _Count = None
+    cache_creation_input_tokens: _Count = None
+    prompt_tokens_details: _Cached | None = None
+    input_tokens_details: _Cached | None = None
+    input_token_details: _Cached | None = None
+    completion_tokens_details: _Reasoned | None = None
+    output_tokens_details: _Reasoned | None = None
+    output_token_details: _Reasoned | None = None
+
+
+class _Known(msgspec.Struct, gc=False):
+    """A reply whose usage is written as the known APIs do."""
+
+    usage: _Usage | None = None
+    message: msgspec.Raw = _ABSENT
+    response: msgspec.Raw = _ABSENT
+    choices: msgspec.Raw = _ABSENT
+    delta: msgspec.Raw = _ABSENT
+    type: msgspec.Raw = _ABSENT
+
+
+_read_known: Final = msgspec.json.Decoder(_Known).decode
 _REPLY: Final = msgspec.json.Decoder(Reply)
 _HOLDER: Final = msgspec.json.Decoder(_Holder)
 _TEXT: Final = msgspec.json.Decoder(str)
@@ -79,6 +145,43 @@ def usages(reply: Reply) -> Iterator[msgspec.Raw]:
         yield reply.usage
 
 
+def known(document: bytes) -> tuple[Counts, bool | None] | None:
+    """The counts of a reply with one usage, written as the known APIs do, and what `ending` says.
+
+    None for any other: it is to be read by `decode`, `usages` and `fields`, which agree with this.
+    """
+    try:
+        reply = _read_known(document)
+    except lenient.UNREADABLE:
+        return None
+    usage = reply.usage
+    if usage is None or reply.message is not _ABSENT or reply.response is not _ABSENT:
+        return None
+    read = usage.prompt_tokens_details, usage.input_tokens_details, usage.input_token_details
+    made = (
+        usage.completion_tokens_details,
+        usage.output_tokens_details,
+        usage.output_token_details,
+    )
+    if read.count(None) < 2 or made.count(None) < 2:
+        return None  # of several, the last one that states anything counts
+    cached, reasoned = read[0] or read[1] or read[2], made[0] or made[1] or made[2]
+    if not document.isascii():
+        return None  # a key that is no UTF-8 spoils the object it stands in
+    counts = Counts(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.total_tokens,
+        usage.cache_read_input_tokens,
+        usage.cache_creation_input_tokens,
+        None if cached is None else cached.cached_tokens,
+        None if reasoned is None else reasoned.reasoning_tokens,
+    )
+    return counts, ending(reply, reported=counts != _NOTHING_STATED)
+
+
 def fields(usage: msgspec.Raw) -> dict[str, int]:
     """The known counts of a usage object by their wire names, details flattened."""
     stated = lenient.members(usage) or {}
@@ -91,12 +194,14 @@ def fields(usage: msgspec.Raw) -> dict[str, int]:
     return {name: value for name, value in counts.items() if value is not None}
 
 
-def ending(reply: Reply, *, reported: bool) -> bool | None:
+def ending(reply: Reply | _Known, *, reported: bool) -> bool | None:
     """What a stream's event says of the usage: True, it is final now; False, more must follow.
 
     `reported`: the event itself holds usage. None for events that say nothing of the kind.
     """
-    kind = None if reply.type is _ABSENT else lenient.decode(_TEXT, reply.type)
+    if reply.type is _ABSENT:
+        return True if reported and is_empty_list(reply.choices) else None
+    kind = lenient.decode(_TEXT, reply.type)
     if kind == "message_start":
         return False
     if kind == "message_stop":
@@ -110,23 +215,32 @@ def ending(reply: Reply, *, reported: bool) -> bool | None:
 
 
 def meters(stated: Mapping[str, int], dialect: Dialect) -> dict[str, int]:
-    """The meters that merged wire fields amount to; a reported total counts only if a part is missing."""
+    """The meters that merged wire fields amount to."""
+    read = zip(METERS, amounts(Counts(**stated), dialect), strict=True)
+    return {meter: value for meter, value in read if value is not None}
+
+
+def amounts(stated: Counts, dialect: Dialect) -> tuple[int | None, ...]:
+    """Of each of METERS what was read, None for nothing.
+
+    A reported total counts only if a part is missing.
+    """
     tokens_in = _tokens_in(stated, dialect)
-    tokens_out = _first(stated, "completion_tokens", "output_tokens")
+    tokens_out = stated.completion_tokens
+    if tokens_out is None:
+        tokens_out = stated.output_tokens
     if tokens_in is None or tokens_out is None:
-        total = stated.get("total_tokens")
+        total = stated.total_tokens
     else:
         total = tokens_in + tokens_out
-    read = {
-        "tokens_in": tokens_in,
-        "tokens_out": tokens_out,
-        "tokens_total": total,
-        "tokens_cached": _first(stated, "cached_tokens", "cache_read_input_tokens"),
-        "tokens_reasoning": stated.get("reasoning_tokens"),
-    }
-    return {
-        meter: value for meter, value in read.items() if value is not None and value <= MAX_QUANTITY
-    }
+    cached = stated.cached_tokens
+    if cached is None:
+        cached = stated.cache_read_input_tokens
+    if tokens_in is not None and tokens_in > MAX_QUANTITY:
+        tokens_in = None
+    if total is not None and total > MAX_QUANTITY:
+        total = None
+    return tokens_in, tokens_out, total, cached, stated.reasoning_tokens
 
 
 def is_object(value: msgspec.Raw) -> bool:
@@ -136,31 +250,33 @@ def is_object(value: msgspec.Raw) -> bool:
 
 def is_empty_list(value: msgspec.Raw) -> bool:
     """Whether a value is `[]`."""
-    start = bytes(memoryview(value)[:1]) == b"["
-    return start and lenient.decode(_LIST, value) == []
+    if value is _ABSENT:
+        return False
+    start = bytes(memoryview(value)[:_LOOK])
+    if start[:1] != b"[" or start[1:].lstrip(_SPACE)[:1] not in (b"]", b""):
+        return False
+    return lenient.decode(_LIST, value) == []
 
 
-def _stop_reason(reply: Reply) -> bool:
+def _stop_reason(reply: Reply | _Known) -> bool:
     delta = lenient.members(reply.delta) or {}
     return delta.get("stop_reason", _NULL) != _NULL
 
 
-def _tokens_in(stated: Mapping[str, int], dialect: Dialect) -> int | None:
+def _tokens_in(stated: Counts, dialect: Dialect) -> int | None:
     # Some gateways report OpenAI's prompt_tokens with Anthropic's cache fields beside it; the
     # former already includes the latter.
-    prompt = _first(stated, "prompt_tokens", "input_tokens")
-    if prompt is None or "prompt_tokens" in stated or not _excludes_cache(stated, dialect):
-        return prompt
-    read = stated.get("cache_read_input_tokens", 0)
-    return prompt + read + stated.get("cache_creation_input_tokens", 0)
+    if stated.prompt_tokens is not None:
+        return stated.prompt_tokens
+    said = stated.input_tokens
+    if said is None or not _excludes_cache(stated, dialect):
+        return said
+    read = stated.cache_read_input_tokens or 0
+    return said + read + (stated.cache_creation_input_tokens or 0)
 
 
-def _excludes_cache(stated: Mapping[str, int], dialect: Dialect) -> bool:
+def _excludes_cache(stated: Counts, dialect: Dialect) -> bool:
     """Both families say `input_tokens`; only OpenAI's comes with a details object."""
     if dialect == "auto":
-        return "cached_tokens" not in stated
+        return stated.cached_tokens is None
     return dialect == "anthropic"
-
-
-def _first(stated: Mapping[str, int], *names: str) -> int | None:
-    return next((stated[name] for name in names if name in stated), None)

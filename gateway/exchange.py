@@ -1,8 +1,8 @@
 """One admitted request from head to usage record, without IO: what every shell drives. Pure.
 
-gate.open(head) -> Exchange       (gate.py) identity, entitlement, path
+gate.passage(head) -> Passage     (gate.py) identity, entitlement, path; Exchange(passage, id)
 opening(time)                     what the journal notes, so that a crash can name it
-upstream_request(body)            what to ask the upstream
+upstream_request(upstream, body)  what to ask the upstream
 request_chunk(chunk)*             what the client sent
 response_head(status, headers)    what to answer the client
 response_chunk(chunk)*            what to hand to the client now
@@ -10,66 +10,28 @@ response_end(complete)            what is still owed to the client
 end(outcome, time)                the record; once, whatever happened before
 """
 
-from dataclasses import dataclass, field
 from typing import Final
 
-from gateway import headers as fields
 from gateway import injection
-from gateway.admission import Admitted
-from gateway.credentials import CREDENTIAL_HEADERS
 from gateway.errors import Headers
-from gateway.routing import ServedRoute, Upstream
+from gateway.passage import Answer, Passage, UpstreamRequest
+from gateway.routing import Upstream
 from gateway.tap import Tap
 from metering.board import Open
-from metering.usage import Outcome, Quantity, UsageRecord
+from metering.quantities import Quantities, kind_of
+from metering.usage import Grade, Outcome, UsageRecord
 
 _CLIENT_LEFT_UNANSWERED: Final = 499  # nobody was answered; the number nginx logs for it
-_BODYLESS: Final = frozenset({204, 304})
-
-
-@dataclass(frozen=True, slots=True)
-class RequestHead:
-    """A request head as it came: target in origin form, names in lower case, peer an IP address."""
-
-    method: str
-    target: bytes
-    headers: Headers = field(repr=False)  # they hold the customer's key
-    peer: str
-    scheme: str
-    http_version: str = "1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
-    """What to send: to `origin` (`http://host:port`), with `body` or with the client's own body."""
-
-    method: str
-    origin: str
-    target: bytes
-    headers: Headers = field(repr=False)
-    body: bytes | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """Where a request goes: `path` is the client's, decoded; `target` the upstream's, raw."""
-
-    route: ServedRoute
-    upstream: Upstream
-    target: bytes
-    path: str
-    about_caller: Headers
+_COUNTED: Final = kind_of(("requests", "bytes_in", "bytes_out"), (Grade.EXACT,) * 3)
 
 
 class Exchange:
     """One admitted request. Never awaits, never reads a clock."""
 
-    def __init__(self, head: RequestHead, aim: Aim, admitted: Admitted, request_id: str) -> None:
+    def __init__(self, passage: Passage, request_id: str) -> None:
         self.request_id = request_id
-        self.route = aim.route
-        self._head = head
-        self._aim = aim
-        self._admitted = admitted
+        self.passage = passage
+        self.route = passage.route
         self._injected = False
         self._status = 0
         self._tap: Tap | None = None
@@ -83,67 +45,54 @@ class Exchange:
 
     def opening(self, time_ms: int) -> Open:
         """What the journal notes before anything goes upstream."""
-        return Open(self.request_id, self._admitted.customer_id, self.route.name, time_ms)
+        passage = self.passage
+        return Open(self.request_id, passage.admitted.customer_id, passage.route.name, time_ms)
 
     # Towards the upstream
 
     @property
     def has_body(self) -> bool:
         """Whether the client announced a body."""
-        return bool(fields.request_framing(self._head.headers))
+        return self.passage.has_body
 
     @property
     def wants_buffering(self) -> bool:
         """Whether the body should be collected, up to `injection.MAX_BODY`, before it is sent."""
-        return self.has_body and injection.wants_buffering(
-            self.route.plan,
-            method=self._head.method,
-            path=self._aim.path,
-            content_type=fields.first(self._head.headers, b"content-type"),
-        )
+        return self.passage.collects
+
+    @property
+    def injected(self) -> bool:
+        """Whether the upstream is asked for usage in the client's place."""
+        return self._injected
 
     def request_chunk(self, chunk: bytes) -> None:
         """Count a piece of the body as it came from the client."""
         self._bytes_in += len(chunk)
 
-    def upstream_request(self, collected: bytes | None = None) -> UpstreamRequest:
-        """What to ask the upstream. `collected` is the whole body where it was buffered."""
-        body = None if collected is None else injection.inject(collected)
+    def offer(self, collected: bytes) -> bytes | None:
+        """The collected body as it must be sent, if it is not to go as it came."""
+        body = injection.inject(collected)
         self._injected = body is not None
+        return body
+
+    def upstream_request(
+        self, upstream: Upstream, collected: bytes | None = None
+    ) -> UpstreamRequest:
+        """What to ask the upstream. `collected` is the whole body where it was buffered."""
+        body = None if collected is None else self.offer(collected)
+        outgoing = self.passage.outgoing
         return UpstreamRequest(
-            self._head.method,
-            self._aim.upstream.origin,
-            self._aim.target,
-            self._upstream_headers(body),
+            outgoing.head.method,
+            upstream.origin,
+            outgoing.target(upstream),
+            outgoing.headers(
+                upstream,
+                self.request_id,
+                injected=self._injected,
+                length=None if body is None else len(body),
+            ),
             collected if body is None else body,
         )
-
-    def _upstream_headers(self, changed: bytes | None) -> Headers:
-        sent = self._head.headers
-        without = fields.REWRITTEN
-        if not self.route.forward_authorization:
-            without |= CREDENTIAL_HEADERS
-        framing = fields.request_framing(sent)
-        if changed is not None:
-            framing = [(b"content-length", b"%d" % len(changed))]
-        who = self._admitted
-        return [
-            (b"host", self._aim.upstream.host),
-            *(self._legible(field) for field in fields.passed_on(sent, without)),
-            *self._aim.about_caller,
-            *fields.identity(self.request_id, who.customer_id, who.customer_name),
-            *framing,
-        ]
-
-    def _legible(self, field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-        """Ask only for replies whose usage can be read; plain ones where an event is taken out."""
-        if field[0] != b"accept-encoding":
-            return field
-        if self._injected:
-            return (field[0], b"identity")
-        if self.route.plan.dialect == "none":
-            return field
-        return (field[0], fields.readable_codings(field[1]))
 
     # Towards the client
 
@@ -159,28 +108,23 @@ class Exchange:
 
     def response_head(self, status: int, headers: Headers) -> Headers:
         """The headers the client gets. Raises UpstreamProtocol for a head nobody may pass on."""
-        fields.check_reply(status, headers)
-        self._status = status
-        self._owed = fields.declared_length(headers)
-        bodyless = self._head.method == "HEAD" or status in _BODYLESS  # RFC 9112 §6.3
-        self.reply_has_body = not bodyless and self._owed != 0
-        content_type = fields.first(headers, b"content-type")
-        if status < 400 and self.reply_has_body:
+        answer = self.passage.answer(status, headers, injected=self._injected)
+        self.begin_reply(answer)
+        return [*answer.headers, (b"x-request-id", self.request_id.encode())]
+
+    def begin_reply(self, answer: Answer) -> None:
+        """The head of the reply, as `passage.answer` made it, is what the client gets."""
+        self._status = answer.status
+        self._owed = answer.length
+        self.reply_has_body = answer.has_body
+        if answer.readable:
             self._tap = Tap(
                 self.route.plan,
-                path=self._aim.path,
-                content_type=content_type,
-                content_encoding=fields.first(headers, b"content-encoding"),
+                path=self.passage.path,
+                content_type=answer.content_type,
+                content_encoding=answer.content_encoding,
                 injected=self._injected,
             )
-        if self._tap is not None and self._injected and _is_stream(content_type):
-            self._owed = None  # an event will be taken out
-        without = fields.HOP_BY_HOP | {b"x-request-id"}
-        # A 304 announces the length of what it does not send; ASGI servers take it literally.
-        if self._owed is None or status in _BODYLESS:
-            without |= {b"content-length"}
-        request_id = (b"x-request-id", self.request_id.encode())
-        return [*fields.passed_on(headers, without), request_id]
 
     def response_chunk(self, chunk: bytes) -> bytes:
         """What to hand to the client now for a piece of the reply; may be empty."""
@@ -226,21 +170,15 @@ class Exchange:
             request_id=self.request_id,
             time_ms=time_ms,
             route=self.route.name,
-            customer_id=self._admitted.customer_id,
+            customer_id=self.passage.admitted.customer_id,
             status=status,
             outcome=outcome,
             quantities=self._quantities() if used else {},
-            charges=self._admitted.charges if used else (),
+            charges=self.passage.admitted.charges if used else (),
         )
 
-    def _quantities(self) -> dict[str, Quantity]:
-        return {
-            "requests": Quantity(1),
-            "bytes_in": Quantity(self._bytes_in),
-            "bytes_out": Quantity(self._bytes_out),
-            **(self._tap.quantities() if self._tap is not None else {}),
-        }
-
-
-def _is_stream(content_type: bytes) -> bool:
-    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+    def _quantities(self) -> Quantities:
+        counted = (1, self._bytes_in, self._bytes_out)
+        if self._tap is None:
+            return Quantities(_COUNTED, counted)
+        return self._tap.quantities().behind(_COUNTED, counted)

@@ -1,18 +1,24 @@
 """Lets requests in: from a request head to an Exchange, or to a refusal. Pure."""
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+import struct
+from collections.abc import Callable
 from typing import Final
-from uuid import UUID
 
 from gateway import headers as fields
 from gateway.admission import Admitted, Directory, admit_key, admit_trusted
 from gateway.credentials import Networks, presented_key, trusted_identity
-from gateway.exchange import Aim, Exchange, RequestHead
-from gateway.routing import RouteTable, ServedRoute, Upstream, decoded_path
+from gateway.exchange import Exchange
+from gateway.passage import Passage, RequestHead, passage_of
+from gateway.routing import RouteTable, ServedRoute, decoded_path
+from gateway.strictness import check_request
 
-_POOL_BYTES: Final = 4096
 _UUID_BYTES: Final = 16
+_TOGETHER: Final = 256  # ids made from 4 KiB of random bytes at a time
+_VERSION: Final = bytes((byte & 0x0F) | 0x40 for byte in range(256))  # RFC 9562 §5.4
+_VARIANT: Final = bytes((byte & 0x3F) | 0x80 for byte in range(256))
+_CUT: Final = struct.Struct("8s4s4s4s12s" * _TOGETHER)
+_JOIN: Final = b"%b-%b-%b-%b-%b" * _TOGETHER
+_LENGTH: Final = 36
 
 
 class RequestIds:
@@ -21,15 +27,20 @@ class RequestIds:
     def __init__(self, draw: Callable[[int], bytes]) -> None:
         """`draw` returns that many random bytes, as `os.urandom` does."""
         self._draw = draw
-        self._pool = b""
-        self._at = 0
+        self._made: list[str] = []
 
     def __call__(self) -> str:
-        if self._at >= len(self._pool):
-            self._pool, self._at = self._draw(_POOL_BYTES), 0
-        raw = self._pool[self._at : self._at + _UUID_BYTES]
-        self._at += _UUID_BYTES
-        return str(UUID(bytes=raw, version=4))
+        if not self._made:
+            self._made = _ids(self._draw(_TOGETHER * _UUID_BYTES))
+        return self._made.pop()
+
+
+def _ids(random: bytes) -> list[str]:
+    raw = bytearray(random)
+    raw[6::_UUID_BYTES] = raw[6::_UUID_BYTES].translate(_VERSION)
+    raw[8::_UUID_BYTES] = raw[8::_UUID_BYTES].translate(_VARIANT)
+    text = (_JOIN % _CUT.unpack(raw.hex().encode())).decode()
+    return [text[at : at + _LENGTH] for at in range(0, len(text), _LENGTH)]
 
 
 class Gate:
@@ -46,26 +57,32 @@ class Gate:
         self._directory = directory
         self._trusted_proxies = trusted_proxies
         self._trusted_peers = trusted_peers
-        self._turns: Mapping[str, Iterator[Upstream]] = {
-            route.name: itertools.cycle(route.upstreams) for route in table.routes
-        }
 
     def open(self, head: RequestHead, request_id: str) -> Exchange:
         """The exchange of a request that may pass. Raises GatewayError for any other."""
-        fields.check_request(head.headers, head.http_version)
+        passage = self.passage(head)
+        return Exchange(passage, passage.request_id or request_id)
+
+    def passage(self, head: RequestHead) -> Passage:
+        """The verdict on a request that may pass. Raises GatewayError for any other."""
+        check_request(head.headers, head.http_version)
         path = decoded_path(head.target)
         route = self._table.match(path)
         admitted, believed_id = self._admit(head, route)
-        upstream = next(self._turns[route.name])
         about_caller = fields.forwarded(
             head.headers,
             peer=head.peer,
             scheme=head.scheme,
             trusted=head.peer in self._trusted_proxies,
         )
-        target = route.upstream_target(head.target, upstream)
-        aim = Aim(route, upstream, target, path.decode("utf-8", "replace"), about_caller)
-        return Exchange(head, aim, admitted, believed_id or request_id)
+        return passage_of(
+            head,
+            route,
+            path.decode("utf-8", "replace"),
+            admitted,
+            about_caller=about_caller,
+            request_id=believed_id,
+        )
 
     def _admit(self, head: RequestHead, route: ServedRoute) -> tuple[Admitted, str | None]:
         if "trusted" in route.identity and head.peer in self._trusted_peers:

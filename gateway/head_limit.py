@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from gateway.errors import BadRequest, GatewayError, HeadTooLarge, body_of, headers_of
 from gateway.telemetry import NO_ROUTE, Telemetry
+from gateway.websocket_head import check, is_asked_for
+from gateway.websocket_server import hand_over
 
 
 class BoundedHeads(HttpToolsProtocol):
@@ -35,6 +37,7 @@ class BoundedHeads(HttpToolsProtocol):
     _progress = False
     _in_head = True
     _deaf = False
+    _to_websocket = False
     _objection: GatewayError | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -61,11 +64,33 @@ class BoundedHeads(HttpToolsProtocol):
         if upgrade and self._announces_body():
             self._objection = BadRequest("Send the body without 'Upgrade', as plain HTTP/1.1.")
             raise self._objection  # the parser turns it into one of its own errors
+        if upgrade and self._may_become_websocket():
+            try:
+                check(self.headers)
+            except GatewayError as objection:
+                self._objection = objection
+                raise
+            self._to_websocket = True
         super().on_headers_complete()
         if upgrade:
             self._deaf = True
             if self._newest is not None:
                 self._newest.keep_alive = False
+
+    def _may_become_websocket(self) -> bool:
+        """Not while an earlier request is being answered: then its Upgrade is ignored as others are."""
+        busy = self._newest is not None and not self._newest.response_complete
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        served = self.ws_protocol_class is not None and not busy
+        return served and is_asked_for(method, version, self.headers)
+
+    def _should_upgrade(self) -> bool:
+        """uvicorn asks at each step of the message."""
+        return self._to_websocket
+
+    def handle_websocket_upgrade(self) -> None:
+        """The head asked for a WebSocket, and the message is over."""
+        hand_over(self, self.url, self.headers)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""

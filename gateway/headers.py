@@ -4,13 +4,12 @@ Names are lower-case bytes and compared with `_` read as `-`, because WSGI and C
 (RFC 3875 §4.1.18): `X_Customer_Id` would reach such an upstream as the header we vouch for.
 """
 
-import re
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import quote
 
 from gateway.credentials import IDENTITY_HEADERS
-from gateway.errors import BadRequest, Headers, UpstreamProtocol
+from gateway.errors import Headers
 
 # RFC 9110 §7.6.1; Proxy-Authenticate and Proxy-Authorization by RFC 9110 §11.7.
 HOP_BY_HOP: Final = frozenset(
@@ -44,7 +43,6 @@ REWRITTEN: Final = (
     HOP_BY_HOP | FORWARDED | IDENTITY_HEADERS | {b"host", b"content-length", b"expect"}
 )
 
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _READABLE_CODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate", b"identity"})
 # Printable ASCII without `%`, so that percent-decoding always gives the original back.
 _PLAIN: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -61,29 +59,6 @@ def first(headers: Headers, wanted: bytes) -> bytes:
         if name == wanted:
             return value
     return b""
-
-
-def check_request(headers: Headers, http_version: str) -> None:
-    """Refuse heads that two servers may read differently (RFC 9112 §3.2, §6). Raises BadRequest."""
-    hosts = values_of(headers, b"host")
-    if len(hosts) > 1 or (http_version == "1.1" and not hosts):
-        raise BadRequest("Send exactly one Host header.")
-    codings = values_of(headers, b"transfer-encoding")
-    if codings and (len(codings) > 1 or codings[0].strip().lower() != b"chunked"):
-        raise BadRequest("The only transfer coding accepted is 'chunked'.")
-    if codings and http_version == "1.0":
-        raise BadRequest("HTTP/1.0 knows no Transfer-Encoding.")
-    lengths = values_of(headers, b"content-length")
-    if lengths and (codings or len(lengths) > 1 or not lengths[0].isdigit()):
-        raise BadRequest("Send one length: Content-Length or Transfer-Encoding.")
-    if any(_CONTROL.search(value) for _, value in headers):
-        raise BadRequest("A header value holds control characters.")
-
-
-def check_reply(status: int, headers: Headers) -> None:
-    """Refuse reply heads that no server may pass on. Raises UpstreamProtocol."""
-    if not 200 <= status < 600 or any(_CONTROL.search(value) for _, value in headers):
-        raise UpstreamProtocol
 
 
 def passed_on(headers: Headers, without: frozenset[bytes]) -> Headers:
@@ -106,7 +81,7 @@ def request_framing(headers: Headers) -> Headers:
     """The field that says how long the body is, as the client sent it; none for no body."""
     if values_of(headers, b"transfer-encoding"):
         return [(b"transfer-encoding", b"chunked")]
-    length = first(headers, b"content-length")
+    length = first(headers, b"content-length").strip(b" \t")
     return [(b"content-length", length)] if length else []
 
 

@@ -9,7 +9,7 @@ from metering.usage import MAX_QUANTITY
 T = TypeVar("T")
 
 # msgspec's errors are ValueErrors, as is a key that is not UTF-8; nesting too deep is the other.
-_UNREADABLE: Final = (ValueError, RecursionError)
+UNREADABLE: Final = (ValueError, RecursionError)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NUMBER: Final = msgspec.json.Decoder(int | float)
 
@@ -18,7 +18,7 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T | N
     """The decoded value, or None when `data` is no JSON or not of the decoder's type."""
     try:
         return decoder.decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

@@ -8,11 +8,12 @@ from urllib.parse import quote
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import GatewayError, body_of, headers_of
-from gateway.exchange import RequestHead
 from gateway.gate import Gate
 from gateway.headers import dated
+from gateway.passage import RequestHead
 from gateway.relay import Relay, Workings
 from gateway.telemetry import NO_ROUTE
+from gateway.websocket_entry import WebSocketEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,14 @@ class Proxy:
     gate: Gate
     new_id: Callable[[], str]
     workings: Workings
+    websockets: WebSocketEntry | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            if self.websockets is None:
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await self.websockets.serve(scope, receive, send)
             return
         request_id = self.new_id()
         try:

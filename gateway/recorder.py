@@ -7,6 +7,7 @@ tried again behind a circuit breaker, and the journal keeps every record meanwhi
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import anyio
@@ -63,11 +64,14 @@ class Recorder:
         """Write the record to the journal. From here on it will be counted. Raises JournalFull."""
         self._lane.append(record, slot)
 
+    def when_durable(self, then: Callable[[], None]) -> bool:
+        """Call `then` soon when what was recorded survives a power cut; False: no need to wait."""
+        return self._lane.when_durable(_from_thread(asyncio.get_running_loop(), then))
+
     async def durable(self) -> None:
         """Return when what was recorded survives a power cut, as far as the policy wants it."""
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        if self._lane.when_durable(_from_thread(loop, done)):
+        done = asyncio.get_running_loop().create_future()
+        if self.when_durable(partial(_finish, done)):
             await done
 
     async def flush(self, now_s: float, *, probe: bool = False) -> int | None:
@@ -95,13 +99,14 @@ class Recorder:
         return self.applier.node_away if failed else self.breaker.open
 
 
-def _from_thread(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> Callable[[], None]:
-    def finish() -> None:
-        if not done.done():
-            done.set_result(None)
-
+def _from_thread(loop: asyncio.AbstractEventLoop, told: Callable[[], None]) -> Callable[[], None]:
     def then() -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(finish)
+            loop.call_soon_threadsafe(told)
 
     return then
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

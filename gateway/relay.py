@@ -147,7 +147,8 @@ class Relay:
 
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
-        request = self._exchange.upstream_request(collected)
+        upstream = self._workings.upstreams.pick(self._route)
+        request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
         begun = anyio.current_time()
         self._patience.for_upstream(self._route.timeouts.head)

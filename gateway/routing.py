@@ -11,11 +11,15 @@ from typing import Final, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from gateway.errors import BadPath, UnknownRoute
-from gateway.settings import Meter, Route, Timeouts
+from gateway.settings import HealthSettings, Meter, PoolSettings, Route, Timeouts
 from gateway.tap import UsagePlan
 from metering.catalogue import Product, sold_on
 
-_COUNTED_HERE: Final = frozenset({"requests", "bytes_in", "bytes_out"})
+UNIX: Final = "http+unix"  # scheme of an upstream at a unix socket
+
+_COUNTED_HERE: Final = frozenset(
+    {"requests", "bytes_in", "bytes_out", "messages_in", "messages_out", "duration_ms"}
+)
 _DECODINGS: Final = 3  # deeper nesting of percent signs serves no honest caller
 
 _NOT_PRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
@@ -26,7 +30,10 @@ _DOT_SEGMENT: Final = re.compile(rb"(?:^|[/\\])\.{1,2}(?:;[^/\\]*)?(?:[/\\]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One base URL behind a route: `origin` as in `http://host:port`, `path` without last `/`."""
+    """One base URL behind a route: `origin` as in `http://host:port`, `path` without last `/`.
+
+    `origin` of a unix socket is `http+unix:///run/app.sock`; such a URL has no path of its own.
+    """
 
     origin: str
     host: bytes
@@ -44,6 +51,8 @@ class ServedRoute:
     identity: frozenset[str]
     forward_authorization: bool
     timeouts: Timeouts
+    pool: PoolSettings
+    health: HealthSettings
     plan: UsagePlan
     on_disconnect: Literal["drain", "abort"]
     products: tuple[Product, ...]
@@ -53,12 +62,12 @@ class ServedRoute:
         prefix = self.prefix
         return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/")
 
-    def upstream_target(self, target: bytes, upstream: Upstream) -> bytes:
-        """Path and query as the upstream gets them. Raises BadPath."""
+    def rest_of(self, target: bytes) -> bytes:
+        """Path and query as any upstream gets them below its own path. Raises BadPath."""
+        if not self.strip_prefix:
+            return target
         path, mark, query = target.partition(b"?")
-        if self.strip_prefix:
-            path = _after_prefix(path, self.prefix)
-        return upstream.path + path + mark + query
+        return _after_prefix(path, self.prefix) + mark + query
 
 
 class RouteTable:
@@ -130,6 +139,8 @@ def _served(
         identity=frozenset(route.identity),
         forward_authorization=route.forward_authorization,
         timeouts=route.timeouts,
+        pool=route.pool,
+        health=route.health,
         plan=UsagePlan(
             dialect=route.usage.dialect,
             paths=paths,
@@ -143,6 +154,10 @@ def _served(
 
 def _upstream(url: str) -> Upstream:
     parts = urlsplit(url)
+    if parts.scheme == UNIX:
+        if parts.netloc or not parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("a unix socket is written http+unix:///run/app.sock")
+        return Upstream(url, b"localhost", b"")
     if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
         raise ValueError("an upstream URL has scheme, host, port and path, and nothing else")
     _ = parts.port  # raises ValueError when it is no port

@@ -25,6 +25,17 @@ class JournalSettings(Strict):
     segment_bytes: Annotated[ByteSize, Field(ge=1 << 20, le=1 << 30)] = ByteSize(8 << 20)
 
 
+class WebSocketSettings(Strict):
+    """Bounds of WebSockets. Seconds; without `max_duration` a session may last for ever.
+
+    One that lasts is recorded every `record_every` seconds and not only at its end.
+    """
+
+    max_message_bytes: Annotated[ByteSize, Field(ge=1024, le=1 << 30)] = ByteSize(16 << 20)
+    record_every: Annotated[float, Field(gt=0)] = 600.0
+    max_duration: Annotated[float, Field(gt=0)] | None = None
+
+
 class GatewaySettings(Strict):
     """The data plane's listeners and policies."""
 
@@ -32,12 +43,14 @@ class GatewaySettings(Strict):
     admin_listen: str = "127.0.0.1:8083"
     public_url: str | None = None
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    shell: Literal["linerate", "portable"] = "linerate"
     tls: Tls | None = None
     trusted_proxies: list[str] = []
     trusted_peers: list[str] = []
     on_store_down: Literal["allow", "deny"] = "allow"
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0
+    websocket: WebSocketSettings = WebSocketSettings()
     journal: JournalSettings = JournalSettings()
 
     @field_validator("trusted_proxies", "trusted_peers")
@@ -54,6 +67,28 @@ class Timeouts(Strict):
     connect: Annotated[float, Field(gt=0)] = 5
     head: Annotated[float, Field(gt=0)] = 300
     idle: Annotated[float, Field(gt=0)] = 300
+
+
+class PoolSettings(Strict):
+    """A worker's connections to each upstream of a route. Times in seconds."""
+
+    max_connections: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    max_waiting: Annotated[int, Field(ge=0, le=65_536)] = 1024
+    keepalive: Annotated[float, Field(gt=0)] = 3
+    dns_ttl: Annotated[float, Field(ge=1)] = 30
+    ca_file: str | None = None
+
+
+class HealthSettings(Strict):
+    """When one of several upstreams gets no calls: after how many failures, for how many seconds.
+
+    `statuses` of a reply that count as failures too.
+    """
+
+    failures: Annotated[int, Field(ge=1)] = 3
+    eject: Annotated[float, Field(gt=0)] = 5
+    max_eject: Annotated[float, Field(gt=0)] = 60
+    statuses: list[Literal[502, 503, 504]] = []
 
 
 class UsageSettings(Strict):
@@ -80,14 +115,16 @@ class Route(Strict):
     ]
     forward_authorization: bool = False
     timeouts: Timeouts = Timeouts()
+    pool: PoolSettings = PoolSettings()
+    health: HealthSettings = HealthSettings()
     usage: UsageSettings = UsageSettings()
 
     @field_validator("upstream")
     @classmethod
     def _http(cls, value: list[str]) -> list[str]:
         for url in value:
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"{url!r} is not an http:// or https:// URL")
+            if not url.startswith(("http://", "https://", "http+unix:///")):
+                raise ValueError(f"{url!r} is not an http://, https:// or http+unix:/// URL")
         return value
 
 

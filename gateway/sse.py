@@ -9,7 +9,7 @@ LIMIT: Final = 1024 * 1024
 BOM: Final = b"\xef\xbb\xbf"
 _LF: Final = b"\n"
 _CR: Final = b"\r"
-_BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n")  # the usual ones, wherever they stand
+BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n")  # the usual ones, wherever they stand
 
 
 class Piece(NamedTuple):
@@ -39,6 +39,22 @@ class Parser:
     goes on behind it.
     """
 
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_first",
+        "_keep_raw",
+        "_limit",
+        "_line",
+        "_lost",
+        "_name",
+        "_raw",
+        "_size",
+        "_started",
+        "_too_long",
+        "_whole",
+    )
+
     def __init__(self, limit: int = LIMIT, *, keep_raw: bool = False) -> None:
         self._limit = limit
         self._keep_raw = keep_raw
@@ -62,8 +78,13 @@ class Parser:
 
         For chunks without anything of interest, when raw bytes are not kept: far cheaper than `feed`.
         """
-        ends = [chunk.rfind(end) + len(end) for end in _BLANK_LINES if end in chunk]
-        if not ends or self._started or self._line or self._too_long:
+        if self._started or self._line or self._too_long:
+            return chunk
+        if chunk.endswith(BLANK_LINES):
+            self._first = self._after_cr = False
+            return b""
+        ends = [chunk.rfind(end) + len(end) for end in BLANK_LINES if end in chunk]
+        if not ends:
             return chunk
         self._first = self._after_cr = False
         return chunk[max(ends) :]

@@ -1,16 +1,27 @@
 """The tap watches one reply pass by and ends as the quantities that were read from it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from gateway import decoding
 from gateway.bodies import Body, EventStream, JsonBody, StrippedStream
 from gateway.dialects import Dialect
 from gateway.readings import Readings
+from metering.quantities import Quantities, compact
 from metering.usage import Grade, Quantity
 
+_MAX_WAYS: Final = 256
 _TOKENS: Final = frozenset({"tokens_in", "tokens_out", "tokens_total"})
+
+
+class _Way(NamedTuple):
+    """How replies that are labelled alike are read."""
+
+    expected: frozenset[str]
+    make: Callable[[Readings], Body] | None  # None: not at all
+    coding: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,19 @@ class UsagePlan:
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     expected: frozenset[str] = frozenset()
     inject: bool = True
+    _ways: dict[tuple[bytes, bytes, bool], _Way] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def way(self, content_type: bytes, content_encoding: bytes, *, injected: bool) -> _Way:
+        """How a reply with these header values is read; decided once, for a bounded number."""
+        key = (content_type, content_encoding, injected)
+        way = self._ways.get(key)
+        if way is None:
+            if len(self._ways) >= _MAX_WAYS:
+                self._ways.clear()
+            way = self._ways[key] = _way(self, content_type, content_encoding, injected=injected)
+        return way
 
 
 class Tap:
@@ -33,6 +57,8 @@ class Tap:
     Bytes pass through unchanged, except that an injected usage event is taken out again.
     `path` is the request's, the other bytes are header values of the reply.
     """
+
+    __slots__ = ("_body", "_complete", "_expected", "_inflater", "_path", "_readings")
 
     def __init__(
         self,
@@ -43,16 +69,12 @@ class Tap:
         content_encoding: bytes,
         injected: bool,
     ) -> None:
-        self._generates = not path.partition("?")[0].endswith("/embeddings")
+        self._path = path
+        self._expected, make, coding = plan.way(content_type, content_encoding, injected=injected)
         self._readings = Readings(plan.dialect, plan.paths)
-        self._inflater: decoding.Inflater | None = None
-        self._body: Body | None = None
         self._complete = False
-        self._expected = plan.expected
-        if plan.dialect in ("openai", "anthropic") and _is_readable(content_type):
-            self._expected |= _TOKENS
-        if plan.dialect != "none" and _is_readable(content_type):
-            self._open(plan, content_type, content_encoding, injected=injected)
+        self._inflater = decoding.inflater(coding) if coding else None
+        self._body = None if make is None else make(self._readings)
 
     @property
     def raw(self) -> bytes:
@@ -80,25 +102,13 @@ class Tap:
         self._complete = complete and (self._inflater is None or self._inflater.whole)
         return body.finish()
 
-    def quantities(self) -> dict[str, Quantity]:
+    def quantities(self) -> Quantities:
         """After `finish`: the meters read from the reply, and the expected ones that were not found."""
         read = self._readings.quantities(complete=self._complete)
-        return read | {meter: self._absent(meter, read) for meter in self._expected - read.keys()}
-
-    def _open(
-        self, plan: UsagePlan, content_type: bytes, content_encoding: bytes, *, injected: bool
-    ) -> None:
-        try:
-            self._inflater = decoding.inflater(content_encoding)
-        except decoding.Unreadable:
-            return
-        keys = [path[-1] for path in plan.paths.values()]
-        if decoding.is_json(content_type):
-            self._body = JsonBody(self._readings)
-        elif injected and self._inflater is None:
-            self._body = StrippedStream(self._readings, keys)
-        else:
-            self._body = EventStream(self._readings, keys)
+        absent = self._expected and self._expected - read.kind.index.keys()
+        if not absent:
+            return read
+        return compact({**read, **{meter: self._absent(meter, read) for meter in sorted(absent)}})
 
     def _give_up(self) -> None:
         """What was read until here came from bytes that turned out not to be trustworthy."""
@@ -110,8 +120,27 @@ class Tap:
         if meter != "tokens_out" or tokens_in is None:
             return Quantity(0, Grade.MISSING)
         # An embedding has no output, so nobody reports it; that it is zero is known all the same.
-        none_out = not self._generates or tokens_in == read.get("tokens_total")
+        generates = not self._path.partition("?")[0].endswith("/embeddings")
+        none_out = not generates or tokens_in == read.get("tokens_total")
         return Quantity(0, tokens_in.grade if none_out else Grade.MISSING)
+
+
+def _way(plan: UsagePlan, content_type: bytes, content_encoding: bytes, *, injected: bool) -> _Way:
+    json, readable = decoding.is_json(content_type), _is_readable(content_type)
+    expected = plan.expected
+    if plan.dialect in ("openai", "anthropic") and readable:
+        expected |= _TOKENS
+    packed = False
+    try:
+        packed = decoding.inflater(content_encoding) is not None
+    except decoding.Unreadable:
+        readable = False
+    if plan.dialect == "none" or not readable:
+        return _Way(expected, None, b"")
+    keys = [path[-1] for path in plan.paths.values()]
+    stripped = injected and not packed
+    make = JsonBody if json else partial(StrippedStream if stripped else EventStream, keys=keys)
+    return _Way(expected, make, content_encoding if packed else b"")
 
 
 def _is_readable(content_type: bytes) -> bool:

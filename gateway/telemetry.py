@@ -20,16 +20,20 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from metering.usage import Grade, UsageRecord
+from metering.quantities import Tally, compact
+from metering.usage import Outcome, UsageRecord
 
 NO_ROUTE: Final = "-"  # the label of requests that matched none
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _Labels = tuple[str, ...]
+_COMPLETE: Final = Outcome.COMPLETE
 
 
 class Histogram:
     """Counts per bucket; the last one has no upper bound."""
+
+    __slots__ = ("_bounds", "_counts", "sum")
 
     def __init__(self, bounds: tuple[float, ...] = _SECONDS) -> None:
         self._bounds = bounds
@@ -54,16 +58,16 @@ class Telemetry:
     """Everything a worker counts about itself."""
 
     def __init__(self) -> None:
-        self.requests: Counter[_Labels] = Counter()
+        self._answers: Counter[tuple[str, int]] = Counter()  # by route and class of status
         self.refusals: Counter[_Labels] = Counter()
         self.upstream_errors: Counter[_Labels] = Counter()
         self.upstream_seconds: dict[str, Histogram] = {}
         self.bytes: Counter[_Labels] = Counter()
-        self.usage: Counter[_Labels] = Counter()
-        self.usage_quantity: Counter[_Labels] = Counter()
+        self._usage = Tally()
         self.usage_missing: Counter[_Labels] = Counter()
         self.disconnects: Counter[_Labels] = Counter()
-        self.records: Counter[_Labels] = Counter()
+        self._whole = 0  # records of exchanges that ended well: nearly all
+        self._records: Counter[_Labels] = Counter()
         self.open_exchanges = 0
         self.drains_active = 0
         self.drains_capped = 0
@@ -71,7 +75,7 @@ class Telemetry:
 
     def answered(self, route: str, status: int) -> None:
         """A reply head went to a client."""
-        self.requests[route, f"{status // 100}xx"] += 1
+        self._answers[route, status // 100] += 1
 
     def refused(self, route: str, status: int, code: str) -> None:
         """The gateway answered by itself."""
@@ -80,7 +84,10 @@ class Telemetry:
 
     def upstream_answered(self, route: str, seconds: float) -> None:
         """A reply head came, `seconds` after the request was started."""
-        self.upstream_seconds.setdefault(route, Histogram()).observe(seconds)
+        histogram = self.upstream_seconds.get(route)
+        if histogram is None:
+            histogram = self.upstream_seconds[route] = Histogram()
+        histogram.observe(seconds)
 
     def upstream_failed(self, route: str, kind: str) -> None:
         """The upstream could not be used, or broke off inside its reply."""
@@ -88,14 +95,37 @@ class Telemetry:
 
     def recorded(self, record: UsageRecord) -> None:
         """A usage record was handed to the recorder."""
-        self.records[record.outcome,] += 1
-        missing = False
-        for meter, (value, grade) in record.quantities.items():
-            self.usage[meter, grade] += 1
-            self.usage_quantity[meter,] += value
-            missing = missing or grade is Grade.MISSING
-        if missing:
+        if record.outcome is _COMPLETE:
+            self._whole += 1
+        else:
+            self._records[record.outcome,] += 1
+        quantities = compact(record.quantities)
+        self._usage.add(quantities)
+        if quantities.kind.missing:
             self.usage_missing[record.route,] += 1
+
+    # What is summed up only when somebody asks
+
+    def requests(self) -> Mapping[_Labels, int]:
+        """Replies by route and class of status."""
+        return {(route, f"{hundreds}xx"): n for (route, hundreds), n in self._answers.items()}
+
+    def records(self) -> Mapping[_Labels, int]:
+        """Usage records by outcome."""
+        whole: Mapping[_Labels, int] = {(_COMPLETE,): self._whole} if self._whole else {}
+        return {**whole, **self._records}
+
+    def usage(self) -> Mapping[_Labels, int]:
+        """Readings by meter and grade."""
+        readings: Counter[_Labels] = Counter()
+        for kind, (count, _) in self._usage.by_kind().items():
+            for label in zip(kind.meters, kind.grades, strict=True):
+                readings[label] += count
+        return readings
+
+    def usage_quantity(self) -> Mapping[_Labels, int]:
+        """Sums by meter."""
+        return {(meter,): value for meter, value in self._usage.by_meter().items()}
 
     def registry(self) -> CollectorRegistry:
         """A registry that shows these numbers and nothing else."""
@@ -110,16 +140,16 @@ class _Exposition(Collector):
 
     def collect(self) -> Iterable[Metric]:
         t = self._telemetry
-        yield _counter("requests", "Replies to clients.", ("route", "code"), t.requests)
+        yield _counter("requests", "Replies to clients.", ("route", "code"), t.requests())
         yield _counter("refusals", "Answers of the gateway's own.", ("code",), t.refusals)
         yield _counter("bytes", "Body bytes of clients.", ("direction",), t.bytes)
-        yield _counter("usage", "Readings of a meter.", ("meter", "grade"), t.usage)
-        yield _counter("usage_quantity", "Sum of a meter.", ("meter",), t.usage_quantity)
+        yield _counter("usage", "Readings of a meter.", ("meter", "grade"), t.usage())
+        yield _counter("usage_quantity", "Sum of a meter.", ("meter",), t.usage_quantity())
         yield _counter(
             "usage_missing", "Replies that lacked expected usage.", ("route",), t.usage_missing
         )
         yield _counter("disconnects", "Clients that left early.", ("route",), t.disconnects)
-        yield _counter("records", "Usage records written.", ("outcome",), t.records)
+        yield _counter("records", "Usage records written.", ("outcome",), t.records())
         yield _counter(
             "upstream_errors", "Upstream failures.", ("route", "kind"), t.upstream_errors
         )

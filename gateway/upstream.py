@@ -4,6 +4,7 @@ A transport and not a client: a client follows redirects, keeps one caller's coo
 and adds headers of its own.
 """
 
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.exchange import UpstreamRequest
+from gateway.passage import UpstreamRequest
+from gateway.routing import ServedRoute, Upstream
 
 _CONNECTIONS: Final = 1024  # open at once, per worker
 _IDLE_SECONDS: Final = 3.0  # servers close idle connections at 5 s, and a POST is not sent twice
@@ -57,6 +59,12 @@ class Upstreams:
                 keepalive_expiry=_IDLE_SECONDS,
             ),
         )
+        self._turns: dict[str, Iterator[Upstream]] = {}
+
+    def pick(self, route: ServedRoute) -> Upstream:
+        """Whose turn it is."""
+        turns = self._turns.setdefault(route.name, itertools.cycle(route.upstreams))
+        return next(turns)
 
     async def send(
         self, request: UpstreamRequest, body: AsyncIterable[bytes] | None, connect: float

@@ -15,7 +15,8 @@ from metering.errors import MeteringError, NodeUnavailable
 from metering.protocol import ApplyReply, Batch
 from metering.tail import Tail
 
-_BATCH: Final = 5000  # records merged into one call: bounds the script's run time after an outage
+# Records merged into one call: bounds how long the event loop and the script are held up.
+_BATCH: Final = 1000
 # Replies that only moved the start of a batch. More in one flush means that somebody keeps
 # resetting the partition; the next flush goes on.
 _TURNS: Final = 4
@@ -59,20 +60,20 @@ class Applier:
         place = self._places.setdefault(partition, _Place())
         if not place.epoch:
             return self._question(partition)  # first of all, where it stands
-        entries = self._tail.after(partition, place.position, limit=_BATCH)
-        if entries is None:
+        run = self._tail.after(partition, place.position, limit=_BATCH)
+        if run is None:
             self.behind.add(partition)
             return None
         self.behind.discard(partition)
-        if not entries:
+        if not run.records:
             return None
         return Batch(
             partition,
             place.epoch,
             self._lane_id,
             place.position,
-            entries[-1].number,
-            deltas.merge(entry.record for entry in entries),
+            run.numbers[-1],
+            deltas.merge(run.records),
         )
 
     def settle(self, partition: int, reply: ApplyReply) -> None:
@@ -82,7 +83,7 @@ class Applier:
             self._epochs[partition] = reply.epoch
         self._places[partition] = _Place(reply.epoch, reply.position)
         self._tail.retire(partition, reply.checkpoint)
-        if reply.epoch and self._tail.after(partition, reply.position, limit=0) is None:
+        if reply.epoch and not self._tail.reaches(partition, reply.position):
             self.behind.add(partition)
         else:
             self.behind.discard(partition)

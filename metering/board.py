@@ -26,6 +26,8 @@ _TOTALS: Final = struct.Struct("<II")
 _FIXED: Final = struct.Struct("<QHHH")  # start, and the lengths of request id, customer, route
 _TEXT_AT: Final = 1 + _FIXED.size
 _MAX_TEXT: Final = _SLOT - _TEXT_AT
+_write_slot: Final = struct.Struct(f"{_FIXED.format}{_MAX_TEXT}s").pack_into
+_MAX_NAMES: Final = 20_000
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")  # in no id of ours
 _MAX_TIME: Final = 2**63 - 1  # what a finding may say
 
@@ -71,30 +73,49 @@ class Board:
             os.close(self.handle)
             raise
         self._free = list(range(slots - 1, -1, -1))
-        self.open = 0
+        self._slots = slots
+        self._names: dict[tuple[str, str], tuple[bytes, int, int]] = {}
+
+    @property
+    def open(self) -> int:
+        """How many requests are open."""
+        return self._slots - len(self._free)
 
     def enter(self, request: Open) -> int:
         """Write the request into a slot. Raises NoSlot."""
         if not self._free:
             raise NoSlot
-        slot = self._free.pop()
-        at = _PAGE + slot * _SLOT
-        texts = [text.encode() for text in request[:3]]
-        text = b"".join(texts)
+        request_id, customer_id, route, started = request
+        text = request_id.encode()
+        own = len(text)
+        names, customer, path = self._names_of(customer_id, route)
+        text += names
         if len(text) > _MAX_TEXT:
-            texts = _cut(texts)
+            texts = _cut([part.encode() for part in request[:3]])
             text = b"".join(texts)
-        body = _FIXED.pack(request.started, *map(len, texts)) + text
-        self._map[at + 1 : at + 1 + len(body)] = body
+            own, customer, path = map(len, texts)
+        slot = self._free[-1]
+        at = _PAGE + slot * _SLOT
+        _write_slot(self._map, at + 1, started, own, customer, path, text)
         self._map[at] = 1
-        self.open += 1
+        self._free.pop()
         return slot
 
     def clear(self, slot: int) -> None:
         """The request's outcome is known."""
         self._map[_PAGE + slot * _SLOT] = 0
         self._free.append(slot)
-        self.open -= 1
+
+    def _names_of(self, customer_id: str, route: str) -> tuple[bytes, int, int]:
+        """Customer and route as bytes, and the lengths of both."""
+        key = (customer_id, route)
+        names = self._names.get(key)
+        if names is None:
+            if len(self._names) >= _MAX_NAMES:
+                self._names.clear()
+            customer, path = customer_id.encode(), route.encode()
+            names = self._names[key] = (customer + path, len(customer), len(path))
+        return names
 
     def say(self, totals: Totals) -> None:
         """Show the totals to whoever reads the file. What does not fit on the page is left out."""

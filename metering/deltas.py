@@ -3,13 +3,21 @@
 One delta is one field of a partition's Redis hash and, later, one row of the ledger. Pure.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import compress
+from typing import NamedTuple, TypeAlias
 
-from metering.usage import Grade, UsageRecord
+from metering.quantities import Kind, Quantities, compact, summed
+from metering.usage import Charge, Grade, UsageRecord
 from metering.windows import Window, window_of
 
+# Window, customer, route, charges, kind of quantities.
+_Group: TypeAlias = tuple[Window, str, str, tuple[Charge, ...], Kind]
+
 _SEPARATOR = "\x1f"  # ids are checked to hold no control characters
+_RS = "\x1e"
+_GS = "\x1d"
 PREFIX = "d" + _SEPARATOR
 
 
@@ -39,35 +47,117 @@ def decode(field: str) -> DeltaKey:
     return DeltaKey(Window(int(window)), customer, instance, route, meter, Grade(grade))
 
 
-def deltas_of(record: UsageRecord) -> Iterable[tuple[DeltaKey, int]]:
-    """The deltas of one record: each charge, and each meter once for the customer."""
-    window = window_of(record.time_ms)
-    for meter, quantity in record.quantities.items():
-        yield (
-            DeltaKey(window, record.customer_id, "", record.route, meter, quantity.grade),
-            quantity.value,
-        )
-    for instance_id, meter in record.charges:
-        charged = record.quantities.get(meter)
-        if charged is not None:
-            yield (
-                DeltaKey(
-                    window, record.customer_id, instance_id, record.route, meter, charged.grade
-                ),
-                charged.value,
-            )
+class Deltas(Mapping[DeltaKey, int]):
+    """The deltas of a run of records, summed while they still stand together as they were used.
+
+    What is sent needs no keys; they are made for whoever asks for them.
+    """
+
+    __slots__ = ("_keyed", "_sums")
+
+    def __init__(self, sums: Mapping[_Group, tuple[int, ...]]) -> None:
+        self._sums = sums
+        self._keyed: dict[DeltaKey, int] | None = None
+
+    def __getitem__(self, key: DeltaKey) -> int:
+        return self._by_key()[key]
+
+    def __iter__(self) -> Iterator[DeltaKey]:
+        return iter(self._by_key())
+
+    def __len__(self) -> int:
+        return len(self._by_key())
+
+    def __repr__(self) -> str:
+        return f"Deltas({self._by_key()!r})"
+
+    def _by_key(self) -> dict[DeltaKey, int]:
+        if self._keyed is None:
+            total: dict[DeltaKey, int] = {}
+            for group, amounts in self._sums.items():
+                for key, value in _deltas_of(group, amounts):
+                    if value:
+                        total[key] = total.get(key, 0) + value
+            self._keyed = total
+        return self._keyed
+
+    def texts(self) -> Iterator[str]:
+        """What `encode_all` joins."""
+        for (window, customer, route, charges, kind), amounts in self._sums.items():
+            if any(amounts):
+                used = "".join(compress(_texts_of(kind), amounts)) % tuple(filter(None, amounts))
+                yield _text_of(window, customer, "", route, used)
+            for instance_id, meter in charges:
+                at = kind.index.get(meter)
+                if at is not None and amounts[at]:
+                    used = _texts_of(kind)[at] % amounts[at]
+                    yield _text_of(window, customer, instance_id, route, used)
 
 
-def merge(records: Iterable[UsageRecord]) -> dict[DeltaKey, int]:
+def merge(records: Iterable[UsageRecord]) -> Deltas:
     """The sum of many records; zeros are left out."""
-    total: dict[DeltaKey, int] = {}
+    groups: dict[_Group, list[tuple[int, ...]]] = {}
     for record in records:
-        for key, value in deltas_of(record):
-            if value:
-                total[key] = total.get(key, 0) + value
-    return total
+        used = record.quantities
+        if type(used) is not Quantities:
+            used = compact(used)
+        group = (
+            window_of(record.time_ms),
+            record.customer_id,
+            record.route,
+            record.charges,
+            used.kind,
+        )
+        rows = groups.get(group)
+        if rows is None:
+            groups[group] = [used.amounts]
+        else:
+            rows.append(used.amounts)
+    return Deltas({group: summed(rows) for group, rows in groups.items()})
 
 
-def encode_all(deltas: Mapping[DeltaKey, int]) -> dict[str, int]:
-    """Deltas as Redis hash fields."""
-    return {encode(key): value for key, value in deltas.items()}
+def encode_all(deltas: Mapping[DeltaKey, int]) -> str:
+    """Deltas as one argument of the script: fields that begin alike stand together.
+
+    text = (field's begin, RS, (field's rest, RS, quantity, RS)…, GS)…
+
+    A field may stand there several times; then it is all of these quantities.
+    """
+    if isinstance(deltas, Deltas):
+        return "".join(deltas.texts())
+    return "".join(
+        _text_of(
+            key.window,
+            key.customer_id,
+            key.instance_id,
+            key.route,
+            f"{key.meter}{_SEPARATOR}{key.grade}{_RS}{value}{_RS}",
+        )
+        for key, value in deltas.items()
+    )
+
+
+def _deltas_of(group: _Group, amounts: tuple[int, ...]) -> Iterator[tuple[DeltaKey, int]]:
+    """Each charge, and each meter once for the customer."""
+    window, customer, route, charges, kind = group
+    for meter, grade, value in zip(kind.meters, kind.grades, amounts, strict=True):
+        yield DeltaKey(window, customer, "", route, meter, grade), value
+    for instance_id, meter in charges:
+        at = kind.index.get(meter)
+        if at is not None:
+            key = DeltaKey(window, customer, instance_id, route, meter, kind.grades[at])
+            yield key, amounts[at]
+
+
+def _text_of(window: Window, customer: str, instance: str, route: str, used: str) -> str:
+    begin = f"{PREFIX}{window}{_SEPARATOR}{customer}{_SEPARATOR}{instance}{_SEPARATOR}{route}"
+    return f"{begin}{_SEPARATOR}{_RS}{used}{_GS}"
+
+
+@lru_cache(maxsize=4096)
+def _texts_of(kind: Kind) -> tuple[str, ...]:
+    """Of each meter a template for its quantity."""
+    return tuple(
+        f"{meter}{_SEPARATOR}{grade}".replace("%", "%%") + f"{_RS}%d{_RS}"
+        for meter, grade in zip(kind.meters, kind.grades, strict=True)
+    )

@@ -17,10 +17,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from metering import retention
 from metering.board import NoSlot, Open, Totals
@@ -28,6 +30,7 @@ from metering.clock import Clock
 from metering.errors import JournalFull
 from metering.lane_making import MakeSegment, make_lane, make_segment, with_room
 from metering.partitions import partition_of
+from metering.quantities import Quantities, compact
 from metering.records_on_disk import Encoder
 from metering.sealing import seal
 from metering.segments import SEGMENT_BYTES, Footer, SegmentWriter, to_audit
@@ -39,6 +42,7 @@ log = logging.getLogger("tallygate.journal")
 
 # Kept free for the record of each open request, where no further segment can be made.
 _RESERVE: Final = 4096
+_MAX_CUSTOMERS: Final = 20_000  # whose partition is remembered
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class Journal:
         self._clock = clock
         self._make = make
         self._encoder = Encoder()
+        self._partition_of: dict[str, int] = {}
         self._last_number = 0
         self._last_time = 0
         self._finished: dict[Path, Footer] = {}  # full segments that the ledger lacks a part of
@@ -130,20 +135,18 @@ class Journal:
     # One request
 
     def begin(self, request: Open) -> int:
-        self.mark(request.started)  # so that its record is known to be its own
-        if self._lock is None:
-            raise JournalFull("the journal is closed")
-        if self._upkeep.failed:
-            raise JournalFull("the journal cannot be made durable")
-        if not self._has_room() and not self._disk_full:
-            self._make_next()  # the other thread was too slow: better to wait than to refuse
-        if not self._has_room():
-            raise JournalFull("the disk that holds the journal is full")
+        # So that its record is known to be its own. `max` is a call, and this is every request's.
+        if request.started > self._last_time:  # noqa: PLR1730
+            self._last_time = request.started
+        upkeep = self._upkeep
+        if self._next is None or self._lock is None or upkeep.failed:
+            self._make_sure()
         try:
             slot = self._board.enter(request)
         except NoSlot:
             raise JournalFull("too many requests are open") from None
-        self._upkeep.wrote()
+        if not upkeep.dirty:
+            upkeep.wrote()
         return slot
 
     def forget(self, slot: int) -> None:
@@ -153,18 +156,24 @@ class Journal:
     def append(self, record: UsageRecord, slot: int | None = None) -> int:
         if self._lock is None:
             raise JournalFull("the journal is closed")
+        if type(record.quantities) is not Quantities:
+            record = replace(record, quantities=compact(record.quantities))
         if record.time_ms < self._last_time:  # the clock stepped back
             record = replace(record, time_ms=self._last_time)
-        size = self._encoder.size_of(record)
-        if size > self._segment.room:
-            self._turn_over(size)
-        partition = partition_of(record.customer_id, self._partitions)
+        shape = self._encoder.shape_of(record)
+        if shape.size > self._segment.room:
+            self._turn_over(shape.size)
+        customer = record.customer_id
+        partition = self._partition_of.get(customer)
+        if partition is None:
+            partition = self._remember(customer)
         number = self._last_number + 1
-        self._segment.append(self._encoder, number, partition, record)
+        self._segment.append_as(shape, number, partition, record)
         self._last_number, self._last_time = number, record.time_ms
         if slot is not None:
             self._board.clear(slot)
-        self._upkeep.wrote()
+        if not self._upkeep.dirty:
+            self._upkeep.wrote()
         self.tail.put(number, partition, record)
         return number
 
@@ -229,6 +238,24 @@ class Journal:
             log.warning("the lane is not sealed: %s", reason)
         finally:
             os.close(lock)
+
+    def _make_sure(self) -> None:
+        """Raises JournalFull when a call cannot be let in."""
+        if self._lock is None:
+            raise JournalFull("the journal is closed")
+        if self._upkeep.failed:
+            raise JournalFull("the journal cannot be made durable")
+        if not self._has_room() and not self._disk_full:
+            self._make_next()  # the other thread was too slow: better to wait than to refuse
+        if not self._has_room():
+            raise JournalFull("the disk that holds the journal is full")
+
+    def _remember(self, customer_id: str) -> int:
+        if len(self._partition_of) >= _MAX_CUSTOMERS:
+            self._partition_of.clear()
+        partition = partition_of(customer_id, self._partitions)
+        self._partition_of[customer_id] = partition
+        return partition
 
     def _has_room(self) -> bool:
         """Whether what is left holds the record of one request more, besides those that are open."""

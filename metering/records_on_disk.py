@@ -12,12 +12,12 @@ Entries of other kinds are JSON: what the lane held before the segment, and what
 import struct
 import zlib
 from collections.abc import Iterator
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.quantities import Kind, Quantities, compact, kind_of
+from metering.usage import Charge, Grade, Outcome, UsageRecord
 
 HEAD: Final = struct.Struct("<II")
 USAGE: Final = 1
@@ -35,100 +35,99 @@ _MAX_SHAPES: Final = 20_000
 
 _write_head = HEAD.pack_into
 _crc32 = zlib.crc32
-_value_of = itemgetter(0)
-_grade_of = itemgetter(1)
 
 
-class _Shape(NamedTuple):
-    """What records of one customer, route, charge list and set of meters have in common."""
+class Shape(NamedTuple):
+    """What records of one customer, route, charge list and kind of quantities have in common."""
 
-    pack_into: Any  # Struct.pack_into: everything behind the entry's head
-    length: int
+    size: int  # of the entry, in bytes
+    pack: Any  # Struct.pack of the body
+    length: int  # of the body
     meters: int
-    names: bytes
-    exact: list[Grade]
-    exact_codes: bytes
+    id_length: int
+    rest: bytes  # grades and names
 
 
 class Encoder:
     """Writes records; one prepared Struct per shape."""
 
     def __init__(self) -> None:
-        self._shapes: dict[tuple[Any, ...], _Shape] = {}
+        self._shapes: dict[tuple[Any, ...], Shape] = {}
 
-    def shape_of(self, record: UsageRecord) -> _Shape:
+    def shape_of(self, record: UsageRecord) -> Shape:
         """How a record like this is written. Raises ValueError for one that cannot be."""
         quantities = record.quantities
+        if type(quantities) is not Quantities:
+            quantities = compact(quantities)
         key = (
             record.customer_id,
             record.route,
             record.charges,
-            *quantities,
+            quantities.kind,
             len(record.request_id),
         )
         shape = self._shapes.get(key)
         if shape is None:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()
-            shape = self._shapes[key] = _shape(record)
+            shape = self._shapes[key] = _shape(record, quantities.kind)
         return shape
 
     def size_of(self, record: UsageRecord) -> int:
         """How many bytes the entry takes."""
-        return HEAD.size + self.shape_of(record).length
+        return self.shape_of(record).size
 
     def write(self, view: memoryview, at: int, number: int, record: UsageRecord) -> int:
         """Write the entry at offset `at` of a writable view; the offset behind it.
 
         Raises ValueError and struct.error for a record that cannot be written; then it is not.
         """
-        pack_into, length, meters, names, exact, codes = self.shape_of(record)
-        quantities = record.quantities.values()
-        grades = list(map(_grade_of, quantities))
-        start = at + 8
-        end = start + length
-        pack_into(
-            view,
-            start,
-            USAGE,
-            0 if record.outcome is _COMPLETE else _OUTCOME_CODES[record.outcome],
-            record.status,
-            meters,
-            len(record.request_id),
-            number,
-            record.time_ms,
-            record.request_id.encode("ascii"),
-            *map(_value_of, quantities),
-            codes if grades == exact else _codes(grades),
-            names,
-        )
-        _write_head(view, at, length, _crc32(view[start:end]))
-        return end
+        return write_record(self.shape_of(record), view, at, number, record)
 
 
-def _shape(record: UsageRecord) -> _Shape:
-    meters = list(record.quantities)
-    names = msgspec.json.encode([record.route, record.customer_id, record.charges, meters])
+def write_record(shape: Shape, view: memoryview, at: int, number: int, record: UsageRecord) -> int:
+    """As `Encoder.write`, with the record's shape at hand."""
+    size, pack, length, meters, id_length, rest = shape
+    quantities = record.quantities
+    if type(quantities) is not Quantities:
+        quantities = compact(quantities)
+    outcome = record.outcome
+    body = pack(
+        USAGE,
+        0 if outcome is _COMPLETE else _OUTCOME_CODES[outcome],
+        record.status,
+        meters,
+        id_length,
+        number,
+        record.time_ms,
+        record.request_id.encode("ascii"),
+        *quantities.amounts,
+        rest,
+    )
+    end = at + size
+    view[at + 8 : end] = body
+    _write_head(view, at, length, _crc32(body))
+    return end
+
+
+def _shape(record: UsageRecord, kind: Kind) -> Shape:
+    names = msgspec.json.encode([record.route, record.customer_id, record.charges, kind.meters])
     id_length = len(record.request_id.encode())
-    if id_length != len(record.request_id) or id_length > 255 or len(meters) > 255:
+    count = len(kind.meters)
+    if id_length != len(record.request_id) or id_length > 255 or count > 255:
         raise ValueError("a request id is ASCII of at most 255 characters, with at most 255 meters")
-    count = len(meters)
-    layout = struct.Struct(f"{_FIXED.format}{id_length}s{count}q{count}s{len(names)}s")
+    rest = bytes([_GRADE_CODES[grade] for grade in kind.grades]) + names
+    layout = struct.Struct(f"{_FIXED.format}{id_length}s{count}q{len(rest)}s")
     if layout.size > MAX_ENTRY:
         raise ValueError(f"a record takes at most {MAX_ENTRY} bytes")
-    exact = [Grade.EXACT] * count
-    return _Shape(layout.pack_into, layout.size, count, names, exact, _codes(exact))
-
-
-def _codes(grades: list[Grade]) -> bytes:
-    return bytes([_GRADE_CODES[grade] for grade in grades])
+    return Shape(HEAD.size + layout.size, layout.pack, layout.size, count, id_length, rest)
 
 
 class Decoder:
     """Reads records back; names are read once per shape."""
 
     def __init__(self) -> None:
-        self._names: dict[bytes, tuple[str, str, tuple[Charge, ...], list[str]]] = {}
+        self._names: dict[tuple[int, bytes], _Names] = {}
 
     def read(self, body: bytes) -> tuple[int, UsageRecord]:
         """Number and record of a usage body. Raises ValueError for anything else."""
@@ -142,34 +141,44 @@ class Decoder:
         at = _FIXED.size
         request_id = body[at : at + id_length].decode("ascii")
         at += id_length
-        values = struct.unpack_from(f"<{count}q", body, at)
-        at += 8 * count
-        grades = body[at : at + count]
-        route, customer_id, charges, meters = self._names_of(body[at + count :])
-        quantities = {
-            meter: Quantity(value, _GRADES[code])
-            for meter, value, code in zip(meters, values, grades, strict=True)
-        }
+        amounts = struct.unpack_from(f"<{count}q", body, at)
+        names = self._names_of(count, body[at + 8 * count :])
         return number, UsageRecord(
             request_id=request_id,
             time_ms=time_ms,
-            route=route,
-            customer_id=customer_id,
+            route=names.route,
+            customer_id=names.customer_id,
             status=status,
             outcome=_OUTCOMES[outcome],
-            quantities=quantities,
-            charges=charges,
+            quantities=Quantities(names.kind, amounts),
+            charges=names.charges,
         )
 
-    def _names_of(self, raw: bytes) -> tuple[str, str, tuple[Charge, ...], list[str]]:
-        names = self._names.get(raw)
+    def _names_of(self, count: int, raw: bytes) -> "_Names":
+        """What `count` grades and the names behind them say."""
+        names = self._names.get((count, raw))
         if names is None:
-            route, customer_id, charges, meters = msgspec.json.decode(raw)
-            names = (route, customer_id, tuple(Charge(*pair) for pair in charges), meters)
+            route, customer_id, charges, meters = msgspec.json.decode(raw[count:])
+            grades = tuple([_GRADES[code] for code in raw[:count]])
+            if not len(set(meters)) == len(meters) == len(grades) == count:
+                raise ValueError("not one name and one grade for each amount")
+            names = _Names(
+                route,
+                customer_id,
+                tuple(Charge(*pair) for pair in charges),
+                kind_of(tuple(meters), grades),
+            )
             if len(self._names) >= _MAX_SHAPES:
                 self._names.clear()
-            self._names[raw] = names
+            self._names[count, raw] = names
         return names
+
+
+class _Names(NamedTuple):
+    route: str
+    customer_id: str
+    charges: tuple[Charge, ...]
+    kind: Kind
 
 
 def write_entry(buffer: Any, at: int, kind: int, content: bytes) -> int:

@@ -19,7 +19,8 @@ import msgspec
 
 from metering import records_on_disk as codec
 from metering.allocation import allocate
-from metering.records_on_disk import Encoder
+from metering.quantities import Tally, compact
+from metering.records_on_disk import Encoder, Shape
 from metering.usage import UsageRecord
 
 SEGMENT_BYTES: Final = 8 << 20
@@ -92,14 +93,14 @@ class SegmentWriter:
     path: Path
     handle: int
     size: int
-    footer: Footer = field(default_factory=Footer)
+    _footer: Footer = field(default_factory=Footer)
 
     def __post_init__(self) -> None:
+        self._tally = Tally()
         self._map = mmap.mmap(self.handle, self.size)
         self._view = memoryview(self._map)
         self._at = self._first_at = HEADER_BYTES
         self._partitions = 0
-        self._meters = 0
         self._footer_room = 0
 
     @classmethod
@@ -141,13 +142,26 @@ class SegmentWriter:
         more = 1024 + 32 * self._partitions
         return self.size - self._first_at - more - self._footer_room
 
+    @property
+    def footer(self) -> Footer:
+        """What it holds until now."""
+        self._footer.quantities = self._tally.by_meter()
+        return self._footer
+
     def append(self, encoder: Encoder, number: int, partition: int, record: UsageRecord) -> None:
         """Write the record; the caller has made sure that there is room."""
-        self._at = encoder.write(self._view, self._at, number, record)
-        self.footer.add(number, partition, record)
-        if len(self.footer.quantities) != self._meters:
-            self._meters = len(self.footer.quantities)
-            self._footer_room = footer_room(self._partitions, self.footer.quantities)
+        self.append_as(encoder.shape_of(record), number, partition, record)
+
+    def append_as(self, shape: Shape, number: int, partition: int, record: UsageRecord) -> None:
+        """As `append`, with the record's shape at hand."""
+        self._at = codec.write_record(shape, self._view, self._at, number, record)
+        footer = self._footer
+        footer.first_ms = footer.first_ms or record.time_ms
+        footer.last_ms = record.time_ms
+        footer.last_number = footer.last[partition] = number
+        footer.records += 1
+        if self._tally.add(compact(record.quantities)):
+            self._footer_room = footer_room(self._partitions, self._tally.by_meter())
 
     def finish(self) -> None:
         """Write the footer: nothing more is appended."""

@@ -5,6 +5,7 @@ What is older is let go of and stays in the lane's files; whoever needs it reads
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from metering.usage import UsageRecord
@@ -12,11 +13,11 @@ from metering.usage import UsageRecord
 LIMIT: Final = 20_000
 
 
-class Numbered(NamedTuple):
-    """A record and its number in the lane, counted from 1."""
+class Run(NamedTuple):
+    """Records of one partition in order, and their numbers in the lane, counted from 1."""
 
-    number: int
-    record: UsageRecord
+    numbers: list[int]
+    records: list[UsageRecord]
 
 
 class Tail:
@@ -25,7 +26,8 @@ class Tail:
     def __init__(self, limit: int = LIMIT, floors: Mapping[int, int] | None = None) -> None:
         """`floors` are the positions up to which a partition's records were never put here."""
         self._limit = limit
-        self._kept: dict[int, list[Numbered]] = {}
+        # Two lists side by side: an object for each pair would be one more for the collector.
+        self._kept: dict[int, Run] = {}
         self._ends: dict[int, int] = {}
         self._floor: dict[int, int] = dict(floors or {})  # what lies at or below is not in memory
         self._count = 0
@@ -33,27 +35,36 @@ class Tail:
 
     def put(self, number: int, partition: int, record: UsageRecord) -> None:
         """Add the next record; numbers only grow."""
-        self._kept.setdefault(partition, []).append(Numbered(number, record))
+        kept = self._kept.get(partition)
+        if kept is None:
+            kept = self._kept[partition] = Run([], [])
+        numbers, records = kept
+        numbers.append(number)
+        records.append(record)
         self._ends[partition] = number
         self._count += 1
         if self._count > self._limit:
             self._let_go()
 
-    def after(self, partition: int, position: int, *, limit: int) -> Sequence[Numbered] | None:
+    def after(self, partition: int, position: int, *, limit: int) -> Run | None:
         """The partition's first `limit` records numbered above `position`, in order.
 
         None when some of them are no longer in memory.
         """
-        if position < self._floor.get(partition, 0):
+        if not self.reaches(partition, position):
             return None
-        kept = self._kept.get(partition, [])
-        start = bisect_right(kept, position, key=_number)
-        return kept[start : start + limit]
+        numbers, records = self._kept.get(partition, _NONE)
+        start = bisect_right(numbers, position)
+        return Run(numbers[start : start + limit], records[start : start + limit])
+
+    def reaches(self, partition: int, position: int) -> bool:
+        """Whether every record of the partition above `position` is in memory."""
+        return position >= self._floor.get(partition, 0)
 
     def count_after(self, partition: int, position: int) -> int:
         """How many records of the partition are numbered above `position`, of those in memory."""
-        kept = self._kept.get(partition, [])
-        return len(kept) - bisect_right(kept, position, key=_number)
+        numbers, _ = self._kept.get(partition, _NONE)
+        return len(numbers) - bisect_right(numbers, position)
 
     def end(self, partition: int) -> int:
         """The number of the partition's last record, 0 without any."""
@@ -80,20 +91,19 @@ class Tail:
 
     def _let_go(self) -> None:
         """The older half, over all partitions: seldom, so that it costs little on the average."""
-        numbers = sorted(entry.number for kept in self._kept.values() for entry in kept)
+        numbers = sorted(chain.from_iterable(kept.numbers for kept in self._kept.values()))
         self.let_go_through(numbers[len(numbers) // 2])
 
     def _drop(self, partition: int, through: int) -> None:
-        kept = self._kept.get(partition, [])
-        cut = bisect_right(kept, through, key=_number)
+        kept = self._kept.get(partition, _NONE)
+        cut = bisect_right(kept.numbers, through)
         if cut:
             # Also where the ledger has them: it may be set back to a backup.
-            self._floor[partition] = kept[cut - 1].number
+            self._floor[partition] = kept.numbers[cut - 1]
             self._count -= cut
-            del kept[:cut]
-        if not kept:
+            del kept.numbers[:cut], kept.records[:cut]
+        if not kept.numbers:
             self._kept.pop(partition, None)
 
 
-def _number(entry: Numbered) -> int:
-    return entry.number
+_NONE: Final = Run([], [])

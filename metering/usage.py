@@ -4,9 +4,10 @@ Pure. Nothing here reads a clock, a socket or a file.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+import msgspec
 
 # The built-in meters and the unit of one step. `tokens_cached` is a part of `tokens_in` and
 # `tokens_reasoning` a part of `tokens_out`: kept apart, never added again to a total.
@@ -14,6 +15,9 @@ METER_UNITS: Final[Mapping[str, str]] = {
     "requests": "calls",
     "bytes_in": "bytes",
     "bytes_out": "bytes",
+    "messages_in": "messages",
+    "messages_out": "messages",
+    "duration_ms": "milliseconds",
     "tokens_in": "tokens",
     "tokens_out": "tokens",
     "tokens_total": "tokens",
@@ -60,8 +64,7 @@ class Charge(NamedTuple):
     meter: str
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+class UsageRecord(msgspec.Struct, frozen=True, gc=False):
     """The end of one exchange. Written exactly once; becomes a line of a lane.
 
     `time_ms` is UTC and never goes back within a lane. `charges` may be empty: usage without an
@@ -74,5 +77,5 @@ class UsageRecord:
     customer_id: str
     status: int
     outcome: Outcome
-    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    quantities: Mapping[str, Quantity] = msgspec.field(default_factory=dict)
     charges: tuple[Charge, ...] = ()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from billing_sync.settings import ControlSettings
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, Route
 from tallygate.addresses import Address, parse_address
 from tallygate.config_checks import check
 from tallygate.config_errors import ConfigInvalid, Problem
@@ -60,8 +60,16 @@ def _anchored(config: Config, base: Path) -> Config:
             "data_dir": base / config.data_dir,
             "gateway": _tls_anchored(config.gateway, base),
             "control": _tls_anchored(config.control, base),
+            "routes": [_route_anchored(route, base) for route in config.routes],
         }
     )
+
+
+def _route_anchored(route: Route, base: Path) -> Route:
+    if route.pool.ca_file is None:
+        return route
+    pool = route.pool.model_copy(update={"ca_file": str(base / route.pool.ca_file)})
+    return route.model_copy(update={"pool": pool})
 
 
 def _tls_anchored(section: _Section, base: Path) -> _Section:

@@ -12,6 +12,7 @@ from tallygate.config_catalogue import check_customers, check_products
 from tallygate.config_errors import Place, Problem, dotted, repeats
 from tallygate.config_schema import EMBEDDED, Config
 
+_UNIX: Final = "http+unix://"  # of an upstream at a socket; its path begins with a slash
 _REDIS_SCHEMES: Final = ("redis", "rediss")
 
 
@@ -96,11 +97,20 @@ def _check_routes(routes: list[Route]) -> Iterator[Problem]:
         if any(character in "?#" or character.isspace() for character in route.path):
             text = "can never match: a path has no ?, # or blanks"
             yield Problem(("routes", index, "path"), text)
+        if route.health.max_eject < route.health.eject:
+            place: Place = ("routes", index, "health", "max_eject")
+            yield Problem(place, "must not be less than eject")
         for number, url in enumerate(route.upstream):
             yield from _check_upstream(("routes", index, "upstream", number), url)
 
 
 def _check_upstream(place: Place, url: str) -> Iterator[Problem]:
+    if url.startswith(_UNIX):
+        path = url.removeprefix(_UNIX)
+        if not path.strip("/") or any(character in "?#%" for character in path):
+            text = "must be a socket's absolute path such as http+unix:///run/app.sock"
+            yield Problem(place, text)
+        return
     if not _is_url(url, ("http", "https")):
         yield Problem(place, "must be a URL such as http://127.0.0.1:9000")
         return

@@ -16,6 +16,7 @@ from gateway.head_limit import bounded_heads
 from gateway.refusing import build_refusing
 from gateway.routing import RouteTable
 from gateway.telemetry import Telemetry
+from gateway.websocket_server import websocket_options
 from gateway.worker import Worker
 from metering import keys
 from metering.clock import SystemClock
@@ -46,8 +47,9 @@ async def run_gateway(
             if lane is None:
                 return
             worker = _worker(installation, lane, helper_starter(config_path, owner))
-            heads = bounded_heads(settings.max_head_bytes, RequestIds(os.urandom), worker.telemetry)
-            public = Listener(worker.public(), sockets.public, {"http": heads, **tls})
+            customers = worker.public()
+            options = {"http": customers.protocol, **websocket_options(settings.websocket), **tls}
+            public = Listener(customers.app, sockets.public, options)
             admin = Listener(worker.admin(), sockets.admin)
             async with worker.running():
                 with announced(installation, name, sockets, tls=bool(tls)):

@@ -10,10 +10,11 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import structs
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlmodel import select
@@ -173,7 +174,7 @@ class Pipeline:
             process.recorder.forget(slot)
             return
         record = usage_record(customer, time_ms=self.clock.now_ms(), tokens_in=tokens)
-        named = replace(record, request_id=request or "unseen", route=_LONG)
+        named = structs.replace(record, request_id=request or "unseen", route=_LONG)
         number = process.lane.append(named, slot)
         story.tokens[number] = (partition_of(customer, PARTITIONS), tokens)
         story.requests[number] = named.request_id

@@ -1,5 +1,5 @@
 -- apply: add the deltas of one lane's records (from, to] to a partition, once.
--- KEYS 1 live    ARGV 1 epoch, 2 lane, 3 from, 4 to, then field, quantity, field, quantity, ...
+-- KEYS 1 live    ARGV 1 epoch, 2 lane, 3 from, 4 to, 5 the deltas as metering/deltas.py writes them
 -- Answers {status, epoch, position, checkpoint}. Quantities stay strings: Lua's numbers are doubles.
 -- With from = to it counts nothing and only asks whether the partition still stands there.
 --
@@ -13,24 +13,32 @@ local epoch, position, checkpoint = head[1] or '', head[2] or '0', head[3] or '0
 if epoch == '' or epoch ~= ARGV[1] then return {'epoch', epoch, position, checkpoint} end
 if position ~= ARGV[3] then return {'gap', epoch, position, checkpoint} end
 
-local function take_back(last)
-  for i = 5, last, 2 do
-    local left = redis.call('HINCRBY', KEYS[1], ARGV[i], '-' .. ARGV[i + 1])
-    if left == 0 then redis.call('HDEL', KEYS[1], ARGV[i]) end
+local fields, quantities, count = {}, {}, 0
+for begin, rests in string.gmatch(ARGV[5], '([^\30]*)\30([^\29]*)\29') do
+  for rest, quantity in string.gmatch(rests, '([^\30]*)\30([^\30]*)\30') do
+    count = count + 1
+    fields[count], quantities[count] = begin .. rest, quantity
   end
 end
 
-for i = 5, #ARGV, 2 do
-  local done = redis.pcall('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1])
+local function take_back(last)
+  for i = 1, last do
+    local left = redis.call('HINCRBY', KEYS[1], fields[i], '-' .. quantities[i])
+    if left == 0 then redis.call('HDEL', KEYS[1], fields[i]) end
+  end
+end
+
+for i = 1, count do
+  local done = redis.pcall('HINCRBY', KEYS[1], fields[i], quantities[i])
   if type(done) == 'table' then
-    take_back(i - 2)
+    take_back(i - 1)
     return done
   end
 end
 if ARGV[3] ~= ARGV[4] then
   local done = redis.pcall('HSET', KEYS[1], 'p:' .. ARGV[2], ARGV[4], 'dirty', '1')
   if type(done) == 'table' then
-    take_back(#ARGV - 1)
+    take_back(count)
     return done
   end
 end

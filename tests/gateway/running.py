@@ -1,7 +1,7 @@
 """A gateway that really runs, for tests: built as a worker builds it, its records kept in a list."""
 
 import http.client
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,14 +11,14 @@ from pydantic import SecretStr
 from gateway.admission import Directory
 from gateway.app import build_public
 from gateway.errors import NotCounted
-from gateway.head_limit import bounded_heads
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route, StaticInstance
 from gateway.telemetry import Telemetry
+from gateway.websocket_server import websocket_options
 from metering.board import Open
 from metering.catalogue import Product
 from metering.usage import UsageRecord
-from tests.fakes import FakeClock, Ids
+from tests.fakes import FakeClock
 from tests.servers import eventually, serving
 
 KEY = "sk-test"
@@ -59,6 +59,10 @@ class Kept:
         del self.open[slot]
         self.records.append(record)
 
+    def when_durable(self, then: Callable[[], None]) -> bool:
+        self.synced += 1
+        return False
+
     async def durable(self) -> None:
         self.synced += 1
 
@@ -70,6 +74,7 @@ class Running:
     port: int
     kept: Kept
     telemetry: Telemetry
+    directory: Directory
 
     @property
     def url(self) -> str:
@@ -126,7 +131,7 @@ def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: An
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
     kept, telemetry = Kept(), Telemetry()
     directory = Directory(b"pepper", [customer])
-    app = build_public(table, directory, kept, FakeClock(), config, telemetry)
-    protocol = bounded_heads(config.max_head_bytes, Ids("refused-"), telemetry)
-    with serving(app, http=protocol) as port:
-        yield Running(port, kept, telemetry)
+    public = build_public(table, directory, kept, FakeClock(), config, telemetry)
+    sockets = websocket_options(config.websocket)
+    with serving(public.app, http=public.protocol, **sockets) as port:
+        yield Running(port, kept, telemetry, directory)

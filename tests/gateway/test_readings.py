@@ -1,6 +1,7 @@
 """Documents of one reply are merged field by field."""
 
 import json
+from collections.abc import Mapping
 
 from gateway.readings import RAW_LIMIT, Readings
 from metering.usage import Grade, Quantity
@@ -8,7 +9,7 @@ from metering.usage import Grade, Quantity
 
 def read(
     *documents: object, complete: bool = True, **paths: tuple[str, ...]
-) -> dict[str, Quantity]:
+) -> Mapping[str, Quantity]:
     """The quantities of a reply made of these documents."""
     readings = Readings("auto", paths)
     for document in documents:

@@ -28,7 +28,7 @@ def only(config: Route) -> ServedRoute:
 def asked(config: Route, target: bytes) -> bytes:
     """What the upstream of the route is asked for."""
     served = only(config)
-    return served.upstream_target(target, served.upstreams[0])
+    return served.upstreams[0].path + served.rest_of(target)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.exchange import UpstreamRequest
+from gateway.passage import UpstreamRequest
+from gateway.routing import RouteTable
+from gateway.settings import Route
 from gateway.upstream import Upstreams
 from tests.servers import Received, upstream
 
@@ -36,6 +38,14 @@ def request_to(url: str, *, body: bytes | None = None, target: bytes = b"/x") ->
     if body is not None:
         headers.append((b"content-length", b"%d" % len(body)))
     return UpstreamRequest("POST", url, target, headers, body)
+
+
+def test_several_upstreams_take_turns() -> None:
+    """Each gets the same share."""
+    settings = {"name": "r", "path": "/v1", "upstream": ["http://a", "http://b"]}
+    (route,) = RouteTable([Route.model_validate(settings)]).routes
+    upstreams = Upstreams(Failing(httpx.ReadError("no")))
+    assert [upstreams.pick(route).origin for _ in range(4)] == ["http://a", "http://b"] * 2
 
 
 @pytest.mark.parametrize(

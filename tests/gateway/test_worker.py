@@ -14,7 +14,7 @@ from gateway.admission import Directory
 from gateway.errors import NotCounted
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings
-from gateway.worker import Worker
+from gateway.worker import Worker, pause_s
 from metering import embedded, entitlements, heartbeats
 from metering.board import Open
 from metering.connection import Store, connect
@@ -378,3 +378,15 @@ async def test_a_lane_without_an_owner_is_looked_after(
 
 async def started(helper: Ended, words: list[str]) -> bool:
     return words in helper.started
+
+
+def test_many_calls_make_flushes_rarer() -> None:
+    """Up to a bound: what limits and alarms look at is never older."""
+    assert [pause_s(calls) for calls in (0, 1, 12, 25, 64, 1024)] == [
+        0.05,
+        0.05,
+        0.05,
+        0.1,
+        0.25,
+        0.25,
+    ]

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import anyio
 
 from billing_sync.store.engine import open_engine, sqlite_url
+from msgspec.structs import replace
+
 from gateway import recorder, worker
 from gateway.admission import Directory
 from gateway.routing import RouteTable

@@ -6,14 +6,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from random import Random
+
+from msgspec.structs import replace
 
 from metering import (
     board,
     journal,
     lane_making,
+    quantities,
     records_on_disk,
     retention,
     sealing,
@@ -31,7 +33,7 @@ from tests.fakes import FakeClock, usage_record
 from tests.metering.deaths import Stage, Told, deaths, dies, lines_of, report
 from tests.metering.full_disk import until
 
-OWNER = lines_of(board, journal, lane_making, segments, upkeep, records_on_disk)
+OWNER = lines_of(board, journal, lane_making, segments, upkeep, quantities, records_on_disk)
 THREAD = lines_of(journal, lane_making, segments, retention, upkeep)
 SEALER = lines_of(sealing, segment_reading, segments)
 MADE, BEGINS, BEGAN, SENT, APPENDED, FORGOTTEN, CLOSED = range(7)

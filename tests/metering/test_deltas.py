@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from metering import deltas
 from metering.deltas import DeltaKey
-from metering.usage import Charge, Grade
+from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
 from metering.windows import Window
 from tests.fakes import usage_record
 
@@ -50,6 +50,60 @@ def test_a_charge_without_its_quantity_counts_nothing() -> None:
     """A reply without images charges no images."""
     record = usage_record(charges=(Charge("inst-1", "images"),), requests=1)
     assert [key.meter for key in deltas.merge([record])] == ["requests"]
+
+
+def fields_of(text: str) -> dict[str, int]:
+    """What the script makes of its argument."""
+    found: dict[str, int] = {}
+    for group in text.split("\x1d")[:-1]:
+        begin, *rest = group.split("\x1e")
+        assert rest.pop() == ""
+        for name, quantity in zip(rest[::2], rest[1::2], strict=True):
+            found[begin + name] = found.get(begin + name, 0) + int(quantity)
+    return found
+
+
+records = st.builds(
+    UsageRecord,
+    request_id=st.just("r"),
+    time_ms=st.integers(0, 3 * 3_600_000),
+    route=st.sampled_from(["chat", "100%d"]),
+    customer_id=st.sampled_from(["a", "%s", "客户"]),
+    status=st.just(200),
+    outcome=st.just(Outcome.COMPLETE),
+    quantities=st.dictionaries(
+        st.sampled_from(["requests", "tokens_in", "%%", "%d"]),
+        st.builds(Quantity, st.integers(0, 3) | st.integers(0, 10**15), st.sampled_from(Grade)),
+    ),
+    charges=st.lists(
+        st.builds(Charge, st.sampled_from(["i", "j%"]), st.sampled_from(["tokens_in", "%d", "x"])),
+        max_size=3,
+    ).map(tuple),
+)
+
+
+@given(st.lists(records, max_size=8))
+def test_what_is_sent_is_what_was_merged(several: list[UsageRecord]) -> None:
+    """Every field with its sum and no zero, whether as records stand together or key by key."""
+    merged = deltas.merge(several)
+    expected = {deltas.encode(key): value for key, value in merged.items()}
+    assert 0 not in expected.values()
+    assert fields_of(deltas.encode_all(merged)) == expected
+    assert fields_of(deltas.encode_all(dict(merged))) == expected
+
+
+@given(st.lists(records, max_size=8))
+def test_each_meter_and_each_charge_is_counted(several: list[UsageRecord]) -> None:
+    """Against the plainest sum."""
+    plain: dict[DeltaKey, int] = {}
+    for one in several:
+        charged = [("", meter) for meter in one.quantities]
+        for instance, meter in charged + list(one.charges):
+            value, grade = one.quantities.get(meter, Quantity(0))
+            window = Window(one.time_ms // 3_600_000)
+            key = DeltaKey(window, one.customer_id, instance, one.route, meter, grade)
+            plain[key] = plain.get(key, 0) + value
+    assert deltas.merge(several) == {key: value for key, value in plain.items() if value}
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10**15)), max_size=30))

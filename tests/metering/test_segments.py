@@ -3,12 +3,12 @@
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from metering.records_on_disk import Encoder
 from metering.segment_reading import SegmentReader

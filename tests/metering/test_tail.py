@@ -1,5 +1,7 @@
 """The tail in memory against a plain list of everything that was ever put."""
 
+from typing import NamedTuple
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -10,10 +12,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from metering.tail import Numbered, Tail
+from metering.tail import Run, Tail
+from metering.usage import UsageRecord
 from tests.fakes import usage_record
 
 PARTITIONS = 3
+
+
+class Numbered(NamedTuple):
+    """A record and its number in the lane."""
+
+    number: int
+    record: UsageRecord
+
+
+def pairs(run: Run | None) -> list[Numbered] | None:
+    return None if run is None else [Numbered(*pair) for pair in zip(*run, strict=True)]
+
+
 ANY = st.integers(0, 60)
 
 
@@ -58,9 +74,10 @@ class Remembers(RuleBasedStateMachine):
     @rule(partition=st.integers(0, PARTITIONS - 1), position=ANY, limit=st.integers(0, 8))
     def after(self, partition: int, position: int, limit: int) -> None:
         wanted = [entry for entry in self.of(partition) if entry.number > position]
-        found = self.tail.after(partition, position, limit=limit)
+        found = pairs(self.tail.after(partition, position, limit=limit))
         whole = all(entry.number in self.held for entry in wanted)
         assert found == (wanted[:limit] if whole else None)
+        assert self.tail.reaches(partition, position) == (found is not None)
         in_memory = [entry for entry in wanted if entry.number in self.held]
         assert self.tail.count_after(partition, position) == len(in_memory)
 
@@ -86,8 +103,8 @@ def test_what_was_never_put_here_is_not_in_memory() -> None:
     tail.put(9, 0, usage_record(tokens_in=9))
     tail.put(10, 1, usage_record(tokens_in=10))
     assert tail.after(0, 6, limit=5) is None
-    assert [entry.number for entry in tail.after(0, 7, limit=5) or []] == [9]
-    assert [entry.number for entry in tail.after(1, 0, limit=5) or []] == [10]
+    assert [entry.number for entry in pairs(tail.after(0, 7, limit=5)) or []] == [9]
+    assert [entry.number for entry in pairs(tail.after(1, 0, limit=5)) or []] == [10]
 
 
 def test_a_ledger_set_back_is_not_answered_from_memory() -> None:

@@ -1,0 +1,104 @@
+"""What all line-rate exchanges of a worker share, and the sweep that ends what takes too long.
+
+A time-out is a number on the exchange or connection, looked at four times a second: no timer is
+set and cancelled for each request.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import anyio
+
+from gateway.disconnect import Drains
+from gateway.known_heads import KnownHeads
+from gateway.pools import Pools
+from gateway.telemetry import Telemetry
+from gateway.wire import Dates
+from metering.board import Open
+from metering.clock import Clock
+from metering.usage import UsageRecord
+
+log = logging.getLogger("tallygate.gateway")
+
+SWEEP_S: Final = 0.25
+
+
+class Recorder(Protocol):
+    """Takes the record of every exchange; whatever it raises keeps the reply from being served."""
+
+    def begin(self, request: Open) -> int: ...
+
+    def forget(self, slot: int) -> None: ...
+
+    def record(self, record: UsageRecord, slot: int) -> None: ...
+
+    def when_durable(self, then: Callable[[], None]) -> bool:
+        """Call `then` soon, in the event loop, when all records are durable; False: no need."""
+        ...
+
+
+class Swept(Protocol):
+    """An exchange or a client's connection with a time-out."""
+
+    deadline_s: float  # on the clock of the sweeps
+
+    def timed_out(self) -> None: ...
+
+
+class Ending(Swept, Protocol):
+    """An exchange."""
+
+    def cut_off(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Crossings:
+    """One for a worker. `now_s` is the time at the last sweep, by `loop_time`."""
+
+    heads: KnownHeads
+    pools: Pools
+    recorder: Recorder
+    clock: Clock
+    telemetry: Telemetry
+    drains: Drains
+    new_id: Callable[[], str]
+    loop_time: Callable[[], float]
+    dates: Dates = field(default_factory=Dates)
+    now_s: float = 0.0
+    exchanges: set[Ending] = field(default_factory=set)
+    clients: set[Swept] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweeps go on for as long as the block does; at its end every exchange ends, recorded."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._sweep_forever)
+            try:
+                yield
+            finally:
+                self.cut_off()
+                group.cancel_scope.cancel()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            try:
+                self.sweep(self.loop_time())
+            except Exception:
+                log.exception("ending what takes too long failed")
+            await anyio.sleep(SWEEP_S)
+
+    def sweep(self, now_s: float) -> None:
+        """End what took too long until now."""
+        self.now_s = now_s
+        late: list[Swept] = [each for each in self.exchanges if each.deadline_s < now_s]
+        late += [each for each in self.clients if each.deadline_s < now_s]
+        for each in late:
+            each.timed_out()
+
+    def cut_off(self) -> None:
+        """End every exchange now, each with its record."""
+        for each in list(self.exchanges):
+            each.cut_off()

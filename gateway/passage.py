@@ -1,0 +1,172 @@
+"""What a request's head alone decides: where it goes, who pays, what the upstream is sent. Pure.
+
+A passage is the same for every request with the same head, so that it can be kept and used again.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from gateway import headers as fields
+from gateway import injection
+from gateway.admission import Admitted
+from gateway.credentials import CREDENTIAL_HEADERS
+from gateway.errors import Headers
+from gateway.routing import ServedRoute, Upstream
+from gateway.strictness import check_reply
+
+_BODYLESS: Final = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request head as it came: target in origin form, names in lower case, peer an IP address."""
+
+    method: str
+    target: bytes
+    headers: Headers = field(repr=False)  # they hold the customer's key
+    peer: str
+    scheme: str
+    http_version: str = "1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """What to send: to `origin` (`http://host:port`), with `body` or with the client's own body."""
+
+    method: str
+    origin: str
+    target: bytes
+    headers: Headers = field(repr=False)
+    body: bytes | None = field(repr=False)
+
+
+class Answer(NamedTuple):
+    """What the client gets for a reply's head.
+
+    `headers` lack the request's id. `length`: bytes of body announced to the client, None when that
+    is not known; `readable`: whether usage may stand in it.
+    """
+
+    status: int
+    headers: Headers
+    length: int | None
+    has_body: bool
+    readable: bool
+    content_type: bytes
+    content_encoding: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What an upstream is sent for a head; `rest` is the target below the upstream's own path."""
+
+    head: RequestHead
+    rest: bytes
+    route: ServedRoute
+    admitted: Admitted
+    about_caller: Headers
+
+    def target(self, upstream: Upstream) -> bytes:
+        """The target there, raw."""
+        return upstream.path + self.rest
+
+    def headers(
+        self, upstream: Upstream, request_id: str, *, injected: bool, length: int | None = None
+    ) -> Headers:
+        """The header fields there, in order. `length` of the body where it was changed.
+
+        `injected`: usage was asked for in the client's place.
+        """
+        sent = self.head.headers
+        without = fields.REWRITTEN
+        if not self.route.forward_authorization:
+            without |= CREDENTIAL_HEADERS
+        framing = fields.request_framing(sent)
+        if length is not None:
+            framing = [(b"content-length", b"%d" % length)]
+        who = self.admitted
+        return [
+            (b"host", upstream.host),
+            *(self._legible(each, injected=injected) for each in fields.passed_on(sent, without)),
+            *self.about_caller,
+            *fields.identity(request_id, who.customer_id, who.customer_name),
+            *framing,
+        ]
+
+    def _legible(self, each: tuple[bytes, bytes], *, injected: bool) -> tuple[bytes, bytes]:
+        """Ask only for replies whose usage can be read; plain ones where an event is taken out."""
+        if each[0] != b"accept-encoding":
+            return each
+        if injected:
+            return (each[0], b"identity")
+        if self.route.plan.dialect == "none":
+            return each
+        return (each[0], fields.readable_codings(each[1]))
+
+
+class Passage(NamedTuple):
+    """The verdict on a head that may pass.
+
+    `path` is the client's, decoded, and `head_only` says that the reply has no body (HEAD).
+    `request_id` is a trusted peer's own. `collects`: the body is wanted whole before it is sent.
+    """
+
+    route: ServedRoute
+    admitted: Admitted
+    path: str
+    head_only: bool
+    has_body: bool
+    collects: bool
+    request_id: str | None
+    outgoing: Outgoing
+
+    def answer(self, status: int, headers: Headers, *, injected: bool) -> Answer:
+        """What the client gets. Raises UpstreamProtocol for a head nobody may pass on."""
+        check_reply(status, headers)
+        length = fields.declared_length(headers)
+        bodyless = self.head_only or status in _BODYLESS  # RFC 9112 §6.3
+        has_body = not bodyless and length != 0
+        content_type = fields.first(headers, b"content-type")
+        readable = status < 400 and has_body
+        if readable and injected and _is_stream(content_type):
+            length = None  # an event will be taken out
+        without = fields.HOP_BY_HOP | {b"x-request-id"}
+        # A 304 announces the length of what it does not send; ASGI servers take it literally.
+        if length is None or status in _BODYLESS:
+            without |= {b"content-length"}
+        return Answer(
+            status,
+            fields.passed_on(headers, without),
+            length,
+            has_body,
+            readable,
+            content_type,
+            fields.first(headers, b"content-encoding"),
+        )
+
+
+def passage_of(
+    head: RequestHead,
+    route: ServedRoute,
+    path: str,
+    admitted: Admitted,
+    *,
+    about_caller: Headers,
+    request_id: str | None,
+) -> Passage:
+    """The passage of a head that was let in. Raises BadPath."""
+    has_body = bool(fields.request_framing(head.headers))
+    collects = has_body and injection.wants_buffering(
+        route.plan,
+        method=head.method,
+        path=path,
+        content_type=fields.first(head.headers, b"content-type"),
+    )
+    outgoing = Outgoing(head, route.rest_of(head.target), route, admitted, about_caller)
+    return Passage(
+        route, admitted, path, head.method == "HEAD", has_body, collects, request_id, outgoing
+    )
+
+
+def _is_stream(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"

@@ -1,0 +1,107 @@
+"""Tallygate as a user runs it: a tallygate.yaml, `tallygate gateway` on the proxy's core, Redis and
+`tallygate control` on the other. Everything is on: journal, keys, hygiene, ids, metrics.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.settings import GatewaySettings
+from loadtests.compare.peers.peer import Running, Site
+from loadtests.compare.processes import Command, DidNotStart, listening, started
+from loadtests.compare.redis_server import redis_server
+from loadtests.compare.scenarios import Scenario
+
+_START_S: Final = 120.0  # ten thousand customers are read from YAML
+_HAS_SHELLS: Final = "shell" in GatewaySettings.model_fields
+
+
+@dataclass(frozen=True)
+class Tallygate:
+    """One of its two shells: `linerate` or `portable`."""
+
+    shell: str
+    does: str = "meter, journal"
+    fetched: None = None
+
+    @property
+    def name(self) -> str:
+        """`tallygate` is what a user gets by default."""
+        return "tallygate" if self.shell == "linerate" else f"tallygate-{self.shell}"
+
+    def missing(self, _: Path) -> str | None:
+        """A version without the choice has the portable shell only."""
+        if _HAS_SHELLS or self.shell == "portable":
+            return None
+        return "a version of Tallygate with gateway.shell"
+
+    def plays(self, _: Scenario) -> bool:
+        """Everywhere."""
+        return True
+
+    def version(self, _: Path) -> str:
+        """The installed one."""
+        return f"Tallygate {metadata.version('tallygate')} ({self.shell})"
+
+    @contextmanager
+    def running(self, site: Site) -> Iterator[Running]:
+        """The control plane first: it sets the partitions up."""
+        with ExitStack() as stack:
+            redis = stack.enter_context(redis_server(site.folder, site.cores.origin))
+            path = site.folder / "tallygate.yaml"  # JSON is YAML, and quicker to write
+            text = json.dumps(configuration(site, self.shell, redis), separators=(",", ":"))
+            path.write_text(text)
+            stack.enter_context(started(_plane("control", site)))
+            _said(site, "control")
+            process = stack.enter_context(started(_plane("gateway", site)))
+            admin = _said(site, "gateway")["admin"]
+            listening(process, site.port, site.folder / "gateway.log", _START_S)
+            yield Running(site.port, [process.pid], admin)
+
+
+def configuration(site: Site, shell: str, redis: int) -> dict[str, Any]:
+    """Static customers, each with an instance of one product. A key may hold no dollar."""
+    gateway: dict[str, Any] = {
+        "listen": f"127.0.0.1:{site.port}",
+        "admin_listen": "127.0.0.1:0",
+        "drain_timeout": 2,
+    }
+    any_port = "127.0.0.1:0"
+    return {
+        "data_dir": "./var",
+        "redis": f"redis://127.0.0.1:{redis}/0",
+        "gateway": gateway | ({"shell": shell} if _HAS_SHELLS else {}),
+        "control": {"listen": any_port, "admin_listen": any_port},
+        "routes": [
+            {"name": "chat", "path": "/v1", "upstream": [f"http://127.0.0.1:{site.upstream}"]}
+        ],
+        "products": [{"product_id": "CHAT", "routes": ["chat"], "meter": "tokens_total"}],
+        "customers": [
+            {"id": name, "keys": [key], "instances": [{"id": f"{name}i", "product": "CHAT"}]}
+            for name, key in site.customers
+        ],
+    }
+
+
+def _plane(name: str, site: Site) -> Command:
+    cores = site.cores.proxy if name == "gateway" else site.cores.origin
+    argv = [sys.executable, "-P", "-m", "tallygate", name, "-c", str(site.folder / "tallygate.yaml")]
+    return Command(argv, site.folder, cores, name=name)
+
+
+def _said(site: Site, plane: str) -> dict[str, Any]:
+    """What it announces when it serves. Raises DidNotStart."""
+    path = site.folder / "var" / "run" / f"{plane}.json"
+    limit = time.monotonic() + _START_S
+    while time.monotonic() < limit:
+        with suppress(OSError, ValueError):
+            said: dict[str, Any] = json.loads(path.read_text())
+            return said
+        time.sleep(0.05)
+    raise DidNotStart((site.folder / f"{plane}.log").read_text(errors="replace")[-600:])
