@@ -4,7 +4,8 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from gateway.credentials import Networks
 from gateway.crossings import Crossings
 from gateway.crossings import Recorder as CallbackRecorder
 from gateway.disconnect import Drains
-from gateway.gate import Gate, RequestIds
+from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
 from gateway.known_heads import KnownHeads
 from gateway.linerate import line_rate
@@ -42,11 +43,26 @@ class Recorder(AsyncRecorder, CallbackRecorder, Protocol):
     """What both shells need."""
 
 
-class Public(NamedTuple):
+@dataclass(frozen=True)
+class Public:
     """The customers' listener: the application, and what reads its connections."""
 
     app: Starlette
     protocol: type[HttpToolsProtocol]  # for uvicorn.Config(http=...)
+    pools: Pools
+    cut_off: Callable[[], None]  # every open line-rate exchange ends now, with its record
+    _gate: Gate
+    _heads: KnownHeads
+
+    def serve(self, served: Served) -> None:
+        """These routes and customers from now on; open exchanges keep the ones they began with.
+
+        All or nothing, between two requests. Raises OSError for an unusable `ca_file`.
+        """
+        if self.pools.runs:
+            self.pools.serve(served.table.routes)
+        self._gate.served = served
+        self._heads.serve(served.directory)
 
 
 def build_public(
@@ -61,15 +77,14 @@ def build_public(
 
     Under `shell: linerate` only what is not plain HTTP reaches the application.
     """
-    gate = Gate(
-        table, directory, Networks(settings.trusted_proxies), Networks(settings.trusted_peers)
-    )
+    gate = Gate(served_by(table, directory, settings))
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
+    heads = KnownHeads(gate.passage, directory)
     workings = Workings(upstreams, recorder, clock, telemetry, drains)
     shared = Crossings(
-        heads=KnownHeads(gate.passage, directory),
+        heads=heads,
         pools=pools,
         recorder=recorder,
         clock=clock,
@@ -82,7 +97,7 @@ def build_public(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with pools.running():
-            pools.serve(table.routes)
+            pools.serve(gate.served.table.routes)
             try:
                 async with shared.running():
                     yield
@@ -95,9 +110,18 @@ def build_public(
     dials = UpstreamSockets(settings.websocket.max_message_bytes)
     sockets = Sockets(gate, workings, dials, settings.websocket, settings.drain_timeout)
     app.router.default = Proxy(gate, new_id, workings, WebSocketEntry(sockets, new_id))
+    protocol: type[HttpToolsProtocol]
     if settings.shell == "portable":
-        return Public(app, bounded_heads(settings.max_head_bytes, new_id, telemetry))
-    return Public(app, line_rate(shared, settings.max_head_bytes, KEEP_ALIVE_S))
+        protocol = bounded_heads(settings.max_head_bytes, new_id, telemetry)
+    else:
+        protocol = line_rate(shared, settings.max_head_bytes, KEEP_ALIVE_S)
+    return Public(app, protocol, pools, shared.cut_off, gate, heads)
+
+
+def served_by(table: RouteTable, directory: Directory, settings: GatewaySettings) -> Served:
+    """Routes and customers, with whom these settings trust."""
+    proxies, peers = Networks(settings.trusted_proxies), Networks(settings.trusted_peers)
+    return Served(table, directory, proxies, peers)
 
 
 def build_admin(

@@ -6,6 +6,7 @@ no byte of a reply came (RFC 9110 §9.2.2). However often, it is one exchange wi
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway import injection
@@ -21,12 +22,11 @@ from gateway.exchange import Exchange
 from gateway.framing import CHUNKED
 from gateway.known_heads import KnownRequest
 from gateway.pool import Pool
-from gateway.wire import CONTINUE, AskedHead
+from gateway.wire import CONTINUE
 
 _AHEAD_BYTES: Final = 64 << 10  # of a body that has no connection yet
 _KEPT_BYTES: Final = 64 << 10  # of a message that may be sent again
 _ATTEMPTS: Final = 3
-_IDEMPOTENT: Final = (b"GET ", b"HEAD ", b"OPTIONS ", b"PUT ", b"DELETE ", b"TRACE ")
 
 
 class Client(Protocol):
@@ -51,31 +51,25 @@ class Client(Protocol):
 
 
 class Asking(ABC):
-    """The half of an exchange that faces the upstream with a request."""
+    """The half of an exchange that faces the upstream with a request.
 
-    __slots__ = (
-        "_again",
-        "_ahead",
-        "_ahead_bytes",
-        "_asked",
-        "_asked_s",
-        "_balancer",
-        "_client",
-        "_collecting",
-        "_connection",
-        "_exchange",
-        "_framing",
-        "_known",
-        "_latest_s",
-        "_on_client",
-        "_pool",
-        "_shared",
-        "_trailers",
-        "_tried",
-        "_waiting",
-        "deadline_s",
-        "request_over",
-    )
+    What an exchange starts with stands on the class: the usual one changes little of it.
+    """
+
+    deadline_s = math.inf
+    request_over = False
+    _connection: Connection | None = None
+    _waiting = False  # for a connection
+    _ahead: Sequence[bytes] = ()  # what came of the body and is not sent yet
+    _ahead_bytes = 0
+    _trailers: Sequence[tuple[bytes, bytes]] = ()
+    _tried: tuple[Pool, ...] = ()
+    _again = False  # the message may be sent again; `_ahead` is its whole body
+    _stuck = False  # the upstream takes nothing at the moment
+    _on_client = False  # whose turn it is
+    _latest_s = math.inf
+    _pool: Pool
+    _asked_s: float
 
     def __init__(
         self,
@@ -93,20 +87,8 @@ class Asking(ABC):
         self._exchange = Exchange(passage, request_id)
         self._balancer = shared.pools.balancers[passage.route.name]
         self._asked = known.asked
-        self._connection: Connection | None = None
-        self._pool: Pool | None = None
-        self._tried: list[Pool] = []
-        self._waiting = False
         self._collecting = passage.collects
-        self._ahead: list[bytes] = []  # what came of the body and is not sent yet
-        self._ahead_bytes = 0
-        self._trailers: Headers = []
-        self._again = b""  # the whole message, while it may be sent again
-        self._asked_s = 0.0
-        self._on_client = False  # whose turn it is
-        self._latest_s = math.inf
-        self.deadline_s = math.inf
-        self.request_over = False
+        self.keep_alive = known.keep_alive
 
     @abstractmethod
     def fail(self, error: GatewayError) -> None:
@@ -122,19 +104,21 @@ class Asking(ABC):
 
     # The request comes in...
 
-    def ask(self, piece: bytes, *, over: bool) -> None:
+    def ask(self, piece: bytes, *, over: bool, trailers: Headers | tuple[()] = ()) -> None:
         """Begin with what came of the body with the head."""
+        self.request_over = over
+        self._trailers = trailers
         if piece:
             self._count(piece)
-        self.request_over = over
-        if self._known.expects and not piece and not over:
+        elif not over and self._known.expects:
             self._client.write(CONTINUE)
-        if self._collecting:
+        if not self._collecting:
+            self._ahead = (piece,)
+            self._aim()
+        elif over:
+            self._offer(piece)
+        else:
             self._collect(piece)
-            return
-        if piece:
-            self._ahead.append(piece)
-        self._aim()
 
     def request_piece(self, piece: bytes, *, over: bool, trailers: Headers) -> None:
         """More of the body; `over` with its last piece, which may be empty."""
@@ -160,18 +144,23 @@ class Asking(ABC):
             self._collecting = False
             self._aim()
         elif self.request_over:
-            self._collecting = False
-            whole = b"".join(self._ahead)
-            changed = self._exchange.offer(whole)
-            if changed is not None:
-                self._asked, self._framing, whole = self._known.injected, len(changed), changed
-            self._ahead = [whole]
-            self._aim()
+            self._offer(b"".join(self._ahead))
         else:
             self._expect(self._exchange.route.timeouts.idle, on_client=True)
 
+    def _offer(self, whole: bytes) -> None:
+        """The body is here: it may have to ask for usage."""
+        self._collecting = False
+        changed = self._exchange.offer(whole)
+        if changed is not None:
+            self._asked, self._framing, whole = self._known.injected, len(changed), changed
+        self._ahead = (whole,)
+        self._aim()
+
     def _store(self, piece: bytes, bound: int = _AHEAD_BYTES) -> None:
         if piece:
+            if not isinstance(self._ahead, list):  # nearly always there is one piece
+                self._ahead = [*self._ahead]
             self._ahead.append(piece)
             self._ahead_bytes += len(piece)
             if self._ahead_bytes > bound:
@@ -191,23 +180,27 @@ class Asking(ABC):
 
     def connected(self, connection: Connection) -> None:
         """Send what there is."""
-        self._waiting = False
+        self._waiting = self._stuck = self._on_client = False
         self._connection = connection
-        message = self._again or self._message()
-        if self.request_over and len(message) <= _KEPT_BYTES and message.startswith(_IDEMPOTENT):
-            self._again = message
-        connection.write(message)
-        if not self.request_over:
+        message = self._message()
+        if self.request_over:
+            self._again = self._known.idempotent and len(message) <= _KEPT_BYTES
+            if not self._again:
+                self._ahead = ()
+            self.deadline_s = self._shared.now_s + self._exchange.route.timeouts.head
+            connection.write(message)
+        else:
+            self._ahead = ()
             self._client.go_on()
-        self._wait()
+            connection.write(message)  # which may be more than the upstream takes
+            self._wait()
 
     def not_connected(self, error: GatewayError) -> None:
         """Nothing was written: another upstream may have it."""
         self._waiting = False
-        pool, self._pool = self._pool, None
-        if pool is not None and isinstance(error, UpstreamUnavailable):
-            self._balancer.failed(pool)
-            self._tried.append(pool)
+        if isinstance(error, UpstreamUnavailable):
+            self._balancer.failed(self._pool)
+            self._tried += (self._pool,)
             if len(self._tried) < len(self._balancer.pools):
                 self._aim()
                 return
@@ -215,34 +208,30 @@ class Asking(ABC):
 
     def _message(self) -> bytes:
         """The head and what came of the body so far."""
-        body = b"".join(self._ahead) if self._ahead else b""
-        self._ahead.clear()
+        asked, ahead = self._asked, self._ahead
+        before, between, end = asked[0] if len(asked) == 1 else asked[self._index()]
+        body = ahead[0] if len(ahead) == 1 else b"".join(ahead)
         self._ahead_bytes = 0
-        head = self._asked_head()
-        request_id = self._exchange.request_id.encode()
         if self._framing > 0:
-            length = b"%d" % self._framing
+            between += b"%d" % self._framing
         elif self._framing == CHUNKED:
-            length, body = b"", self._framed(body)
-        else:
-            length = b"0" if self._known.passage.has_body else b""
-        return b"".join((head.before, request_id, head.between, length, head.end, body))
+            body = self._framed(body)
+        elif self._known.passage.has_body:
+            between += b"0"
+        return b"".join((before, self._exchange.request_id.encode(), between, end, body))
 
-    def _asked_head(self) -> AskedHead:
-        asked = self._asked
-        if len(asked) == 1 or self._pool is None:
-            return asked[0]
-        return asked[self._balancer.pools.index(self._pool)]
+    def _index(self) -> int:
+        return self._balancer.pools.index(self._pool)
 
     def _framed(self, piece: bytes) -> bytes:
         if self._framing != CHUNKED:
             return piece
         framed = encode_chunk(piece) if piece else b""
-        return framed + encode_end(self._trailers) if self.request_over else framed
+        return framed + encode_end(list(self._trailers)) if self.request_over else framed
 
     def _wait(self) -> None:
         timeouts = self._exchange.route.timeouts
-        if self.request_over:
+        if self.request_over or self._stuck:
             self._expect(timeouts.head, on_client=False)
         else:
             self._expect(timeouts.idle, on_client=True)
@@ -253,21 +242,21 @@ class Asking(ABC):
 
     def upstream_full(self) -> None:
         """The upstream takes no more of the body."""
+        self._stuck = True
         self._client.hold()
         self._expect(self._exchange.route.timeouts.head, on_client=False)
 
     def upstream_ready(self) -> None:
         """It does again."""
+        self._stuck = False
         self._client.go_on()
+        self._wait()
 
     def send_again(self, connection: Connection) -> bool:
         """The connection broke before any byte of a reply: try once more if that is allowed."""
-        pool = self._pool
-        if pool is None:
-            return False
         if not connection.reused:
-            self._balancer.failed(pool)
-        self._tried.append(pool)
+            self._balancer.failed(self._pool)
+        self._tried += (self._pool,)
         if not self._again or len(self._tried) >= _ATTEMPTS:
             return False
         self._aim()
@@ -275,12 +264,13 @@ class Asking(ABC):
 
     def leave_upstream(self, *, reusable: bool) -> None:
         """Give the connection back, or stop waiting for one."""
-        connection, self._connection = self._connection, None
+        connection = self._connection
         if connection is not None:
+            self._connection = None
             if reusable and self.request_over:
                 connection.release()
             else:
                 connection.close()
-        elif self._waiting and self._pool is not None:
+        elif self._waiting:
             self._waiting = False
             self._pool.give_up(self)

@@ -1,5 +1,6 @@
 """Readers of a reply's body: each is fed its bytes and returns those that the client gets. Pure."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,6 +15,7 @@ MAX_EVENT: Final = MAX_JSON
 MAX_HELD: Final = 1024 * 1024
 
 _BOM: Final = b"\xef\xbb\xbf"
+_ONE_EVENT: Final = re.compile(rb"data: ?([^\r\n]+)\n\n")
 _DONE: Final = b"[DONE]"
 _START: Final = b"message_start"
 _STOP: Final = b"message_stop"
@@ -124,18 +126,23 @@ class StrippedStream:
 
     def feed(self, chunk: bytes) -> bytes:
         """What the client gets now."""
-        if self._is_quiet(chunk) and not self._parser.skip(chunk):
-            return chunk
+        if chunk.endswith(sse.BLANK_LINES) and not self._dropped_at_cr:
+            quick = self._feed_whole(chunk)
+            if quick is not None:
+                return quick
         return b"".join([self._pass(piece) for piece in self._parser.feed(chunk)])
 
-    def _is_quiet(self, chunk: bytes) -> bool:
-        """Whether it ends with an event and holds nothing to read or to take out, as most do."""
-        return (
-            chunk.endswith(sse.BLANK_LINES)
-            and _USAGE not in chunk
-            and not self._dropped_at_cr
-            and not self._watch.wants(chunk)
-        )
+    def _feed_whole(self, chunk: bytes) -> bytes | None:
+        """What the client gets of the usual chunks; None for any other.
+
+        That is whole events that say nothing of usage, or a single event of one line.
+        """
+        if _USAGE not in chunk and not self._watch.wants(chunk):
+            return None if self._parser.skip(chunk) else chunk
+        event = _ONE_EVENT.fullmatch(chunk)
+        if event is None or len(chunk) > MAX_HELD or self._parser.skip(chunk):
+            return None
+        return self._pass(sse.Piece(chunk, event[1]))
 
     def finish(self) -> bytes:
         """What was held back."""

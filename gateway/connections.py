@@ -6,6 +6,7 @@ closed. What a caller raises costs this connection only.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -15,6 +16,7 @@ log = logging.getLogger("tallygate.gateway")
 
 FULL_BYTES: Final = 64 << 10  # of requests that the upstream has not taken yet
 
+_CUT: Final = "the upstream's TLS was cut"
 _FAILED: Final = "an exchange failed; its upstream connection is closed"
 
 
@@ -59,15 +61,15 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_full",
         "_home",
         "_open",
         "_paused",
+        "_retired",
         "_transport",
         "address",
         "caller",
+        "fit",
         "idle_since_s",
-        "retired",
         "reused",
         "write",
     )
@@ -78,13 +80,13 @@ class Connection(asyncio.Protocol):
         self.address = address  # what it is connected to
         self.caller: Caller | None = None
         self.reused = False
-        self.retired = False  # by its home: not to be used again
+        self.fit = False  # for another exchange, as far as we know
         self.idle_since_s = 0.0
         self.write: Callable[[bytes], None] = _nowhere
         self._home = home
         self._open = False
-        self._full = False
         self._paused = False
+        self._retired = False
 
     # For the caller
 
@@ -93,7 +95,8 @@ class Connection(asyncio.Protocol):
         if self.caller is None:
             return
         self.caller = None
-        self.resume_reading()
+        if self._paused:
+            self.resume_reading()
         self._home.returned(self)
 
     def close(self) -> None:
@@ -116,10 +119,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether another exchange may use it."""
-        return (
-            self._open and not self.retired and not self._full and not self._transport.is_closing()
-        )
+        """Whether another exchange may use it; an end may be known and not told yet."""
+        return self.fit and not self._transport.is_closing()
+
+    def retire(self) -> None:
+        """After this exchange there will be no other."""
+        self._retired = True
+        self.fit = False
 
     def give(self, caller: Caller) -> None:
         """Hand it to a caller who waited."""
@@ -132,7 +138,7 @@ class Connection(asyncio.Protocol):
         """Open; its dialler has to bring it home."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=FULL_BYTES)
-        self._open = True
+        self._open = self.fit = True
         self.write = self._transport.write
 
     def data_received(self, data: bytes) -> None:
@@ -149,21 +155,21 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Half of it closed is an end too."""
-        self._end(None)
+        self._end(None if _said_goodbye(self._transport) else ConnectionResetError(_CUT))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Broken; a clean end would have been told before."""
-        self._end(exc or ConnectionResetError("the upstream closed without an end"))
+        self._end(exc or ConnectionResetError(_CUT))
 
     def pause_writing(self) -> None:
         """The upstream does not take what is written."""
-        self._full = True
+        self.fit = False
         if self.caller is not None:
             self._guarded(self.caller.upstream_full)
 
     def resume_writing(self) -> None:
         """It does again."""
-        self._full = False
+        self.fit = self._open and not self._retired
         if self.caller is not None:
             self._guarded(self.caller.upstream_ready)
 
@@ -191,7 +197,7 @@ class Connection(asyncio.Protocol):
         if not self._open:
             return
         busy, self.caller = self.caller is not None, None
-        self._open = False
+        self._open = self.fit = False
         self.write = _nowhere
         self._transport.abort()
         self._home.left(self, busy=busy)
@@ -202,6 +208,15 @@ def _tell_lost(caller: Caller, error: Exception | None) -> None:
         caller.lost(error)
     except Exception:
         log.exception(_FAILED)
+
+
+def _said_goodbye(transport: asyncio.Transport) -> bool:
+    """Whether an end is one that only the upstream itself can have sent; asyncio does not tell."""
+    session = transport.get_extra_info("ssl_object")
+    try:
+        return session is None or not session.read(1)
+    except ssl.SSLError:  # nothing more to read, and no close_notify
+        return False
 
 
 def _nowhere(_: bytes) -> None:

@@ -29,6 +29,11 @@ SWEEP_S: Final = 0.25
 class Recorder(Protocol):
     """Takes the record of every exchange; whatever it raises keeps the reply from being served."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether a reply's end has to wait for `when_durable`."""
+        ...
+
     def begin(self, request: Open) -> int: ...
 
     def forget(self, slot: int) -> None: ...

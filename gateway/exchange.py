@@ -132,6 +132,12 @@ class Exchange:
             self._owed -= len(chunk)
         return self._handed(chunk if self._tap is None else self._tap.feed(chunk))
 
+    def response_whole(self, body: bytes) -> bytes:
+        """What to hand to the client for a reply that came whole, all at once."""
+        content = self.response_chunk(body) if body else body
+        rest = self.response_end(complete=True)
+        return content + rest if rest else content
+
     def response_end(self, *, complete: bool) -> bytes:
         """The upstream's reply is over, whole or broken off; the rest the client gets."""
         if self._reply_over:

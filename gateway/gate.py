@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway import headers as fields
 from gateway.admission import Admitted, Directory, admit_key, admit_trusted
@@ -43,20 +43,20 @@ def _ids(random: bytes) -> list[str]:
     return [text[at : at + _LENGTH] for at in range(0, len(text), _LENGTH)]
 
 
-class Gate:
-    """Lets requests in; what all exchanges of a worker have in common."""
+class Served(NamedTuple):
+    """Whom a worker serves, and where to: replaced whole when its configuration changes."""
 
-    def __init__(
-        self,
-        table: RouteTable,
-        directory: Directory,
-        trusted_proxies: Networks,
-        trusted_peers: Networks,
-    ) -> None:
-        self._table = table
-        self._directory = directory
-        self._trusted_proxies = trusted_proxies
-        self._trusted_peers = trusted_peers
+    table: RouteTable
+    directory: Directory
+    trusted_proxies: Networks
+    trusted_peers: Networks
+
+
+class Gate:
+    """Lets requests in, as `served` has it at the moment."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
 
     def open(self, head: RequestHead, request_id: str) -> Exchange:
         """The exchange of a request that may pass. Raises GatewayError for any other."""
@@ -65,15 +65,16 @@ class Gate:
 
     def passage(self, head: RequestHead) -> Passage:
         """The verdict on a request that may pass. Raises GatewayError for any other."""
+        served = self.served
         check_request(head.headers, head.http_version)
         path = decoded_path(head.target)
-        route = self._table.match(path)
-        admitted, believed_id = self._admit(head, route)
+        route = served.table.match(path)
+        admitted, believed_id = _admit(served, head, route)
         about_caller = fields.forwarded(
             head.headers,
             peer=head.peer,
             scheme=head.scheme,
-            trusted=head.peer in self._trusted_proxies,
+            trusted=head.peer in served.trusted_proxies,
         )
         return passage_of(
             head,
@@ -84,9 +85,10 @@ class Gate:
             request_id=believed_id,
         )
 
-    def _admit(self, head: RequestHead, route: ServedRoute) -> tuple[Admitted, str | None]:
-        if "trusted" in route.identity and head.peer in self._trusted_peers:
-            who = trusted_identity(head.headers)
-            if who is not None:
-                return admit_trusted(self._directory, route, who), who.request_id
-        return admit_key(self._directory, route, presented_key(head.headers)), None
+
+def _admit(served: Served, head: RequestHead, route: ServedRoute) -> tuple[Admitted, str | None]:
+    if "trusted" in route.identity and head.peer in served.trusted_peers:
+        who = trusted_identity(head.headers)
+        if who is not None:
+            return admit_trusted(served.directory, route, who), who.request_id
+    return admit_key(served.directory, route, presented_key(head.headers)), None

@@ -11,6 +11,7 @@ from gateway.tap import UsagePlan
 
 MAX_BODY: Final = 4 * 1024 * 1024
 
+_ESCAPE: Final = rb"\u00"  # letters of the key may be written so
 _TRUE: Final = msgspec.Raw(b"true")
 _FALSE: Final = msgspec.Raw(b"false")
 _NULL: Final = msgspec.Raw(b"null")
@@ -38,6 +39,8 @@ def inject(body: bytes) -> bytes | None:
 
     None when it must go as it is: not streaming, already asking, not understood without doubt.
     """
+    if b'"stream"' not in body and _ESCAPE not in body:
+        return None  # most calls; seen without decoding them
     members = _members(body) if len(body) <= MAX_BODY else None
     if members is None or members.get("stream") != _TRUE:
         return None

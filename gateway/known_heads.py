@@ -30,6 +30,7 @@ _LENGTHS: Final = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 _LENGTH_BYTES: Final = 18
 _DIGITS: Final = 18  # no honest length has more; those that do are read each time
 _OVERHEAD: Final = 1024  # of the objects around the bytes of one head, roughly
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _NO_HEAD: Final = RequestHead("", b"", [], "", "")
 
 
@@ -54,6 +55,7 @@ class KnownRequest(NamedTuple):
     modern: bool  # HTTP/1.1: the client reads chunks and interim replies
     expects: bool  # 100 Continue before it sends the body
     wants_trailers: bool
+    idempotent: bool  # RFC 9110 §9.2.2
     asked: tuple[AskedHead, ...]
     injected: tuple[AskedHead, ...]
     replies: "Replies"
@@ -77,11 +79,7 @@ class Replies:
     def __init__(self, passage: Passage, *, injected: bool) -> None:
         self._passage = passage
         self._injected = injected
-        self._kept: dict[bytes, KnownReply] = {}
-
-    def get(self, raw: bytes) -> KnownReply | None:
-        """What a head amounts to that was seen before."""
-        return self._kept.get(raw)
+        self.kept: dict[bytes, KnownReply] = {}  # by raw head
 
     def read(self, raw: bytes, said: RawReply) -> KnownReply:
         """What a final reply's head amounts to. Raises UpstreamProtocol."""
@@ -96,9 +94,9 @@ class Replies:
             parsing.stays_open(said.headers, said.http_version),
         )
         if len(raw) <= _MAX_HEAD:
-            if len(self._kept) >= _MAX_REPLIES:
-                self._kept.clear()
-            self._kept[raw] = known
+            if len(self.kept) >= _MAX_REPLIES:
+                self.kept.clear()
+            self.kept[raw] = known
         return known
 
 
@@ -130,8 +128,9 @@ class KnownHeads:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def clear(self) -> None:
-        """Forget everything: the routes have changed."""
+    def serve(self, directory: Directory) -> None:
+        """Forget everything: the routes have changed, and these are the customers from now on."""
+        self._directory = directory
         self._bytes = 0
         self._kept.clear()
         self._seen.clear()
@@ -190,6 +189,7 @@ class KnownHeads:
             expects=modern and bool(values_of(said.headers, b"expect")),
             wants_trailers=modern
             and b"trailers" in b",".join(values_of(said.headers, b"te")).lower(),
+            idempotent=said.method in _IDEMPOTENT,
             asked=_asked(passage, injected=False, sized=passage.has_body and body != CHUNKED),
             injected=_asked(passage, injected=True, sized=True) if passage.collects else (),
             replies=self._replies_to(passage, injected=False),

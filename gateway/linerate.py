@@ -35,7 +35,7 @@ from gateway.errors import (
     headers_of,
 )
 from gateway.framing import Body
-from gateway.headers import dated
+from gateway.headers import dated, values_of
 from gateway.known_heads import Caller, NotProxied
 from gateway.raw_heads import RawRequest
 from gateway.telemetry import NO_ROUTE
@@ -87,20 +87,25 @@ class LineRate(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Whatever the client sends."""
         try:
-            body = self._body
-            if body is not None:
-                data = self._take_body(body, data)
-            if self._held:
-                data = self._held + data
-            self._held = data
-            if self._busy:
-                if len(data) > _AHEAD_BYTES:
-                    self.flow.pause_reading()
-            elif data:
+            if self._held or self._busy:
+                self._receive(data)
+            elif not self._begin(data) or not self._held:
+                pass  # the usual case: a message was begun, and there is no other
+            else:
                 self._next()
         except Exception:
             logger.exception("a client's connection failed")
             self.transport.abort()
+
+    def _receive(self, data: bytes) -> None:
+        """More of the request in progress, or what must wait until it is over."""
+        if self._body is not None:
+            data = self._take_body(self._body, data)
+        self._held += data
+        if not self._busy:
+            self._next()
+        elif len(self._held) > _AHEAD_BYTES:
+            self.flow.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -147,9 +152,10 @@ class LineRate(HttpToolsProtocol):
         self.deadline_s = math.inf
         if self._held and not self._full and not self._ending:
             self._refuse(RequestTimeout("The request head did not arrive in time."))
-        elif self._full or self._swallowing:
+        elif self._full or self._swallowing or self.transport.is_closing():
             self.transport.abort()
         else:
+            self.deadline_s = self.shared.now_s + _LINGER_S
             self.transport.close()
 
     # Requests, one after the other
@@ -173,7 +179,7 @@ class LineRate(HttpToolsProtocol):
 
     def _begin(self, data: bytes) -> bool:
         """The message that starts here; False when its head is not whole yet."""
-        if data[:1] == b"\r" and data[:2] in b"\r\n":  # RFC 9112 §2.2: one empty line is tolerated
+        if data[:1] == b"\r" and data[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line is tolerated
             data = data[2:]
         end = data.find(b"\r\n\r\n") + 4
         if end < 4 or end > self.max_head_bytes:
@@ -214,7 +220,7 @@ class LineRate(HttpToolsProtocol):
             return
         if not body.over:
             self._body = body
-        crossing.begin(piece, over=body.over)
+        crossing.begin(piece, over=body.over, trailers=body.trailers if body.over else [])
 
     def _take_body(self, body: Body, data: bytes) -> bytes:
         """More of the request in progress; what stands behind its end."""
@@ -244,6 +250,7 @@ class LineRate(HttpToolsProtocol):
         self._body = None
         self._ending = True
         if self._crossing is not None:
+            self._body = framing.opened(framing.UNTIL_CLOSE)
             self._crossing.fail(error)
         elif self._asgi:
             super().data_received(data)  # which finds it out by itself
@@ -253,7 +260,9 @@ class LineRate(HttpToolsProtocol):
     def _wait_for_head(self, data: bytes, *, whole: bool) -> bool:
         if whole or len(data) >= self.max_head_bytes:
             self._refuse(HeadTooLarge())
-        elif data and (not _STARTS.match(data) or data.count(b"\n") != data.count(b"\r\n")):
+        elif data not in b"\r" and (
+            not _STARTS.match(data) or data.count(b"\n") != data.count(b"\r\n")
+        ):
             self._refuse(BadRequest())  # at once: no end of a head would come
         else:
             self._held = data
@@ -282,8 +291,9 @@ class LineRate(HttpToolsProtocol):
 
     def refuse(self, error: GatewayError, request_id: str, route: str) -> None:
         """The answer is an error of ours; no reply was begun."""
-        shared = self.shared
+        shared, crossing = self.shared, self._crossing
         shared.telemetry.refused(route, error.status, error.code)
+        self._ending = self._ending or (crossing is not None and not crossing.keep_alive)
         closes = (b"connection", b"close") in error.headers or self._ending
         body = body_of(error, request_id)
         fields = dated(headers_of(error, request_id, len(body)), shared.clock.now_ms())
@@ -304,6 +314,7 @@ class LineRate(HttpToolsProtocol):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
         else:
+            self.deadline_s = self.shared.now_s + _LINGER_S
             self.transport.close()
 
     def hold(self) -> None:
@@ -320,8 +331,8 @@ class LineRate(HttpToolsProtocol):
 
     def _rest(self) -> None:
         """The request is over in every respect."""
+        self._swallowing = 0
         if self._ending:
-            self._swallowing = 0
             self.deadline_s = self.shared.now_s + _LINGER_S
             self.transport.close()
             return
@@ -334,10 +345,15 @@ class LineRate(HttpToolsProtocol):
         """Read on for a while, or the client would lose the answer to what it still sends."""
         self._swallowing = _SWALLOWED_BYTES
         self.deadline_s = self.shared.now_s + _LINGER_S
+        if self.transport.is_closing():
+            return
+        if self._ending and self.transport.can_write_eof():
+            self.transport.write_eof()
         self.flow.resume_reading()
 
     def _refuse(self, error: GatewayError) -> None:
         self._ending = True
+        self._body = framing.opened(framing.UNTIL_CLOSE)
         self.refuse(error, self.shared.new_id(), NO_ROUTE)
 
     def _turn_away(self, error: GatewayError, raw: bytes, rest: bytes) -> None:
@@ -355,6 +371,8 @@ class LineRate(HttpToolsProtocol):
             return
         if not body.over:
             self._body = body
+            # Who waits for 100 Continue may well send no body after this answer (RFC 9110 §10.1.1).
+            self._ending = self._ending or bool(values_of(head.headers, b"expect"))
         self.refuse(error, self.shared.new_id(), NO_ROUTE)
 
     # What uvicorn serves

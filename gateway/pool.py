@@ -43,7 +43,6 @@ class Figures:
     """What a pool has done so far."""
 
     opened: int = 0
-    reused: int = 0
     unreachable: int = 0  # connects that failed
     overflowed: int = 0  # callers who were told Overloaded
 
@@ -55,10 +54,13 @@ class Pool:
         self.upstream = upstream
         self.origin = upstream.origin
         self.outstanding = 0
+        self.reused = 0  # calls on a connection that was open already
         self.figures = Figures()
         self._bounds = bounds
         self._dial = dial
         self._loop = loop
+        self._time = loop.time
+        self._keepalive_s = bounds.keepalive_s
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, None] = {}  # the newest at the end
         self._waiting: dict[int, tuple[Caller, float]] = {}  # by identity: caller, deadline
@@ -98,7 +100,7 @@ class Pool:
                 connection.caller = caller
                 connection.reused = True
                 self.outstanding += 1
-                self.figures.reused += 1
+                self.reused += 1
                 return connection
         self._queue(caller)
         return None
@@ -117,7 +119,7 @@ class Pool:
             self.figures.overflowed += 1
             self._turn_away(caller, Overloaded())
         else:
-            self._waiting[id(caller)] = (caller, self._loop.time() + bounds.wait_s)
+            self._waiting[id(caller)] = (caller, self._time() + bounds.wait_s)
             self.outstanding += 1
             if not self._serving:
                 self._grow()
@@ -139,11 +141,11 @@ class Pool:
     def returned(self, connection: Connection) -> None:
         """Its exchange is over."""
         self.outstanding -= 1
-        if not connection.usable or self._retired:
+        if not connection.fit or self._retired:
             connection.close()
             return
         connection.reused = True
-        connection.idle_since_s = self._loop.time()
+        connection.idle_since_s = self._time()
         self._idle[connection] = None
         if self._waiting:
             self._serve_soon()
@@ -159,10 +161,11 @@ class Pool:
 
     def _newest(self) -> Connection | None:
         """The idle connection used last that can still be used."""
-        oldest_s = self._loop.time() - self._bounds.keepalive_s
-        while self._idle:
-            connection = self._idle.popitem()[0]
-            if connection.usable and connection.idle_since_s >= oldest_s:
+        idle = self._idle
+        oldest_s = self._time() - self._keepalive_s
+        while idle:
+            connection = idle.popitem()[0]
+            if connection.idle_since_s >= oldest_s and connection.usable:
                 return connection
             connection.close()
         return None
@@ -219,7 +222,7 @@ class Pool:
             return None
         self.figures.opened += 1
         self._connections.add(connection)
-        connection.idle_since_s = self._loop.time()
+        connection.idle_since_s = self._time()
         self._idle[connection] = None
         if self._waiting:
             self._serve_soon()
@@ -246,7 +249,7 @@ class Pool:
         """The upstream is no longer at any other address; open exchanges end where they are."""
         for connection in list(self._connections):
             if connection.address not in addresses:
-                connection.retired = True
+                connection.retire()
                 if connection in self._idle:
                     connection.close()
 
@@ -254,7 +257,7 @@ class Pool:
         """Close what is idle for too long, refuse who waits for too long."""
         while self._idle:
             oldest = next(iter(self._idle))
-            if now_s - oldest.idle_since_s <= self._bounds.keepalive_s:
+            if now_s - oldest.idle_since_s <= self._keepalive_s:
                 break
             oldest.close()
         while self._waiting:

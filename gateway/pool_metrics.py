@@ -18,7 +18,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[Pool], int]]]] = {
 }
 _COUNTERS: Final[dict[str, tuple[str, Callable[[Pool], int]]]] = {
     "connections_opened": ("Connections that were opened.", lambda pool: pool.figures.opened),
-    "connections_reused": ("Calls on a used connection.", lambda pool: pool.figures.reused),
+    "connections_reused": ("Calls on a used connection.", lambda pool: pool.reused),
     "connects_failed": ("Connects that failed.", lambda pool: pool.figures.unreachable),
     "overflows": ("Calls without room in the queue.", lambda pool: pool.figures.overflowed),
 }

@@ -70,6 +70,7 @@ class Pools:
         self._pools: dict[Way, tuple[Pool, Dialler]] = {}
         self._contexts: dict[str | None, ssl.SSLContext] = {}
         self._leaving: list[Pool] = []
+        self.runs = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -77,9 +78,11 @@ class Pools:
         self._loop = asyncio.get_running_loop()
         self._tasks = _Tasks(self._loop)
         self._tasks.start_soon(self._sweep_forever)
+        self.runs = True
         try:
             yield
         finally:
+            self.runs = False
             with anyio.CancelScope(shield=True):
                 for pool in self.all():
                     await pool.aclose()
@@ -169,6 +172,5 @@ def _ways(route: ServedRoute) -> tuple[Way, ...]:
         wait_s=route.timeouts.connect,
     )
     return tuple(
-        Way(upstream, bounds, settings.dns_ttl, settings.ca_file)
-        for upstream in dict.fromkeys(route.upstreams)
+        Way(upstream, bounds, settings.dns_ttl, settings.ca_file) for upstream in route.upstreams
     )

@@ -19,7 +19,7 @@ from metering.breaker import Breaker
 from metering.clock import Clock
 from metering.counters import Counters
 from metering.errors import JournalFull
-from metering.journal import Lane
+from metering.lane_protocol import Lane
 from metering.usage import UsageRecord
 
 _ASKED: Final = 8  # partitions, so that more than one node is
@@ -40,6 +40,7 @@ class Recorder:
         self._lane = lane
         self._clock = clock
         self._deny_without_store = deny_without_store
+        self.waits = lane.waits
         self.applier = Applier(lane.lane_id, lane.tail, counters, partitions)
         self.breaker = Breaker()
 

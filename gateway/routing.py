@@ -46,7 +46,7 @@ class ServedRoute:
 
     name: str
     prefix: bytes
-    upstreams: tuple[Upstream, ...]
+    upstreams: tuple[Upstream, ...]  # each once
     strip_prefix: bool
     identity: frozenset[str]
     forward_authorization: bool
@@ -134,7 +134,7 @@ def _served(
     return ServedRoute(
         name=route.name,
         prefix=route.path.rstrip("/").encode(),
-        upstreams=tuple(_upstream(url) for url in route.upstream),
+        upstreams=tuple(dict.fromkeys(_upstream(url) for url in route.upstream)),
         strip_prefix=route.strip_prefix,
         identity=frozenset(route.identity),
         forward_authorization=route.forward_authorization,

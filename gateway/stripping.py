@@ -12,6 +12,9 @@ from gateway import dialects, lenient, sse
 
 _NULL: Final = msgspec.Raw(b"null")
 _NULL_MEMBER: Final = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*null')
+_ONE_LINE: Final = re.compile(rb"data: ?([^\r\n]*)\r?\n\r?\n")
+_USAGE: Final = b'"usage"'
+_ESCAPED: Final = re.compile(rb"\\u00[67]")  # how a letter of the name may be written too
 _SPACE: Final = b" \t\r\n"
 
 
@@ -32,6 +35,8 @@ def strip(raw: bytes, data: bytes) -> bytes:
 
 
 def _without_null(raw: bytes, data: bytes, members: dict[str, msgspec.Raw]) -> bytes:
+    if data.count(_USAGE) == 1 and not _ESCAPED.search(data):
+        return _cut(raw, *next(_cuts(data), (0, 0)))  # its only mention is the member itself
     wanted = [(name, value) for name, value in members.items() if name != "usage"]
     for start, end in _cuts(data):
         left = lenient.members(data[:start] + data[end:])
@@ -70,6 +75,10 @@ def _over_space(data: bytes, position: int) -> int:
 
 def _cut(raw: bytes, start: int, end: int) -> bytes:
     """The raw event without what stands from `start` to `end` of its data."""
+    whole = _ONE_LINE.fullmatch(raw)
+    if whole is not None:
+        at = whole.start(1)
+        return raw[: at + start] + raw[at + end :]
     lines = list(_data_lines(raw))
     first, last = _locate(lines, start), _locate(lines, end)
     between = raw[first:last].splitlines()[1:]

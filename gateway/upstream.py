@@ -12,6 +12,7 @@ from typing import Final
 
 import httpx
 
+from gateway.dialing import tls_context
 from gateway.errors import (
     BadRequest,
     Headers,
@@ -21,8 +22,9 @@ from gateway.errors import (
     UpstreamUnavailable,
 )
 from gateway.passage import UpstreamRequest
-from gateway.routing import ServedRoute, Upstream
+from gateway.routing import UNIX, ServedRoute, Upstream
 
+_UNIX: Final = f"{UNIX}://"
 _CONNECTIONS: Final = 1024  # open at once, per worker
 _IDLE_SECONDS: Final = 3.0  # servers close idle connections at 5 s, and a POST is not sent twice
 
@@ -50,21 +52,18 @@ class Upstreams:
     """The worker's connections to all upstreams."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._transport = transport or httpx.AsyncHTTPTransport(
-            retries=0,
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS,
-                # The pool compares this with all connections, busy ones too.
-                max_keepalive_connections=_CONNECTIONS,
-                keepalive_expiry=_IDLE_SECONDS,
-            ),
-        )
-        self._turns: dict[str, Iterator[Upstream]] = {}
+        self._transport = transport or _transport()
+        self._special: dict[tuple[str | None, str | None], httpx.AsyncBaseTransport] = {}
+        self._ca_files: dict[str, str | None] = {}  # by origin
+        self._turns: dict[tuple[str, tuple[Upstream, ...]], Iterator[Upstream]] = {}
 
     def pick(self, route: ServedRoute) -> Upstream:
         """Whose turn it is."""
-        turns = self._turns.setdefault(route.name, itertools.cycle(route.upstreams))
-        return next(turns)
+        key = (route.name, route.upstreams)  # which a new configuration may change
+        turns = self._turns.setdefault(key, itertools.cycle(route.upstreams))
+        upstream = next(turns)
+        self._ca_files[upstream.origin] = route.pool.ca_file
+        return upstream
 
     async def send(
         self, request: UpstreamRequest, body: AsyncIterable[bytes] | None, connect: float
@@ -75,21 +74,46 @@ class Upstreams:
         Raises GatewayError; what `body` raises comes through.
         """
         timeout = {"connect": connect, "pool": connect, "read": None, "write": None}
+        uds = request.origin.removeprefix(_UNIX) if request.origin.startswith(_UNIX) else None
         message = httpx.Request(
             request.method,
-            request.origin,
+            request.origin if uds is None else "http://localhost",
             headers=request.headers,
             stream=_stream(request, body),
             extensions={"target": request.target, "timeout": timeout},
         )
         with _translated():
-            response = await self._transport.handle_async_request(message)
+            transport = self._transport_to(uds, self._ca_files.get(request.origin))
+            response = await transport.handle_async_request(message)
         headers = [(name.lower(), value) for name, value in response.headers.raw]
         return Reply(response.status_code, headers, response)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        for transport in (self._transport, *self._special.values()):
+            await transport.aclose()
+
+    def _transport_to(self, uds: str | None, ca_file: str | None) -> httpx.AsyncBaseTransport:
+        """One of its own for a unix socket, and for authorities that a route names."""
+        if uds is None and ca_file is None:
+            return self._transport
+        if (uds, ca_file) not in self._special:
+            self._special[uds, ca_file] = _transport(uds, ca_file)
+        return self._special[uds, ca_file]
+
+
+def _transport(uds: str | None = None, ca_file: str | None = None) -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport(
+        verify=tls_context(ca_file),
+        retries=0,
+        limits=httpx.Limits(
+            max_connections=_CONNECTIONS,
+            # The pool compares this with all connections, busy ones too.
+            max_keepalive_connections=_CONNECTIONS,
+            keepalive_expiry=_IDLE_SECONDS,
+        ),
+        uds=uds,
+    )
 
 
 class _Streamed(httpx.AsyncByteStream):

@@ -47,7 +47,7 @@ from metering.usage import Outcome
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_SECONDS: Final = 3.0
+_CLOSE_SECONDS: Final = 2.0  # for both sides to take their close frames
 _QUIET_SECONDS: Final = 1.0
 _OF_DRAIN: Final = 0.8  # the rest is for the close handshakes
 _NEWS_SECONDS: Final = 1.0  # how long the client's own word may take when sending to it failed
@@ -107,8 +107,12 @@ class WebSocketRelay:
                 self._tasks.start_soon(self._guarded, self._from_client)
                 self._tasks.start_soon(self._guarded, self._serve)
         finally:
-            await self._leave()
-            self._telemetry.open_exchanges -= 1
+            try:
+                await self._leave()
+            finally:  # a server's own cancellation gets past our shields
+                self._telemetry.open_exchanges -= 1
+                if self._upstream is not None:
+                    self._upstream.transport.abort()
         return None if self._session.accepted else self._failure
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
@@ -283,8 +287,6 @@ class WebSocketRelay:
                     both.start_soon(self._close_client, ending.to_client)
                 if ending.to_upstream is not None and self._upstream is not None:
                     both.start_soon(self._upstream.close, *ending.to_upstream)
-        if self._upstream is not None:
-            self._upstream.transport.abort()
 
     async def _close_client(self, close: ends.Close) -> None:
         await self._workings.recorder.durable()

@@ -25,6 +25,7 @@ STOPPING: Final = "tallygate.stopping"  # the scope's extension: an asyncio.Even
 PING_SECONDS: Final = 20.0
 
 _MOST_FRAGMENTS: Final = 4096
+_CLOSE_SECONDS: Final = 2.0  # for a client to answer our close frame and go
 _MINIMAL: Final = (
     b"GET / HTTP/1.1\r\nHost: -\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
@@ -61,6 +62,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.logger = _Quiet(self.logger)  # type: ignore[assignment]  # only its methods are used
         self.stopping = asyncio.Event()
+        self.close_timeout = _CLOSE_SECONDS
 
     def take_over(self, transport: asyncio.Transport, target: bytes, headers: Headers) -> None:
         """Go on with a connection whose head was read by someone else.
@@ -114,7 +116,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """The application is done: what the client does not take now is dropped."""
         super().on_task_complete(task)
-        if not self.disconnected:
+        if task.cancelling():  # the server has no more time
+            self.transport.abort()
+        elif not self.disconnected:
             self.loop.call_later(self.close_timeout, self.transport.abort)
 
 

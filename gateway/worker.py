@@ -9,7 +9,7 @@ The order at the end of a worker, and what a kill before the next step leaves be
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,11 @@ from starlette.applications import Starlette
 from gateway.admission import Directory
 from gateway.app import Public, build_admin, build_public
 from gateway.caretaker import Caretaker, Helper
+from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
+from gateway.pool_metrics import PoolMetrics
 from gateway.recorder import Recorder
+from gateway.reloads import Reloads
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
@@ -92,19 +95,39 @@ class Worker:
         self.entitlements_loaded = False
         self.entitlements_unreadable = 0  # values at the last full check that were no snapshot
         self._flushing = anyio.Lock()
+        self.reloads = Reloads(self.clock.now_ms())
+        self._customers = build_public(
+            self.table, self.directory, self.recorder, self.clock, self.settings, self.telemetry
+        )
         self._taken: dict[str, EntitlementSnapshot] = {}
         self._changed: set[str] = set()  # heard of while a full check was under way
 
     def public(self) -> Public:
         """The customers' listener."""
-        return build_public(
-            self.table, self.directory, self.recorder, self.clock, self.settings, self.telemetry
-        )
+        return self._customers
+
+    def projected(self) -> dict[str, EntitlementSnapshot]:
+        """What the control plane said of each customer last."""
+        return dict(self._taken)
+
+    def serve(self, served: Served, since: Mapping[str, EntitlementSnapshot]) -> None:
+        """These routes and customers from now on, the projected ones as well; no exchange is cut.
+
+        `served.directory` holds what `projected` gave as `since`. Raises OSError for an unusable
+        `ca_file`; then nothing changes.
+        """
+        for customer_id, snapshot in self._taken.items():
+            if since.get(customer_id) != snapshot:
+                served.directory.put(snapshot)
+        self._customers.serve(served)
+        self.table, self.directory = served.table, served.directory
 
     def admin(self) -> Starlette:
         """The operator's listener."""
         registry = self.telemetry.registry()
         registry.register(JournalMetrics(self.lane, self.recorder, self.caretaker))
+        registry.register(PoolMetrics(self._customers.pools))
+        registry.register(self.reloads)
         return build_admin(registry, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:

@@ -84,14 +84,26 @@ class Deltas(Mapping[DeltaKey, int]):
     def texts(self) -> Iterator[str]:
         """What `encode_all` joins."""
         for (window, customer, route, charges, kind), amounts in self._sums.items():
-            if any(amounts):
-                used = "".join(compress(_texts_of(kind), amounts)) % tuple(filter(None, amounts))
+            whole, texts = _templates(kind)
+            if 0 not in amounts:
+                used = whole % amounts
+            else:
+                used = "".join(compress(texts, amounts)) % tuple(filter(None, amounts))
+            if used:
                 yield _text_of(window, customer, "", route, used)
             for instance_id, meter in charges:
                 at = kind.index.get(meter)
                 if at is not None and amounts[at]:
-                    used = _texts_of(kind)[at] % amounts[at]
+                    used = texts[at] % amounts[at]
                     yield _text_of(window, customer, instance_id, route, used)
+
+
+def deltas_of(record: UsageRecord) -> Iterator[tuple[DeltaKey, int]]:
+    """The deltas of one record: each charge, and each meter once for the customer."""
+    used = compact(record.quantities)
+    window = window_of(record.time_ms)
+    group = (window, record.customer_id, record.route, record.charges, used.kind)
+    return _deltas_of(group, used.amounts)
 
 
 def merge(records: Iterable[UsageRecord]) -> Deltas:
@@ -155,9 +167,10 @@ def _text_of(window: Window, customer: str, instance: str, route: str, used: str
 
 
 @lru_cache(maxsize=4096)
-def _texts_of(kind: Kind) -> tuple[str, ...]:
-    """Of each meter a template for its quantity."""
-    return tuple(
+def _templates(kind: Kind) -> tuple[str, tuple[str, ...]]:
+    """A template for the quantities of all meters, and one for each."""
+    each = tuple(
         f"{meter}{_SEPARATOR}{grade}".replace("%", "%%") + f"{_RS}%d{_RS}"
         for meter, grade in zip(kind.meters, kind.grades, strict=True)
     )
+    return "".join(each), each

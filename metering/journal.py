@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -29,7 +29,7 @@ from metering.board import NoSlot, Open, Totals
 from metering.clock import Clock
 from metering.errors import JournalFull
 from metering.lane_making import MakeSegment, make_lane, make_segment, with_room
-from metering.partitions import partition_of
+from metering.partitions import Placed
 from metering.quantities import Quantities, compact
 from metering.records_on_disk import Encoder
 from metering.sealing import seal
@@ -42,7 +42,6 @@ log = logging.getLogger("tallygate.journal")
 
 # Kept free for the record of each open request, where no further segment can be made.
 _RESERVE: Final = 4096
-_MAX_CUSTOMERS: Final = 20_000  # whose partition is remembered
 
 
 @dataclass(frozen=True)
@@ -53,40 +52,6 @@ class Durability:
     retention_days: int = 35
     retention_bytes: int = 10 << 30
     segment_bytes: int = SEGMENT_BYTES
-
-
-class Lane(Protocol):
-    """What a recorder needs of a journal."""
-
-    @property
-    def lane_id(self) -> str: ...
-
-    @property
-    def tail(self) -> Tail: ...
-
-    def begin(self, request: Open) -> int:
-        """Note a request before it goes upstream; its slot. Raises JournalFull."""
-        ...
-
-    def forget(self, slot: int) -> None:
-        """The request ended without a record."""
-        ...
-
-    def append(self, record: UsageRecord, slot: int | None = None) -> int:
-        """Write the record and clear its slot; its number.
-
-        Its time is set to the lane's last when it lies before. Raises JournalFull, and for a record
-        that cannot be written ValueError or struct.error; then nothing happened, the slot stays.
-        """
-        ...
-
-    def mark(self, now_ms: int) -> int:
-        """A time T such that every later record has a time >= T."""
-        ...
-
-    def when_durable(self, then: Callable[[], None]) -> bool:
-        """Call `then`, from another thread, when all records are durable; False: no need to wait."""
-        ...
 
 
 class Journal:
@@ -114,7 +79,7 @@ class Journal:
         self._clock = clock
         self._make = make
         self._encoder = Encoder()
-        self._partition_of: dict[str, int] = {}
+        self._placed = Placed(partitions)
         self._last_number = 0
         self._last_time = 0
         self._finished: dict[Path, Footer] = {}  # full segments that the ledger lacks a part of
@@ -126,6 +91,7 @@ class Journal:
         self._lane, self._board, self._segment = made.lane, made.board, made.segment
         self._lock: int | None = made.lock
         self._upkeep = Upkeep(durability.fsync)
+        self._wrote = self._upkeep.wrote
         self._upkeep.watch(self._board.handle)
         self._upkeep.watch(self._segment.handle)
         self._upkeep.start()
@@ -135,23 +101,20 @@ class Journal:
     # One request
 
     def begin(self, request: Open) -> int:
-        # So that its record is known to be its own. `max` is a call, and this is every request's.
-        if request.started > self._last_time:  # noqa: PLR1730
-            self._last_time = request.started
-        upkeep = self._upkeep
-        if self._next is None or self._lock is None or upkeep.failed:
+        if request.started > self._last_time:  # noqa: PLR1730  (`max` is a call)
+            self._last_time = request.started  # so that its record is known to be its own
+        if self._next is None or self._lock is None or self._upkeep.failed:
             self._make_sure()
         try:
             slot = self._board.enter(request)
         except NoSlot:
             raise JournalFull("too many requests are open") from None
-        if not upkeep.dirty:
-            upkeep.wrote()
+        self._wrote()
         return slot
 
     def forget(self, slot: int) -> None:
         self._board.clear(slot)
-        self._upkeep.wrote()
+        self._wrote()
 
     def append(self, record: UsageRecord, slot: int | None = None) -> int:
         if self._lock is None:
@@ -163,23 +126,23 @@ class Journal:
         shape = self._encoder.shape_of(record)
         if shape.size > self._segment.room:
             self._turn_over(shape.size)
-        customer = record.customer_id
-        partition = self._partition_of.get(customer)
-        if partition is None:
-            partition = self._remember(customer)
+        partition = self._placed[record.customer_id]
         number = self._last_number + 1
         self._segment.append_as(shape, number, partition, record)
         self._last_number, self._last_time = number, record.time_ms
         if slot is not None:
             self._board.clear(slot)
-        if not self._upkeep.dirty:
-            self._upkeep.wrote()
+        self._wrote()
         self.tail.put(number, partition, record)
         return number
 
     def mark(self, now_ms: int) -> int:
         self._last_time = max(self._last_time, now_ms)
         return self._last_time
+
+    @property
+    def waits(self) -> bool:
+        return self._durability.fsync == "always"
 
     def when_durable(self, then: Callable[[], None]) -> bool:
         return self._upkeep.when_durable(then)
@@ -241,21 +204,12 @@ class Journal:
 
     def _make_sure(self) -> None:
         """Raises JournalFull when a call cannot be let in."""
-        if self._lock is None:
-            raise JournalFull("the journal is closed")
-        if self._upkeep.failed:
-            raise JournalFull("the journal cannot be made durable")
+        if self._lock is None or self._upkeep.failed:
+            raise JournalFull("the journal is closed, or cannot be made durable")
         if not self._has_room() and not self._disk_full:
             self._make_next()  # the other thread was too slow: better to wait than to refuse
         if not self._has_room():
             raise JournalFull("the disk that holds the journal is full")
-
-    def _remember(self, customer_id: str) -> int:
-        if len(self._partition_of) >= _MAX_CUSTOMERS:
-            self._partition_of.clear()
-        partition = partition_of(customer_id, self._partitions)
-        self._partition_of[customer_id] = partition
-        return partition
 
     def _has_room(self) -> bool:
         """Whether what is left holds the record of one request more, besides those that are open."""

@@ -53,12 +53,13 @@ class Keeper:
     alive: Callable[[], bool]
     start: Callable[[], None]
     started_at: float
+    resting: bool = False  # somebody else ends it and starts it again
     _backoff: Backoff = field(default_factory=Backoff)
     _due: float | None = None
 
     def tend(self, now: float) -> None:
         """Start it when it is dead and its pause is over; `now` is in seconds, on any clock."""
-        if self.alive():
+        if self.resting or self.alive():
             return
         if self._due is None:
             pause = self._backoff.after(now - self.started_at)

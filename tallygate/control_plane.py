@@ -1,5 +1,6 @@
 """`tallygate control`: callbacks, ledger, push and API in this process."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,10 +13,14 @@ from billing_sync.store.engine import open_engine, sqlite_url
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
+from tallygate.certificates import certificate_of
 from tallygate.installation import Installation
 from tallygate.listeners import Listener, serve
-from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced, tls_options
+from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced
+from tallygate.reloading import kept_up
 from tallygate.stopping import told_to_stop
+
+log = logging.getLogger("tallygate")
 
 
 async def run_control(installation: Installation, sockets: Sockets, owner: int | None) -> None:
@@ -26,16 +31,21 @@ async def run_control(installation: Installation, sockets: Sockets, owner: int |
     """
     settings = installation.config.control
     with sockets.public, sockets.admin:
-        async with told_to_stop(owner) as stop:
-            tls = tls_options(settings.tls)
+        async with told_to_stop(owner, reloads=True) as stop:
+            certificate = certificate_of(settings.tls)
+            tls = certificate.options() if certificate is not None else {}
             await installation.refuse_bad_redis()
             async with parts_of(installation) as parts:
                 control = Control(parts)
                 public = Listener(control.public(), sockets.public, tls)
                 admin = Listener(control.admin(), sockets.admin)
-                async with control.running():
+                async with control.running(), kept_up(stop, certificate, _stay_as_it_is):
                     with announced(installation, "control", sockets, tls=bool(tls)):
                         await serve([public, admin], stop, drain_s=CONTROL_DRAIN_S)
+
+
+async def _stay_as_it_is() -> None:
+    log.info("SIGHUP reads the certificate again; a new configuration needs a new start here")
 
 
 @asynccontextmanager

@@ -21,11 +21,14 @@ from gateway.worker import Worker
 from metering import keys
 from metering.clock import SystemClock
 from metering.journal import Durability, Journal
+from tallygate.certificates import certificate_of
 from tallygate.helping import helper_starter
 from tallygate.installation import Installation
 from tallygate.listeners import Listener, serve
 from tallygate.no_room import once_there_is_room
-from tallygate.planes import Sockets, announced, tls_options
+from tallygate.planes import Sockets, announced
+from tallygate.reloading import kept_up
+from tallygate.rereading import Rereading
 from tallygate.stopping import Stop, told_to_stop
 
 
@@ -39,8 +42,9 @@ async def run_gateway(
     """
     settings = installation.config.gateway
     with sockets.public, sockets.admin:
-        async with told_to_stop(owner) as stop:
-            tls = tls_options(settings.tls)
+        async with told_to_stop(owner, reloads=True) as stop:
+            certificate = certificate_of(settings.tls)
+            tls = certificate.options() if certificate is not None else {}
             await installation.refuse_bad_redis()
             refuse = partial(_refuse, installation, sockets, tls)
             lane = await once_there_is_room(partial(_journal, installation), refuse, stop)
@@ -51,7 +55,15 @@ async def run_gateway(
             options = {"http": customers.protocol, **websocket_options(settings.websocket), **tls}
             public = Listener(customers.app, sockets.public, options)
             admin = Listener(worker.admin(), sockets.admin)
-            async with worker.running():
+            rereading = Rereading(
+                installation.config,
+                config_path,
+                os.environ,
+                keys.pepper(installation.secret()),
+                worker,
+                supervised=owner is not None,
+            )
+            async with worker.running(), kept_up(stop, certificate, rereading.again):
                 with announced(installation, name, sockets, tls=bool(tls)):
                     await serve([public, admin], stop, drain_s=settings.drain_timeout)
 

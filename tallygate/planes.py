@@ -1,10 +1,9 @@
-"""What both planes have in common: their sockets, where they say that they listen, and TLS."""
+"""What both planes have in common: their sockets, where they say that they listen."""
 
 import json
 import logging
 import os
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,18 +56,6 @@ def bind_all(config: Config) -> dict[str, Sockets]:
             )
         bound.pop_all()
     return found
-
-
-def tls_options(tls: Any) -> dict[str, Any]:
-    """The options of an encrypted listener. Raises OSError naming the files."""
-    if tls is None:
-        return {}
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key)
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise OSError(f"tls: {tls.cert} and {tls.key} cannot be used: {reason}") from problem
-    return {"ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from metering.errors import MeteringUnavailable, WriteUnknown
 from tallygate.children import Child, Keeper, reap_orphans
 from tallygate.installation import Installation
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, addresses, bind_all, somebody_announced
-from tallygate.stopping import told_to_stop
+from tallygate.reloading import read_again
+from tallygate.stopping import Stop, told_to_stop
 
 log = logging.getLogger("tallygate.serve")
 
@@ -103,6 +104,40 @@ class Supervisor:
             if os.getpid() == 1:  # in a container
                 reap_orphans(self._pids())
             await anyio.sleep(_TEND_S)
+
+    async def reload(self, stop: Stop) -> None:
+        """At each SIGHUP, for ever: read the configuration again, and have it taken over.
+
+        Workers read it by themselves and cut nothing; the control plane is started anew on its
+        sockets where it is concerned. A configuration with a fault is said to be so, once by each.
+        """
+        while True:
+            await stop.hung_up()
+            read = await read_again(self._installation.config, self._config_path)
+            for worker in self._of("gateway"):
+                await self._hang_up(worker)
+            if read is not None:
+                self._installation = Installation(read[0])
+                if read[1].renews_control:
+                    await self._renew("control", stop)
+
+    async def _hang_up(self, child: Child) -> None:
+        """Tell it once it can hear: before that SIGHUP would end it."""
+        async with _client() as http:
+            with anyio.move_on_after(_SLOW_S):
+                while not await _answers(http, child.health_url):  # noqa: ASYNC110  (a process)
+                    await anyio.sleep(_PROBE_S)
+                child.tell(signal.SIGHUP)
+
+    async def _renew(self, name: str, stop: Stop) -> None:
+        """End a process and start it again; who connects meanwhile waits."""
+        child = next(each for each in self._children if each.name == name)
+        keeper = next(each for each in self._keepers if each.name == name)
+        log.info("starting %s anew for its configuration", name)
+        keeper.resting = True
+        await child.end(CONTROL_DRAIN_S + _MARGIN_S, stop.hurried)
+        child.start()
+        keeper.resting = False
 
     async def stop(self, hurried: anyio.Event | None = None) -> None:
         """End everything in the order of the pipeline. May be called twice.
@@ -222,13 +257,14 @@ async def supervise(
     running then.
     """
     supervisor = Supervisor(installation, config_path)
-    async with told_to_stop() as stop:
+    async with told_to_stop(reloads=True) as stop:
         try:
             with contextlib.suppress(MeteringUnavailable, WriteUnknown):  # the planes wait for it
                 await installation.check_redis()
             supervisor.start()
             async with anyio.create_task_group() as group:
                 group.start_soon(_watch, supervisor, ready)
+                group.start_soon(supervisor.reload, stop)
                 await stop.told.wait()
                 group.cancel_scope.cancel()
         finally:

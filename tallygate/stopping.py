@@ -26,6 +26,16 @@ class Stop:
         self.told = anyio.Event()
         self.hurried = anyio.Event()
         self.orphaned = False
+        self._hung_up = anyio.Event()
+
+    def hang_up(self) -> None:
+        """SIGHUP came: who waits for it goes on."""
+        self._hung_up.set()
+
+    async def hung_up(self) -> None:
+        """Return when SIGHUP came since the last time; several are one."""
+        await self._hung_up.wait()
+        self._hung_up = anyio.Event()
 
     def __call__(self) -> None:
         """Tell it, or tell it again."""
@@ -33,20 +43,25 @@ class Stop:
 
 
 @asynccontextmanager
-async def told_to_stop(owner: int | None = None, *, hangs_up: bool = False) -> AsyncIterator[Stop]:
+async def told_to_stop(
+    owner: int | None = None, *, hangs_up: bool = False, reloads: bool = False
+) -> AsyncIterator[Stop]:
     """While the block lasts, signals do nothing but tell it.
 
     `owner` is the reading end of a pipe whose other end the owner keeps open for as long as it
     lives. Without an owner any second signal hurries. With one SIGINT does, at once, and SIGTERM
     never: what stops a whole service sends it to everybody, and the owner then sends it again.
-    SIGHUP tells what `hangs_up`, as a closing terminal should; a service only says that it came.
+    SIGHUP tells what `hangs_up`, as a closing terminal should; what `reloads` waits for it with
+    `Stop.hung_up`; any other service only says that it came.
     """
     stop = Stop()
     with anyio.open_signal_receiver(*SIGNALS) as signals:
 
         async def hear_signals() -> None:
             async for number in signals:
-                if number == signal.SIGHUP and not hangs_up:
+                if number == signal.SIGHUP and reloads:
+                    stop.hang_up()
+                elif number == signal.SIGHUP and not hangs_up:
                     log.warning("SIGHUP changes nothing; a new configuration needs a new start")
                 else:
                     _hear(number, stop, owned=owner is not None)

@@ -153,7 +153,8 @@ def _read_chunks(reader: Any) -> bytes:
     while size := int(reader.readline() or b"0", 16):
         body += reader.read(size)
         reader.readline()
-    reader.readline()
+    while reader.readline().rstrip(b"\r\n"):  # trailers
+        pass
     return body
 
 

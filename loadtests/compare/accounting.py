@@ -25,6 +25,17 @@ def anonymous_kib(status: str) -> int:
     return 0
 
 
+def idle_ticks(stat: str, cores: Iterable[int]) -> int:
+    """Of `/proc/stat`: how long these cores had nothing to do, or waited for a disk."""
+    lines = {line.split(" ", 1)[0]: line.split()[1:] for line in stat.splitlines()}
+    return sum(int(text) for core in cores for text in lines[f"cpu{core}"][3:5])
+
+
+def idle_seconds(cores: Iterable[int]) -> float:
+    """The sum of these cores, since the machine started."""
+    return idle_ticks(Path("/proc/stat").read_text(), cores) / _TICKS_PER_S
+
+
 def cpu_seconds(roots: Iterable[int]) -> float:
     """What these processes and all their descendants have used so far."""
     return sum(cpu_ticks(text) for text in _of_all(roots, "stat")) / _TICKS_PER_S

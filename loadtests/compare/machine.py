@@ -31,7 +31,9 @@ def divide(cores: Sequence[int]) -> Cores:
     Raises TooFewCores.
     """
     if len(cores) < 2:
-        raise TooFewCores("a comparison needs two cores: one for the proxy, one for everything else")
+        raise TooFewCores(
+            "a comparison needs two cores: one for the proxy, one for everything else"
+        )
     first, *others = sorted(cores)
     half = len(others) // 2
     origin, load = (others[:half], others[half:]) if half else (others, others)

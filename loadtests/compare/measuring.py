@@ -1,20 +1,22 @@
 """One measurement: origin and peer started, warmed, loaded, read, ended.
 
-Figures: `rate` units/s, `replies`, `cpu` seconds per 1000 replies, `busy` share of the proxy's core,
-`anonymous` bytes, `p50_ms` `p99_ms`; of Tallygate `replied` to clients, `answered` by the origin and
-`counted` in the journal since its start; idle: `per_stream` bytes; half: `offered` calls/s, `added_p50_ms` `added_p99_ms`.
+Figures: `rate` units/s, `replies`, `cpu` seconds per 1000 replies, `busy` `idle` `others`
+shares of the proxy's core, `anonymous` bytes, `p50_ms` `p99_ms`; of Tallygate `replied` to clients, `answered` by the origin and
+`counted` in the journal, and `records` there of whatever kind, since its start; idle: `per_stream` bytes; half: `offered` calls/s, `added_p50_ms` `added_p99_ms`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import httpx
+
 from loadtests.compare import exactness, load, origins
-from loadtests.compare.accounting import anonymous_bytes, cpu_seconds
+from loadtests.compare.accounting import anonymous_bytes, cpu_seconds, idle_seconds
 from loadtests.compare.machine import Cores
 from loadtests.compare.peers.peer import Peer, Running, Site
 from loadtests.compare.processes import DidNotStart, free_port
@@ -23,10 +25,11 @@ from loadtests.compare.scenarios import Scenario, customers
 from loadtests.compare.streams import open_streams
 from loadtests.compare.wrk import Flood
 
-_WARM_S: Final = 1.0
+_WARM_S: Final = 1
 _FIRST_STREAMS: Final = 20  # what the first of them cost once is no cost per stream
 _CALM_S: Final = 1.0
 _ROUTES_S: Final = 20.0
+_SLOW_S: Final = 20  # for those that answer nothing within the warming
 
 Figures = dict[str, float]
 
@@ -35,7 +38,7 @@ Figures = dict[str, float]
 class Terms:
     """How all of a comparison's measurements are made."""
 
-    seconds: float
+    seconds: int
     cores: Cores
     cache: Path
     origin: origins.Kind = "auto"
@@ -56,7 +59,7 @@ def measure(peer: Peer, scenario: Scenario, turn: int, terms: Terms) -> Sample:
     try:
         with _stage(peer, scenario, terms) as stage:
             figures = by_kind[scenario.kind](stage, scenario, terms)
-    except (DidNotStart, load.Wrong, OSError) as problem:
+    except (DidNotStart, load.Wrong, OSError, httpx.HTTPError) as problem:
         return Sample(scenario.name, peer.name, turn, failure=str(problem) or repr(problem))
     failure = _wrong(figures)
     return Sample(scenario.name, peer.name, turn, figures, failure)
@@ -93,22 +96,43 @@ def _flood(stage: _Stage, scenario: Scenario, terms: Terms) -> Figures:
     port, load_cores = stage.running.port, terms.cores.load
     length = load.probe(scenario, port)
     warm = load.flood(scenario, port, _WARM_S, stage.folder, load_cores)
-    before, begun = cpu_seconds(stage.running.pids), time.perf_counter()
-    seen = load.flood(scenario, port, terms.seconds, stage.folder, load_cores)
-    used, took = cpu_seconds(stage.running.pids) - before, time.perf_counter() - begun
+    seconds = terms.seconds if warm.replies else max(terms.seconds, _SLOW_S)
+    spent = _Spent(stage.running.pids, terms.cores.proxy)
+    seen = load.flood(scenario, port, seconds, stage.folder, load_cores)
     figures: Figures = _rate(scenario, seen, length) | {
         "replies": seen.replies,
         "errors": sum(seen.errors.values()),
         "p50_ms": seen.p50_s * 1000,
         "p99_ms": seen.p99_s * 1000,
     }
-    if stage.running.pids:
-        figures |= {
-            "cpu": used / max(figures["rate"] / scenario.per_reply * seen.seconds, 1) * 1000,
-            "busy": used / took,
-            "anonymous": anonymous_bytes(stage.running.pids),
-        }
+    figures |= spent.figures(figures["rate"] / scenario.per_reply * seen.seconds)
     return figures | _books(stage, 1 + warm.replies + seen.replies)
+
+
+class _Spent:
+    """What the proxy and others use of its core from here on."""
+
+    def __init__(self, pids: Sequence[int], cores: frozenset[int]) -> None:
+        self._pids = pids
+        self._cores = cores
+        self._begun = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.perf_counter(), cpu_seconds(self._pids), idle_seconds(self._cores)
+
+    def figures(self, replies: float) -> Figures:
+        """Since then, over so many replies; nothing without a proxy."""
+        if not self._pids:
+            return {}
+        pairs = zip(self._now(), self._begun, strict=True)
+        took, used, idle = (now - before for now, before in pairs)
+        return {
+            "cpu": used / max(replies, 1.0) * 1000,
+            "busy": used / took,
+            "idle": idle / took,
+            "others": max(0.0, 1 - (used + idle) / took),
+            "anonymous": anonymous_bytes(self._pids),
+        }
 
 
 def _rate(scenario: Scenario, seen: Flood, length: int) -> Figures:
@@ -121,9 +145,9 @@ def _rate(scenario: Scenario, seen: Flood, length: int) -> Figures:
 def _books(stage: _Stage, replied: int) -> Figures:
     if not stage.running.admin:
         return {}
-    answered = stage.origin.calls() - stage.origin.own
-    counted = exactness.counted(stage.running.admin, answered)
-    return {"replied": replied, "counted": counted, "answered": answered}
+    counted, records = exactness.counted(stage.running.admin)
+    answered = stage.origin.calls() - stage.origin.own  # asked once
+    return {"replied": replied, "counted": counted, "answered": answered, "records": records}
 
 
 def _idle(stage: _Stage, scenario: Scenario, _: Terms) -> Figures:

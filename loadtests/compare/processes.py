@@ -64,18 +64,13 @@ def started(command: Command) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop; past the time, kill it and what it started."""
-    family = descendants(process.pid)
+    """Ask it to stop; past the time, or of what it left behind in its own session, kill."""
     if process.poll() is None:
         process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
-    for pid in family:
-        with suppress(ProcessLookupError):
-            if parent_of(pid) in (process.pid, 1) and pid != process.pid:
-                os.kill(pid, signal.SIGKILL)
-    if process.poll() is None:
-        process.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # the session that it was started in is its own
     process.wait()
 
 
@@ -86,8 +81,13 @@ def listening(process: subprocess.Popen[bytes], port: int, log: Path, patience_s
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(_POLL_S)
-    tail = log.read_text(errors="replace")[-600:] if log.exists() else ""
-    raise DidNotStart(f"nothing on port {port}: {tail.strip()}")
+    raise DidNotStart(f"nothing on port {port}: {last_words(log)}")
+
+
+def last_words(log: Path) -> str:
+    """The end of what a process wrote, as one line."""
+    said = log.read_text(errors="replace") if log.exists() else ""
+    return " ".join(said.split())[-300:]
 
 
 def free_port() -> int:

@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Final
 
-# Below this the proxy's core had time left: load or origin was the limit, not the proxy.
-SATURATED: Final = 0.9
+# More than this of the proxy's core left idle: load or origin was the limit, not the proxy.
+MOST_IDLE: Final = 0.1
+# More than this of it used by somebody else: the figure says nothing.
+MOST_OTHERS: Final = 0.1
+MOST_LATE_MS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,15 @@ class Results:
         return median(ratios) if ratios else None
 
     def marks(self, scenario: str, peer: str) -> str:
-        """`†` where the proxy was not the limit, `≈` where its rate is an estimate."""
-        busy = self.median(scenario, peer, "busy")
-        idle = busy is not None and busy < SATURATED
-        late = (self.median(scenario, peer, "late_ms") or 0) > 1
-        estimated = self.median(scenario, peer, "estimated")
-        return ("†" if idle or late else "") + ("≈" if estimated else "")
+        """`†` the proxy was not the limit, `‡` it was not alone on its core, `≈` estimated."""
+        found = [
+            mark
+            for mark, figure, most in (
+                ("†", "idle", MOST_IDLE),
+                ("†", "late_ms", MOST_LATE_MS),
+                ("‡", "others", MOST_OTHERS),
+                ("≈", "estimated", 0.0),
+            )
+            if (self.median(scenario, peer, figure) or 0.0) > most
+        ]
+        return "".join(found)

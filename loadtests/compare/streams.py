@@ -13,6 +13,23 @@ from loadtests.compare.scenarios import Scenario
 _PATIENCE_S: Final = 30.0
 
 
+class _Beginning:
+    """A stream that has not had its first event yet."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._got = b""
+
+    def begun(self) -> bool:
+        """Read what has come. Raises Wrong when it is no stream."""
+        data = self.connection.recv(65536)
+        self._got += data
+        expected = b"HTTP/1.1 200"
+        if not data or self._got[: len(expected)] != expected[: len(self._got)]:
+            raise Wrong(f"a stream began with {self._got[:80]!r}")
+        return b"data: {" in self._got
+
+
 @contextmanager
 def open_streams(scenario: Scenario, port: int, count: int) -> Iterator[None]:
     """They are open until the block ends. Raises Wrong when one does not begin."""
@@ -22,7 +39,7 @@ def open_streams(scenario: Scenario, port: int, count: int) -> Iterator[None]:
         for _ in range(count):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
             connection.sendall(request(scenario, port))
-            waiting.register(connection, selectors.EVENT_READ, bytearray())
+            waiting.register(connection, selectors.EVENT_READ, _Beginning(connection))
         _await_first_events(waiting)
         yield
 
@@ -33,10 +50,6 @@ def _await_first_events(waiting: selectors.BaseSelector) -> None:
         if time.monotonic() > limit:
             raise Wrong(f"{len(waiting.get_map())} streams did not begin")
         for key, _ in waiting.select(0.1):
-            assert isinstance(key.fileobj, socket.socket)
-            data = key.fileobj.recv(65536)
-            key.data.extend(data)
-            if not data or not key.data.startswith(b"HTTP/1.1 200"[: len(key.data)]):
-                raise Wrong(f"a stream began with {bytes(key.data[:80])!r}")
-            if b"data: {" in key.data:
-                waiting.unregister(key.fileobj)
+            stream: _Beginning = key.data
+            if stream.begun():
+                waiting.unregister(stream.connection)

@@ -22,7 +22,7 @@ _WAIT_S = 10.0
 async def until(condition: Callable[[], Any]) -> Any:
     """The first true value; fails when there is none for long. The event loop runs meanwhile."""
     with anyio.fail_after(_WAIT_S):
-        while not (value := condition()):
+        while not (value := condition()):  # noqa: ASYNC110 - nobody tells
             await anyio.sleep(0.002)
     return value
 

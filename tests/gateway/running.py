@@ -25,6 +25,16 @@ KEY = "sk-test"
 TOKENS = Product(product_id="T", routes=["chat"], meter="tokens_total")
 
 
+@dataclass
+class Chosen:
+    """What a gateway is where its settings do not say."""
+
+    shell: str = "linerate"
+
+
+chosen = Chosen()  # the fixture `shell` chooses
+
+
 class Full(Exception):
     """The journal takes nothing more."""
 
@@ -41,6 +51,7 @@ class Kept:
     shut: bool = False
     open: dict[int, Open] = field(default_factory=dict)
     begun: int = 0
+    waits: bool = True
     synced: int = 0  # how often somebody waited until it was durable
 
     def begin(self, request: Open) -> int:
@@ -124,7 +135,7 @@ class Running:
 @contextmanager
 def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: Any) -> Iterator[Running]:  # fmt: skip
     """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`."""
-    config = GatewaySettings(**(settings or {}))
+    config = GatewaySettings(**({"shell": chosen.shell} | (settings or {})))
     served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
     table = RouteTable([Route(**served)], [TOKENS])
     instances = [StaticInstance(id="inst-1", product="T")]

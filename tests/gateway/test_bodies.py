@@ -5,6 +5,7 @@ import pytest
 from gateway.bodies import MAX_EVENT, MAX_HELD, MAX_JSON, EventStream, JsonBody, StrippedStream
 from gateway.decoding import Unreadable
 from gateway.readings import Readings
+from metering.usage import Grade, Quantity
 
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":5}}\n\n'
 
@@ -85,3 +86,25 @@ def test_an_event_too_large_to_hold_passes_and_the_next_is_stripped() -> None:
     assert stream.feed(b"\n\n" + USAGE).endswith(b"\n\n")
     assert stream.finish() == b""
     assert seen.quantities(complete=False)["tokens_in"].value == 5
+
+
+def test_an_announcement_without_usage_is_heard() -> None:
+    """Chunks that say of usage only that there is none are passed over, but not this one."""
+    seen = readings()
+    stream = EventStream(seen, [])
+    stream.feed(b'data: {"type":"message_start","message":{"usage":null}}\n\n')
+    stream.feed(b'data: {"choices":[{}],"usage":null}\n\n')
+    stream.feed(b'data: {"usage":{"output_tokens":1}}\n\n')
+    assert seen.quantities(complete=True)["tokens_out"] == Quantity(1, Grade.PARTIAL)
+
+
+def test_whole_events_leave_a_stream_with_injection_at_once() -> None:
+    """Also behind one that was held back, and with the line feed of a line that ended before."""
+    stream = StrippedStream(readings(), [])
+    null = b'data: {"a":1,"usage":null}\n\n'
+    assert stream.feed(null) == b'data: {"a":1}\n\n'
+    assert stream.feed(b'data: {"b"') == b""
+    assert stream.feed(b':2,"usage":null}\n\n') == b'data: {"b":2}\n\n'
+    assert stream.feed(null + null) == b'data: {"a":1}\n\n' * 2
+    assert stream.feed(USAGE.replace(b"\n", b"\r\n")[:-1]) == b""
+    assert stream.feed(b"\n" + null) == b'data: {"a":1}\n\n'

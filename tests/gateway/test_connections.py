@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from gateway.connections import FULL_BYTES, Connection
@@ -166,10 +167,10 @@ async def test_a_slow_upstream_pauses_its_caller(pool: Pool, server: Listening) 
     while "full" not in caller.heard:
         connection.write(bytes(FULL_BYTES // 4))
         written += FULL_BYTES // 4
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
     while written:
         written -= len(peer.recv(1 << 16))
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
     await caller.hears("ready")
     assert caller.heard == ["connected", "full", "ready"]
 
@@ -180,7 +181,7 @@ async def test_a_full_connection_is_not_used_again(pool: Pool, server: Listening
     server.accept()
     while "full" not in caller.heard:
         connection.write(bytes(FULL_BYTES))
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
     connection.release()
     assert (pool.open, pool.idle, pool.outstanding) == (0, 0, 0)
 

@@ -77,12 +77,8 @@ async def test_a_unix_socket_that_was_busy_is_waited_for(tmp_path: Path) -> None
             assert pool.take(caller) is None
             await anyio.sleep(0.05)
             assert not caller.heard
-            while "connected" not in caller.heard:
-                bound.settimeout(0)
-                try:
-                    bound.accept()[0].close()
-                except BlockingIOError:
-                    await anyio.sleep(0.01)
+            with bound.accept()[0]:
+                await caller.hears("connected")
 
 
 async def test_a_unix_socket_is_an_upstream(tmp_path: Path) -> None:
@@ -261,7 +257,8 @@ async def test_a_cut_inside_tls_is_no_end(authority: Authority) -> None:
             await until(lambda: speaker.transport)
             assert speaker.transport is not None
             sock = speaker.transport.get_extra_info("socket")
-            socket.fromfd(sock.fileno(), sock.family, sock.type).shutdown(socket.SHUT_RDWR)
+            with socket.fromfd(sock.fileno(), sock.family, sock.type) as cut:
+                cut.shutdown(socket.SHUT_RDWR)
             await caller.hears("lost")
             assert caller.error is not None
 

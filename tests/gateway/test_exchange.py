@@ -13,7 +13,7 @@ from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.errors import Headers, UpstreamProtocol
 from gateway.exchange import Exchange
-from gateway.gate import Gate
+from gateway.gate import Gate, Served
 from gateway.passage import RequestHead, UpstreamRequest
 from gateway.routing import RouteTable
 from gateway.settings import Customer, Route, StaticInstance
@@ -34,12 +34,9 @@ def opened(*headers: tuple[bytes, bytes], method: str = "POST", **route: Any) ->
     settings = {"name": "chat", "path": "/v1", "upstream": ["http://up:9000/base"]} | route
     instances = [StaticInstance(id="i", product="T")]
     customer = Customer(id="c", name="示例", keys=[SecretStr("sk")], instances=instances)
-    gate = Gate(
-        RouteTable([Route.model_validate(settings)], [TOKENS]),
-        Directory(b"pepper", [customer]),
-        Networks([]),
-        Networks([]),
-    )
+    table = RouteTable([Route.model_validate(settings)], [TOKENS])
+    directory = Directory(b"pepper", [customer])
+    gate = Gate(Served(table, directory, Networks([]), Networks([])))
     sent: Headers = [(b"host", b"gw"), (b"authorization", b"Bearer sk"), *headers]
     head = RequestHead(method, b"/v1/chat/completions?x=1", sent, "192.0.2.1", "https")
     return gate.open(head, ID)

@@ -10,7 +10,7 @@ from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.errors import BadPath, BadRequest, MissingKey, UnknownRoute
 from gateway.exchange import Exchange
-from gateway.gate import Gate, RequestIds
+from gateway.gate import Gate, RequestIds, Served
 from gateway.passage import RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Customer, Route
@@ -25,9 +25,8 @@ def gate(*, peers: tuple[str, ...] = (), **route: object) -> Gate:
     """A gate with one route and one customer."""
     settings = {"name": "r", "path": "/v1", "upstream": ["http://a", "http://b"]} | route
     directory = Directory(b"pepper", [Customer(id="c", name="C", keys=[SecretStr("k")])])
-    return Gate(
-        RouteTable([Route.model_validate(settings)]), directory, Networks([]), Networks(peers)
-    )
+    table = RouteTable([Route.model_validate(settings)])
+    return Gate(Served(table, directory, Networks([]), Networks(peers)))
 
 
 def head(target: bytes, *headers: tuple[bytes, bytes], peer: str = "192.0.2.1") -> RequestHead:

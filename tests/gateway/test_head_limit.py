@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway import trailers
 from tests.gateway.running import Running, gateway
 from tests.servers import Received, ask, read_all, read_until, upstream
 
@@ -22,7 +23,7 @@ def echo(request: Received) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Running]:
+def shared(shell: str) -> Iterator[Running]:
     """A gateway that accepts heads below 4 KiB."""
     with upstream(echo) as up, gateway(up.url, settings={"max_head_bytes": LIMIT}) as running:
         yield running
@@ -127,9 +128,15 @@ def test_pipelined_heads_do_not_add_up(gw: Running) -> None:
     assert len(gw.kept.records) == 10
 
 
-@pytest.mark.parametrize("bad", [b"X-Big: " + b"a" * LIMIT * 3, b"not HTTP at all\r\n\r\n"])
-def test_a_reply_in_progress_stays_whole(bad: bytes) -> None:
-    """What comes wrong behind a good request does not spoil its answer; then it is over."""
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [(b"X-Big: " + b"a" * LIMIT * 3, b"431"), (b"not HTTP at all\r\n\r\n", b"400")],
+)
+def test_a_reply_in_progress_stays_whole(bad: bytes, status: bytes, shell: str) -> None:
+    """What comes wrong behind a good request does not spoil its answer; then it is over.
+
+    The line-rate shell answers it then, which uvicorn's queue cannot.
+    """
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(request: Received) -> None:
@@ -149,15 +156,23 @@ def test_a_reply_in_progress_stays_whole(bad: bytes) -> None:
         go_on.set()
         raw = read_all(client)
         assert raw.startswith(b"HTTP/1.1 200 ")
-        assert raw.count(b"HTTP/1.1") == 1
-        assert raw.endswith(b"/v1/x 0")
+        first, whole, second = raw.partition(b"/v1/x 0")
+        assert (first.count(b"HTTP/1.1"), whole) == (1, b"/v1/x 0")
+        if shell == "linerate":
+            assert refusal(second)[0] == status
+        else:
+            assert second == b""
 
 
-def test_endless_trailers_are_refused(gw: Running) -> None:
-    """They are no body, and nobody is told of them while they come."""
+def test_endless_trailers_are_refused(gw: Running, shell: str) -> None:
+    """They are no body, and nobody is told of them while they come.
+
+    The line-rate shell has a bound for them of their own, and takes them for framing.
+    """
     start = CALL.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
-    raw = dribble(gw.port, start + b"X-Trailer: ", b"a", total=LIMIT * 2)
-    assert refusal(raw)[0] == b"431"
+    endless, total = b"X-Trailer: ", max(LIMIT, trailers.MAX_BYTES) * 2
+    raw = dribble(gw.port, start + endless, b"a" * 16, total=total)
+    assert refusal(raw)[0] == (b"400" if shell == "linerate" else b"431")
 
 
 @pytest.mark.parametrize(
@@ -168,8 +183,6 @@ def test_endless_trailers_are_refused(gw: Running) -> None:
         CALL + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
         CALL + b" folded: line\r\n\r\n",
         CALL + b"X: a\rb\r\n\r\n",
-        b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n",
-        b"OPTIONS * HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n",
         CALL.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
     ],
 )
@@ -179,3 +192,20 @@ def test_what_is_no_http_gets_the_documented_body(gw: Running, raw: bytes) -> No
     assert (status, code) in [(b"400", "bad_request"), (b"400", "bad_path")]
     gw.idle()
     assert all(not record.quantities for record in gw.kept.records)
+
+
+@pytest.mark.parametrize(
+    ("raw", "linerate", "portable"),
+    [
+        (b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", b"501", b"400"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n", b"204", b"400"),
+    ],
+)
+def test_targets_without_a_path(
+    gw: Running, shell: str, raw: bytes, linerate: bytes, portable: bytes
+) -> None:
+    """No tunnels; who asks nobody in particular is answered where the parser lets us see it."""
+    answer = ask(gw.port, raw)
+    assert answer[9:12] == (linerate if shell == "linerate" else portable)
+    assert b"connection: close\r\n" in answer
+    assert gw.kept.records == []

@@ -47,7 +47,7 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture
-def gw(llmock: str) -> Iterator[Running]:
+def gw(llmock: str, shell: str) -> Iterator[Running]:
     """A gateway in front of llmock."""
     with gateway(llmock, path="/") as running:
         yield running

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
 
 from gateway.connections import Connection, Home
 from gateway.errors import GatewayError, Overloaded, UpstreamTimeout, UpstreamUnavailable
@@ -472,6 +480,14 @@ class PoolMachine(RuleBasedStateMachine):
         self.made: list[Connection] = []
         self.probes = 0
 
+    @initialize(target=callers, count=st.integers(0, 5))
+    def begin_busy(self, count: int) -> MultipleResults[Exchange]:
+        arrived = [self.arrive() for _ in range(count)]
+        while self.dials.pending:
+            self.made.append(self.dials.succeed())
+            self.loop.run()
+        return multiple(*arrived)
+
     @rule(target=callers)
     def arrive(self) -> Exchange:
         exchange = Exchange(self.pool)
@@ -547,7 +563,8 @@ class PoolMachine(RuleBasedStateMachine):
         bounds, pool = self.bounds, self.pool
         assert pool.open <= bounds.max_connections
         assert pool.connecting == len(self.dials.pending)
-        assert pool.connecting <= bounds.max_connecting + 1  # and a probe
+        assert pool.connecting <= bounds.max_connecting + self.probes
+        assert pool.open + pool.connecting <= bounds.max_connections + self.probes
         assert pool.waiting <= bounds.max_waiting + bounds.max_connections
 
     @invariant()

@@ -16,7 +16,7 @@ from starlette.types import Message
 from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.disconnect import Drains
-from gateway.gate import Gate
+from gateway.gate import Gate, Served
 from gateway.proxy import Proxy
 from gateway.relay import Workings
 from gateway.routing import RouteTable
@@ -52,6 +52,7 @@ def free_port() -> int:
 # Upstreams that fail
 
 
+@pytest.mark.usefixtures("shell")
 def test_an_upstream_that_refuses_is_a_502() -> None:
     """Nothing was served, so nothing is recorded."""
     with gateway(f"http://127.0.0.1:{free_port()}") as gw:
@@ -62,6 +63,7 @@ def test_an_upstream_that_refuses_is_a_502() -> None:
         assert gw.telemetry.upstream_errors["chat", "upstream_unreachable"] == 1
 
 
+@pytest.mark.usefixtures("shell")
 @pytest.mark.parametrize(
     "raw",
     [b"", b"what is this?\r\n\r\n", b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"],
@@ -80,6 +82,7 @@ def test_an_upstream_that_speaks_no_http_is_a_502(raw: bytes) -> None:
         assert gw.kept.records == []
 
 
+@pytest.mark.usefixtures("shell")
 def test_an_upstream_that_does_not_answer_is_a_504() -> None:
     """The time to the reply's head is bounded, and the upstream is let go."""
     gone = threading.Event()
@@ -96,6 +99,7 @@ def test_an_upstream_that_does_not_answer_is_a_504() -> None:
         assert gw.kept.records == []
 
 
+@pytest.mark.usefixtures("shell")
 @pytest.mark.parametrize("hangs", [True, False])
 def test_a_reply_that_breaks_off_is_cut_for_the_client_too(hangs: bool) -> None:
     """Whether the upstream closes or falls silent: no clean end, one partial record."""
@@ -117,6 +121,7 @@ def test_a_reply_that_breaks_off_is_cut_for_the_client_too(hangs: bool) -> None:
         assert gw.telemetry.upstream_errors["chat", "cut"] == 1
 
 
+@pytest.mark.usefixtures("shell")
 def test_a_reply_shorter_than_announced_is_cut_too() -> None:
     """The client must not take it for the whole."""
 
@@ -130,6 +135,7 @@ def test_a_reply_shorter_than_announced_is_cut_too() -> None:
         assert gw.record().outcome is Outcome.UPSTREAM_CUT
 
 
+@pytest.mark.usefixtures("shell")
 def test_a_client_that_sends_no_body_is_told_so() -> None:
     """It announced one; the upstream is not blamed for it."""
     head = b"POST /v1/x HTTP/1.1\r\nHost: gw\r\nX-Api-Key: sk-test\r\nContent-Length: 5\r\n\r\n"
@@ -175,6 +181,7 @@ def leave_midway(gw: Running) -> None:
     eventually(lambda: gw.telemetry.disconnects["chat",] == 1)
 
 
+@pytest.mark.usefixtures("shell")
 def test_a_reply_is_read_to_its_end_when_the_client_leaves() -> None:
     """Policy drain: the usage is complete, and there is one record."""
     upstream_says = Telling()
@@ -192,6 +199,7 @@ def test_a_reply_is_read_to_its_end_when_the_client_leaves() -> None:
         assert up.connections == 1  # the drained connection was whole, so it is used again
 
 
+@pytest.mark.usefixtures("shell")
 def test_the_upstream_is_left_when_the_client_leaves() -> None:
     """Policy abort: it is closed at once, and there is one record."""
     upstream_says = Telling()
@@ -205,6 +213,7 @@ def test_the_upstream_is_left_when_the_client_leaves() -> None:
         assert record.quantities["requests"] == Quantity(1)
 
 
+@pytest.mark.usefixtures("shell")
 @pytest.mark.parametrize("call", [GET, POST])
 @pytest.mark.parametrize("policy", ["drain", "abort"])
 def test_a_client_that_leaves_before_the_reply_is_one_record(policy: str, call: bytes) -> None:
@@ -233,6 +242,7 @@ def test_a_client_that_leaves_before_the_reply_is_one_record(policy: str, call: 
             assert (record.status, record.quantities) == (499, {})
 
 
+@pytest.mark.usefixtures("shell")
 def test_half_a_request_is_not_completed_for_its_client() -> None:
     """The upstream is left too, whatever the policy."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -249,6 +259,7 @@ def test_half_a_request_is_not_completed_for_its_client() -> None:
             assert (gw.record().status, gw.record().quantities) == (499, {})
 
 
+@pytest.mark.usefixtures("shell")
 def test_a_client_that_reads_nothing_is_left() -> None:
     """It counts as gone after the idle time; what it was handed counts as handed."""
 
@@ -315,7 +326,7 @@ class Stage:
         directory = Directory(b"pepper", [Customer(id="cust-1", keys=[SecretStr("sk-test")])])
         self.kept, self.telemetry, self.script = Kept(), Telemetry(), script
         self.proxy = Proxy(
-            Gate(RouteTable([route]), directory, Networks([]), Networks([])),
+            Gate(Served(RouteTable([route]), directory, Networks([]), Networks([]))),
             Ids("request-"),
             Workings(
                 Upstreams(self.script),

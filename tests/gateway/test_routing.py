@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadPath, UnknownRoute
-from gateway.routing import RouteTable, ServedRoute, decoded_path
+from gateway.routing import RouteTable, ServedRoute, Upstream, decoded_path
 from gateway.settings import Meter, Route, UsageSettings
 from metering.catalogue import Package, PackageItem, Product
 
@@ -189,3 +189,23 @@ def test_unusable_routes_are_refused(routes: list[Route]) -> None:
     with pytest.raises(ValueError, match=r"route|upstream|[Pp]ort") as refusal:
         RouteTable(routes)
     assert "secret" not in str(refusal.value)
+
+
+def test_a_unix_socket_is_an_upstream() -> None:
+    """Its URL is the socket's path, so it has none of its own."""
+    (upstream,) = only(route("/v1", upstream="http+unix:///run/app.sock")).upstreams
+    assert upstream == Upstream("http+unix:///run/app.sock", b"localhost", b"")
+
+
+@pytest.mark.parametrize("url", ["http+unix:///", "http+unix:///s?a=b"])
+def test_a_socket_without_a_path_is_refused(url: str) -> None:
+    """Nor is there a query of it."""
+    with pytest.raises(ValueError, match="unix socket"):
+        only(route("/v1", upstream=url))
+
+
+def test_an_upstream_that_is_named_twice_is_one() -> None:
+    """Also in two spellings; whoever counts upstreams counts the same ones."""
+    urls = ["http://a:1", "http://a:1/", "http://b:1"]
+    served = only(Route(name="x", path="/x", upstream=urls))
+    assert [upstream.origin for upstream in served.upstreams] == ["http://a:1", "http://b:1"]

@@ -96,11 +96,11 @@ class Stand:
     seen: Witness
 
 
-@pytest.fixture(scope="module", params=["portable"])
-def shared(request: pytest.FixtureRequest) -> Iterator[Stand]:
+@pytest.fixture(scope="module")
+def shared(shell: str) -> Iterator[Stand]:
     """The same corpus goes through every shell."""
     with witness() as seen, gateway(seen.url) as running:
-        yield Stand(request.param, running, seen)
+        yield Stand(shell, running, seen)
 
 
 @pytest.fixture

@@ -106,3 +106,9 @@ def test_any_chunk(
     expected = event(chunk, style) if chunk else b""
     out = stripped(event(with_usage, style))
     assert out == expected or not chunk
+
+
+def test_a_name_written_in_another_way_is_not_confused_with_one_inside() -> None:
+    """Only the member of the event itself was put in; this one is further inside."""
+    raw = b'data: {"x":{"usage":null},"us\\u0061ge":null}\n\n'
+    assert stripped(raw) == raw

@@ -1,7 +1,10 @@
 """The transport's failures, spoken of in the gateway's errors."""
 
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
@@ -17,6 +20,7 @@ from gateway.passage import UpstreamRequest
 from gateway.routing import RouteTable
 from gateway.settings import Route
 from gateway.upstream import Upstreams
+from tests.gateway.callers import Listening, listening, table
 from tests.servers import Received, upstream
 
 pytestmark = pytest.mark.anyio
@@ -127,3 +131,33 @@ async def test_an_error_of_the_bodys_own_comes_through() -> None:
         await reply.aclose()
         await upstreams.aclose()
     assert up.connections == 2
+
+
+async def test_a_unix_socket_is_an_upstream_here_too(tmp_path: Path) -> None:
+    """Written as for the line-rate shell."""
+    with listening(tmp_path / "up.sock") as server:
+        upstreams = Upstreams()
+        picked = upstreams.pick(table(server.url).routes[0])
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(anyio.to_thread.run_sync, partial(answer_once, server)))
+            reply = await upstreams.send(request_to(picked.origin), None, 1)
+        assert reply.status == 204
+        await reply.aclose()
+        await upstreams.aclose()
+
+
+def answer_once(server: Listening) -> None:
+    """A reply to the first request."""
+    peer = server.accept()
+    assert peer.recv(1 << 16).startswith(b"POST /x HTTP/1.1\r\n")
+    peer.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+async def test_the_authorities_of_a_route_are_its_own(tmp_path: Path) -> None:
+    """One that is not there is no reason to trust the usual ones."""
+    upstreams = Upstreams()
+    route = table("https://up.test", pool={"ca_file": str(tmp_path / "none.pem")}).routes[0]
+    picked = upstreams.pick(route)
+    with pytest.raises(OSError, match=r"none\.pem"):
+        await upstreams.send(request_to(picked.origin), None, 1)
+    await upstreams.aclose()

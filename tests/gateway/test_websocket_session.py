@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from gateway.admission import Admitted, Directory
 from gateway.credentials import Networks
-from gateway.gate import Gate
+from gateway.gate import Gate, Served
 from gateway.passage import RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Customer, Route, StaticInstance
@@ -23,7 +23,8 @@ def ws_gate() -> Gate:
     table = RouteTable([Route(name="chat", path="/v1", upstream=["http://up"])], [TOKENS])
     bought = [StaticInstance(id="inst-1", product="T")]
     customer = Customer(id="cust-1", keys=[SecretStr(KEY)], instances=bought)
-    return Gate(table, Directory(b"pepper", [customer]), Networks([]), Networks([]))
+    directory = Directory(b"pepper", [customer])
+    return Gate(Served(table, directory, Networks([]), Networks([])))
 
 
 def session(gate: Gate) -> Session:

@@ -52,8 +52,8 @@ def test_kinds_are_shared_and_forgotten() -> None:
     for number in range(5000):
         kind_of((f"m{number}",), (Grade.EXACT,))
         first.kind.followed_by(kind_of((f"n{number}",), (Grade.EXACT,)))
-    assert len(quantities._kinds) <= 4096  # noqa: SLF001  (the bound is what this is about)
-    assert len(first.kind._joined) <= 4096  # noqa: SLF001  (as above)
+    assert len(quantities._kinds) <= 4096
+    assert len(first.kind._joined) <= 4096
     again = compact({"m0": Quantity(1)})
     assert again == first
     tally = Tally()

@@ -105,6 +105,14 @@ def test_paths_start_at_the_file() -> None:
     assert (config.gateway.tls.cert, config.gateway.tls.key) == (str(BASE / "a.pem"), "/keys/b.pem")
 
 
+def test_the_authorities_of_a_route_start_there_too() -> None:
+    """Others stay without."""
+    text = "routes: [{name: a, path: /a, upstream: ['https://u'], pool: {ca_file: ca.pem}}, "
+    config = parse(text + "{name: b, path: /b, upstream: ['https://u']}]", {}, base=BASE)
+    files = [route.pool.ca_file for route in config.routes]
+    assert files == [str(BASE / "ca.pem"), None]
+
+
 def test_variables_fill_any_text_and_numbers() -> None:
     """What a variable gives is read as the field wants it."""
     text = "partitions: ${PARTS}\ngateway: {listen: '${HOST:-127.0.0.1}:${PORT}'}"

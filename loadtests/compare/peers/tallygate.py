@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from subprocess import Popen
 from typing import Any, Final
 
 from gateway.settings import GatewaySettings
 from loadtests.compare.peers.peer import Running, Site
-from loadtests.compare.processes import Command, DidNotStart, listening, started
+from loadtests.compare.processes import Command, DidNotStart, last_words, listening, started
 from loadtests.compare.redis_server import redis_server
 from loadtests.compare.scenarios import Scenario
 
@@ -57,10 +58,10 @@ class Tallygate:
             path = site.folder / "tallygate.yaml"  # JSON is YAML, and quicker to write
             text = json.dumps(configuration(site, self.shell, redis), separators=(",", ":"))
             path.write_text(text)
-            stack.enter_context(started(_plane("control", site)))
-            _said(site, "control")
+            control = stack.enter_context(started(_plane("control", site)))
+            _said(site, "control", control)
             process = stack.enter_context(started(_plane("gateway", site)))
-            admin = _said(site, "gateway")["admin"]
+            admin = _said(site, "gateway", process)["admin"]
             listening(process, site.port, site.folder / "gateway.log", _START_S)
             yield Running(site.port, [process.pid], admin)
 
@@ -91,17 +92,25 @@ def configuration(site: Site, shell: str, redis: int) -> dict[str, Any]:
 
 def _plane(name: str, site: Site) -> Command:
     cores = site.cores.proxy if name == "gateway" else site.cores.origin
-    argv = [sys.executable, "-P", "-m", "tallygate", name, "-c", str(site.folder / "tallygate.yaml")]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tallygate",
+        name,
+        "-c",
+        str(site.folder / "tallygate.yaml"),
+    ]
     return Command(argv, site.folder, cores, name=name)
 
 
-def _said(site: Site, plane: str) -> dict[str, Any]:
+def _said(site: Site, plane: str, process: Popen[bytes]) -> dict[str, Any]:
     """What it announces when it serves. Raises DidNotStart."""
     path = site.folder / "var" / "run" / f"{plane}.json"
     limit = time.monotonic() + _START_S
-    while time.monotonic() < limit:
+    while time.monotonic() < limit and process.poll() is None:
         with suppress(OSError, ValueError):
             said: dict[str, Any] = json.loads(path.read_text())
             return said
         time.sleep(0.05)
-    raise DidNotStart((site.folder / f"{plane}.log").read_text(errors="replace")[-600:])
+    raise DidNotStart(f"{plane}: {last_words(site.folder / f'{plane}.log')}")

@@ -1,0 +1,198 @@
+"""The way of one reply to its client: read, checked, tapped for its usage, framed anew."""
+
+import logging
+import math
+from abc import abstractmethod
+from typing import Final
+
+from gateway import parsing
+from gateway.asking import Asking
+from gateway.chunked import encode_chunk, encode_end
+from gateway.errors import BadFraming, GatewayError, Headers, Unexpected, UpstreamProtocol
+from gateway.framing import Body, opened
+from gateway.known_heads import KnownReply
+from gateway.raw_heads import RawReply
+from gateway.wire import CHUNKED, CLOSE, interim_head
+
+logger = logging.getLogger("tallygate.gateway")
+
+MAX_REPLY_HEAD: Final = 64 << 10
+_MAX_INTERIM: Final = 16  # replies (1xx) before the final one
+_CRLF: Final = b"\r\n"
+
+
+class Answering(Asking):
+    """The half of an exchange that has a reply for its client."""
+
+    _reply: KnownReply | None = None
+    _body: Body | None = None
+    _held = b""  # of a head
+    _interim = 0
+    _reply_trailers: Headers | tuple[()] = ()
+    _pending = b""  # for the client, not written yet
+    _last_size = 0  # of the content in it, at the end
+    _chunked = False
+    _cut_hard = False
+    _started = False  # the client has got some of it
+    _full = False  # the client takes nothing at the moment
+    _gone = False  # the client
+
+    @abstractmethod
+    def complete(self, content: bytes) -> None:
+        """The reply is whole, `content` the last of it, and may follow its record."""
+
+    @abstractmethod
+    def spend(self, size: int) -> None:
+        """A piece of the reply came for nobody."""
+
+    # The reply comes in...
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the reply."""
+        try:
+            if self._reply is None:
+                self._take_head(data)
+            elif self._body is not None:
+                self._take(self._body, data)
+        except GatewayError as error:
+            self.fail(error)
+        except Exception:
+            logger.exception("exchange %s failed", self._exchange.request_id)
+            self.fail(Unexpected())
+
+    def _take_head(self, data: bytes) -> None:
+        self._again = False
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            self._held = data
+            if len(data) > MAX_REPLY_HEAD:
+                raise UpstreamProtocol
+            return
+        raw, rest = data[:end], data[end:]
+        known = self._known
+        replies = known.replies_injected if self._exchange.injected else known.replies
+        reply = replies.kept.get(raw)
+        if reply is None:
+            said = parsing.read_reply(raw)
+            if said.status < 200:
+                self._pass_interim(said)
+                if rest:
+                    self._take_head(rest)
+                return
+            reply = replies.read(raw, said)
+        self._begin_reply(reply, rest)
+
+    def _begin_reply(self, reply: KnownReply, rest: bytes) -> None:
+        exchange = self._exchange
+        self._reply = reply
+        self._balancer.answered(self._pool, reply.status)
+        shared = self._shared
+        shared.telemetry.upstream_answered(exchange.route.name, shared.loop_time() - self._asked_s)
+        exchange.begin_reply(reply.answer)
+        self._pending = self._head(reply)
+        if reply.framing == len(rest):  # all of it at once: the usual case
+            self.leave_upstream(reusable=reply.reusable)
+            self.complete(exchange.response_whole(rest))
+            return
+        self._body = opened(reply.framing)
+        if self._full and self._connection is not None:
+            self._connection.pause_reading()
+        self._take(self._body, rest)
+
+    def _pass_interim(self, said: RawReply) -> None:
+        """Early hints and the like go on; 100 was answered on this hop, 101 was not asked for."""
+        self._interim += 1
+        if said.status == 101 or self._interim > _MAX_INTERIM:
+            raise UpstreamProtocol
+        if said.status != 100 and self._known.modern and not self._gone:
+            self._client.write(interim_head(said))
+
+    def _take(self, body: Body, data: bytes) -> None:
+        exchange = self._exchange
+        try:
+            content, behind = body.feed(data)
+        except BadFraming as error:
+            self._hand(exchange.response_chunk(error.content))
+            raise UpstreamProtocol from None
+        if self._gone:
+            self.spend(len(content))
+        handed = exchange.response_chunk(content) if content else b""
+        if body.over:
+            self._end_body(body.trailers, reusable=not behind, content=handed)
+        else:
+            self._hand(handed)
+
+    def _end_body(self, trailers: Headers, *, reusable: bool, content: bytes) -> None:
+        reply = self._reply
+        self.leave_upstream(reusable=reusable and reply is not None and reply.reusable)
+        content += self._exchange.response_end(complete=True)
+        if self._known.wants_trailers:
+            self._reply_trailers = trailers
+        self.complete(content)
+
+    def lost(self, error: Exception | None) -> None:
+        """The upstream's connection is gone."""
+        connection, self._connection = self._connection, None
+        body = self._body
+        if body is not None:
+            if error is None and body.closed():
+                self._end_body([], reusable=False, content=b"")
+                return
+        elif connection is not None and not (self._held or self._interim or self._gone):
+            if not self.send_again(connection):
+                self.fail(UpstreamProtocol())
+            return
+        self.fail(UpstreamProtocol())
+
+    # ...and goes out
+
+    def _head(self, reply: KnownReply) -> bytes:
+        head = reply.head
+        ends = _CRLF
+        if head.unsized:
+            if self._known.modern:
+                self._chunked = True
+                ends = CHUNKED + ends
+            else:
+                self._cut_hard = True
+                self.keep_alive = False
+        if not self.keep_alive:
+            ends = CLOSE + ends
+        if head.undated:
+            shared = self._shared
+            ends = shared.dates(shared.clock.now_ms()) + ends
+        return b"".join((head.before, self._exchange.request_id.encode(), head.after, ends))
+
+    def _hand(self, content: bytes) -> None:
+        """Bytes of the body that need not wait for the record; the head goes with the first."""
+        if self._gone:
+            return
+        pending = self._pending
+        if content:
+            pending += encode_chunk(content) if self._chunked else content
+        if pending:
+            self._write(pending, len(content))
+        self._expect(self._exchange.route.timeouts.idle, on_client=self._full)
+
+    def _write(self, pending: bytes, size: int) -> None:
+        """Write what is pending, `size` bytes of it content."""
+        telemetry, reply = self._shared.telemetry, self._reply
+        if not self._started and reply is not None:
+            self._started = True
+            telemetry.answered(self._exchange.route.name, reply.status)
+        telemetry.bytes["out",] += size
+        self._pending = b""
+        self._client.write(pending)
+
+    def _add_last(self, content: bytes) -> None:
+        """The last of the reply: it waits for the record."""
+        self.deadline_s = math.inf
+        self._last_size = len(content)
+        if self._chunked:
+            chunk = encode_chunk(content) if content else b""
+            self._pending += chunk + encode_end(list(self._reply_trailers))
+        else:
+            self._pending += content
