@@ -12,7 +12,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove lint format types contracts check constraints clean
+.PHONY: help demo test prove compare lint format types contracts check constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile
@@ -25,6 +25,10 @@ test: $(VENV)/.dev ## every test
 
 prove: $(VENV)/.run ## every failure drill in full; writes docs/proof.md
 	$(BIN)/tallygate drill all --proof docs/proof.md
+
+# Alone on the machine, or the figures say nothing. OPTIONS='--runs 1 --seconds 2 --only tallygate,envoy'
+compare: $(VENV)/.run ## the gateway beside its peers, one core each; writes docs/performance.md
+	$(BIN)/python -m loadtests.compare $(OPTIONS)
 
 check: lint types contracts ## what CI runs before the tests
 

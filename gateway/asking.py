@@ -16,6 +16,7 @@ from gateway.crossings import Crossings
 from gateway.errors import (
     GatewayError,
     Headers,
+    UpstreamTimeout,
     UpstreamUnavailable,
 )
 from gateway.exchange import Exchange
@@ -198,7 +199,7 @@ class Asking(ABC):
     def not_connected(self, error: GatewayError) -> None:
         """Nothing was written: another upstream may have it."""
         self._waiting = False
-        if isinstance(error, UpstreamUnavailable):
+        if isinstance(error, UpstreamUnavailable | UpstreamTimeout):
             self._balancer.failed(self._pool)
             self._tried += (self._pool,)
             if len(self._tried) < len(self._balancer.pools):

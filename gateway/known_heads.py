@@ -181,8 +181,9 @@ class KnownHeads:
     def _known(self, passage: Passage, said: RawRequest) -> KnownRequest:
         body = framing.request_framing(said.headers, said.http_version)
         modern = said.http_version == "1.1"
+        kept = passage._replace(outgoing=_let_go(passage.outgoing))
         return KnownRequest(
-            passage._replace(outgoing=_let_go(passage.outgoing)),
+            kept,
             framing=body,
             keep_alive=parsing.stays_open(said.headers, said.http_version),
             modern=modern,
@@ -192,8 +193,8 @@ class KnownHeads:
             idempotent=said.method in _IDEMPOTENT,
             asked=_asked(passage, injected=False, sized=passage.has_body and body != CHUNKED),
             injected=_asked(passage, injected=True, sized=True) if passage.collects else (),
-            replies=self._replies_to(passage, injected=False),
-            replies_injected=self._replies_to(passage, injected=True),
+            replies=self._replies_to(kept, injected=False),
+            replies_injected=self._replies_to(kept, injected=True),
             generation=self._directory.generation,
         )
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import httptools
 
+from gateway import raw_heads
 from gateway.errors import BadRequest, Headers, UpstreamProtocol
 from gateway.raw_heads import RawReply, RawRequest, check_raw_reply, check_raw_request
 
@@ -33,7 +34,9 @@ class _Collector:
 
 
 def read_request(raw: bytes) -> RawRequest:
-    """A request's head, its empty line included. Raises GatewayError."""
+    """A request's head, its empty line included and none before it. Raises GatewayError."""
+    if raw.startswith(b"\r\n"):
+        raise BadRequest
     said = _Collector()
     parser = httptools.HttpRequestParser(said)
     try:
@@ -41,6 +44,7 @@ def read_request(raw: bytes) -> RawRequest:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError:
+        raw_heads.read_request(raw)  # which may have a better word for it
         raise BadRequest from None
     if not said.whole:
         raise BadRequest

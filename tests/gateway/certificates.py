@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -33,9 +33,13 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
-    def certificate(self, name: str) -> Path:
+    def certificate(self, name: str, *, rsa_key: bool = False) -> Path:
         """A server's certificate for a DNS name, and its key, in one file."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+        if rsa_key:
+            key = rsa.generate_private_key(65537, 2048)
+        else:
+            key = ec.generate_private_key(ec.SECP256R1())
         issued = (
             self._builder(_named(name), key.public_key())
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
@@ -53,7 +57,7 @@ class Authority:
         return file
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
     ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()

@@ -482,7 +482,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @initialize(target=callers, count=st.integers(0, 5))
     def begin_busy(self, count: int) -> MultipleResults[Exchange]:
-        arrived = [self.arrive() for _ in range(count)]
+        arrived: list[Any] = [self.arrive() for _ in range(count)]
         while self.dials.pending:
             self.made.append(self.dials.succeed())
             self.loop.run()

@@ -9,14 +9,23 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
 from loadtests.compare import load, origins
 from loadtests.compare.machine import Cores, usable_cores
 from loadtests.compare.origins import Origin
 from loadtests.compare.pace import complete
-from loadtests.compare.processes import Command, DidNotStart, descendants, free_port, started
+from loadtests.compare.processes import (
+    Command,
+    DidNotStart,
+    descendants,
+    free_port,
+    listening,
+    started,
+)
 from loadtests.compare.scenarios import EVENTS, PATH, SCENARIOS, Answering, call_body, reply_body
 from loadtests.compare.streams import open_streams
+from tests.tallygate.serving import serving
 
 ANYWHERE = Cores(*[frozenset(usable_cores())] * 3)
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -49,12 +58,16 @@ def test_a_steady_rate_is_answered_and_counted(tmp_path: Path) -> None:
 
 def test_what_is_refused_is_an_error(tmp_path: Path) -> None:
     """A status other than 2xx counts as one, call by call."""
-    with running("idle", tmp_path) as origin:
-        path = tmp_path / "count.bin"
-        path.write_bytes(b"GET /_count HTTP/1.1\r\n\r\n")
-        assert origin.calls() == 0
-    with pytest.raises(load.Wrong):
-        load.pace(BY_NAME["half"], origin.port, 10, 1, tmp_path, ANYWHERE.load)
+    with serving(Starlette()) as url:
+        port = int(url.rpartition(":")[2])
+        said = load.pace(BY_NAME["half"], port, 100, 1, tmp_path, ANYWHERE.load)
+    assert said["errors"] == said["replies"] > 20
+
+
+def test_a_generator_that_fails_says_so(tmp_path: Path) -> None:
+    """Nobody listens there."""
+    with pytest.raises(load.Wrong, match="ConnectionRefusedError"):
+        load.pace(BY_NAME["half"], free_port(), 10, 1, tmp_path, ANYWHERE.load)
 
 
 @pytest.mark.parametrize("answering", ["json", "unique", "read"])
@@ -98,14 +111,10 @@ def test_a_reply_without_usage_is_no_load(tmp_path: Path) -> None:
 def test_what_does_not_start_says_why(tmp_path: Path) -> None:
     """With the end of what it wrote."""
     argv = ["/bin/sh", "-c", "echo no such thing; exit 3"]
-    with (
-        started(Command(argv, tmp_path, usable_cores())) as process,
-        pytest.raises(DidNotStart, match="no such thing"),
-    ):
-        from loadtests.compare.processes import listening
-
+    with started(Command(argv, tmp_path, usable_cores())) as process:
         process.wait()
-        listening(process, free_port(), tmp_path / "process.log", 5)
+        with pytest.raises(DidNotStart, match="no such thing"):
+            listening(process, free_port(), tmp_path / "process.log", 5)
 
 
 def test_nothing_is_left_of_what_was_started(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import Tls
 from tallygate.config import Config, parse
 from tallygate.installation import Installation
 from tallygate.planes import (
@@ -15,7 +14,6 @@ from tallygate.planes import (
     bind_all,
     bind_plane,
     somebody_announced,
-    tls_options,
 )
 from tests.installations import ports_in_a_row
 
@@ -105,20 +103,3 @@ def test_what_a_successor_announced_is_left_alone(tmp_path: Path, found: str | N
         else:
             path.write_text(found)
     assert path.exists() == (found is not None)
-
-
-def test_no_tls_needs_no_options() -> None:
-    """Plain HTTP."""
-    assert tls_options(None) == {}
-
-
-def test_files_that_are_no_certificate_are_named(tmp_path: Path) -> None:
-    """Whether they are missing or hold something else."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    tls = Tls(cert=str(cert), key=str(key))
-    with pytest.raises(OSError, match=r"cert\.pem and .*key\.pem cannot be used: No such file"):
-        tls_options(tls)
-    cert.write_text("prose")
-    key.write_text("prose")
-    with pytest.raises(OSError, match=r"cert\.pem and .*key\.pem cannot be used"):
-        tls_options(tls)

@@ -80,7 +80,10 @@ def config_with(upstream: str, routes: dict[str, str], keys: list[str], **more: 
     """These paths and their upstreams, and a customer for each of these keys."""
     return configuration(
         upstream,
-        routes=[{"name": n, "path": f"/{n}", "upstream": [url]} for n, url in routes.items()],
+        routes=[
+            {"name": n, "path": f"/{n}", "upstream": [f"{url}/v1"], "strip_prefix": True}
+            for n, url in routes.items()
+        ],
         products=[],
         customers=[customer(n, key) for n, key in enumerate(keys)],
         **more,
@@ -147,7 +150,7 @@ def test_a_configuration_with_a_fault_changes_nothing(
     tmp_path: Path, upstreams: tuple[str, str]
 ) -> None:
     """It is said in one line, and counted; what needs a restart is said too."""
-    one, other = upstreams
+    one, _ = upstreams
     folder = tmp_path / "x"
     with valkey_on_tcp(tmp_path) as redis:
         config = config_with(one, {"v1": one}, [KEY], redis=redis)
@@ -160,9 +163,10 @@ def test_a_configuration_with_a_fault_changes_nothing(
             assert len(said) == 1
             assert "nothing changes" in said[0]
             assert "routes[0].path" in said[0]
-            no_ca = [{"name": "v1", "path": "/v1", "upstream": [other], "pool": {"ca_file": "no"}}]
-            write(folder, {**config, "routes": no_ca, "customers": []})
+            https = {"upstream": ["https://127.0.0.1:1"], "pool": {"ca_file": "no"}}
+            write(folder, {**config, "routes": [{**config["routes"][0], **https}], "customers": []})
             served.command.tell(signal.SIGHUP)
+            eventually(lambda: reloads(served, "refused") == 2)
             assert served.chat().status_code == 200
             write(folder, {**config, "partitions": 8, "gateway": {"drain_timeout": 5}})
             served.command.tell(signal.SIGHUP)
@@ -179,7 +183,7 @@ def test_a_supervisor_passes_it_on(tmp_path: Path, upstreams: tuple[str, str]) -
     with serve(tmp_path, config) as served:
         pids = {name: served.plane(name)["pid"] for name in ("gateway", "gateway-1", "control")}
         bought = [{"id": "inst-2", "product": "T"}]
-        config["customers"] += [{"id": "cust-2", "keys": ["sk-new"], "instances": bought}]
+        config["customers"] += [{"id": "cust-2", "keys": ["sk-newer"], "instances": bought}]
         write(tmp_path, config)
         with Caller(served.gateway + CHAT, KEY) as stays:
             served.command.tell(signal.SIGHUP)
@@ -192,8 +196,8 @@ def test_a_supervisor_passes_it_on(tmp_path: Path, upstreams: tuple[str, str]) -
         with httpx.Client(trust_env=False) as http:
             served.http = http
             for _ in range(4):
-                assert served.chat(key="sk-new").status_code == 200
-            served.counted(4, customer="cust-2", instance="inst-2")
+                assert served.chat(key="sk-newer").status_code == 200
+            served.counted(20, "tokens_total", customer="cust-2", instance="inst-2")
             assert served.command.end() == 0
     assert "Traceback" not in served.command.stderr
     assert "ended; starting it again" not in served.command.stderr

@@ -1,0 +1,174 @@
+"""A case is data: what a client sends and what an upstream says, byte for byte, in pieces."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from tests.gateway.callers import reset
+
+KEY = b"X-Api-Key: sk-test\r\n"
+HOST = b"Host: gw\r\n"
+PROBE = b"GET /v1/probe HTTP/1.1\r\n" + HOST + KEY + b"Connection: close\r\n\r\n"
+PROBED = b"still here"
+
+_WAIT_S = 10.0
+_PAUSE_S = 0.02  # so that two pieces are two reads
+
+
+class Step(Enum):
+    """What either side does between two sends."""
+
+    PAUSE = auto()
+    CLOSE = auto()
+    RESET = auto()
+    ASKED = auto()  # the client: wait until the upstream has the request's head
+    REPLIED = auto()  # the client: wait until some of the reply is there
+    LEFT = auto()  # the upstream: wait until the gateway closes, or the client is seen to be gone
+
+
+Steps = Sequence[bytes | Step]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`client` is sent as it is; `upstream` are the steps for each request in turn, or for all.
+
+    `methods` are those of the replies to expect. `early`: the upstream does not read the body.
+    `differs` are the parts in which the shells may differ, for the reason given.
+    """
+
+    name: str
+    client: Steps
+    upstream: Sequence[Steps]
+    methods: Sequence[str] = ("GET",)
+    early: bool = False
+    policy: str = "drain"
+    differs: frozenset[str] = frozenset()
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as the upstream saw it; header names in lower case, in order, less the id."""
+
+    line: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+@dataclass
+class Scripted:
+    """An upstream that follows the script of the case that is played."""
+
+    port: int
+    script: Sequence[Steps] = ()
+    early: bool = False
+    seen: list[Seen] = field(default_factory=list)
+    asked: threading.Event = field(default_factory=threading.Event)
+    gone: threading.Event = field(default_factory=threading.Event)  # the client
+    _turn: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def play(self, case: Case) -> None:
+        """From now on this is the script."""
+        self.script, self.early, self._turn = case.upstream, case.early, 0
+        self.seen.clear()
+        self.asked.clear()
+        self.gone.clear()
+
+    def serve(self, connection: socket.socket) -> None:
+        """Answer requests until the connection ends or the script ends it."""
+        connection.settimeout(_WAIT_S)
+        with connection, contextlib.suppress(OSError), connection.makefile("rb") as reader:
+            while line := reader.readline():
+                headers = tuple(_read_headers(reader))
+                if line.split(b" ")[1].endswith(b"/probe"):
+                    _send(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + PROBED)
+                    continue
+                self.asked.set()
+                body = b"" if self.early else _read_body(reader, dict(headers))
+                with self._lock:
+                    self.seen.append(Seen(line, _stable(headers), body))
+                    steps = self.script[min(self._turn, len(self.script) - 1)]
+                    self._turn += 1
+                if not self._follow(steps, connection):
+                    return
+
+    def _follow(self, steps: Steps, connection: socket.socket) -> bool:
+        for step in steps:
+            if isinstance(step, bytes):
+                _send(connection, step)
+            elif step is Step.PAUSE:
+                time.sleep(_PAUSE_S)
+            elif step is Step.LEFT:
+                self.gone.wait(_WAIT_S)
+            elif step is Step.RESET:
+                reset(connection)
+                return False
+            else:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                return False
+        return True
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
+
+
+def _read_headers(reader: object) -> Iterator[tuple[bytes, bytes]]:
+    while line := reader.readline().rstrip(b"\r\n"):  # type: ignore[attr-defined]
+        name, _, value = line.partition(b":")
+        yield name.lower(), value.strip()
+
+
+def _stable(headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(each for each in headers if each[0] != b"x-request-id")
+
+
+def _read_body(reader: object, headers: dict[bytes, bytes]) -> bytes:
+    read, readline = reader.read, reader.readline  # type: ignore[attr-defined]
+    if headers.get(b"transfer-encoding") != b"chunked":
+        body: bytes = read(int(headers.get(b"content-length", b"0")))
+        return body
+    content = b""
+    while size := int(readline() or b"0", 16):
+        content += read(size)
+        readline()
+    while readline().rstrip(b"\r\n"):
+        pass
+    return content
+
+
+@contextmanager
+def scripted() -> Iterator[Scripted]:
+    """A scripted upstream until the block ends."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    server = Scripted(listener.getsockname()[1])
+    open_ones: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                open_ones.append(connection)
+                threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
+
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in open_ones:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        accepting.join(_WAIT_S)
