@@ -91,12 +91,12 @@ class Answering(Asking):
         self._balancer.answered(self._pool, reply.status)
         shared = self._shared
         shared.telemetry.upstream_answered(exchange.route.name, shared.loop_time() - self._asked_s)
-        exchange.begin_reply(reply.answer)
         self._pending = self._head(reply)
-        if reply.framing == len(rest):  # all of it at once: the usual case
+        if reply.framing == len(rest):  # all of it at once
             self.leave_upstream(reusable=reply.reusable)
-            self.complete(exchange.response_whole(rest))
+            self.complete(exchange.response_whole(reply.answer, rest))
             return
+        exchange.begin_reply(reply.answer)
         self._body = opened(reply.framing)
         if self._full and self._connection is not None:
             self._connection.pause_reading()
@@ -183,7 +183,7 @@ class Answering(Asking):
         if not self._started and reply is not None:
             self._started = True
             telemetry.answered(self._exchange.route.name, reply.status)
-        telemetry.bytes["out",] += size
+        telemetry.bytes_out += size
         self._pending = b""
         self._client.write(pending)
 

@@ -137,7 +137,7 @@ class Asking(ABC):
 
     def _count(self, piece: bytes) -> None:
         self._exchange.request_chunk(piece)
-        self._shared.telemetry.bytes["in",] += len(piece)
+        self._shared.telemetry.bytes_in += len(piece)
 
     def _collect(self, piece: bytes) -> None:
         self._store(piece, bound=injection.MAX_BODY + 1)

@@ -166,8 +166,8 @@ def known(document: bytes) -> tuple[Counts, bool | None] | None:
     if read.count(None) < 2 or made.count(None) < 2:
         return None  # of several, the last one that states anything counts
     cached, reasoned = read[0] or read[1] or read[2], made[0] or made[1] or made[2]
-    if not document.isascii():
-        return None  # a key that is no UTF-8 spoils the object it stands in
+    if not _is_utf8(document):
+        return None
     counts = Counts(
         usage.prompt_tokens,
         usage.completion_tokens,
@@ -180,6 +180,51 @@ def known(document: bytes) -> tuple[Counts, bool | None] | None:
         None if reasoned is None else reasoned.reasoning_tokens,
     )
     return counts, ending(reply, reported=counts != _NOTHING_STATED)
+
+
+def usual(document: bytes) -> tuple[int, int, int | None, int | None] | None:
+    """Tokens in and out, cached and reasoning, of a chat completion as nearly all are written.
+
+    None for any other document; then it is to be read by `known` or `decode`, which agree with this.
+    """
+    try:
+        reply = _read_known(document)
+    except lenient.UNREADABLE:
+        return None
+    usage = reply.usage
+    if usage is None or reply.message is not _ABSENT or reply.response is not _ABSENT:
+        return None
+    tokens_in, tokens_out = usage.prompt_tokens, usage.completion_tokens
+    if tokens_in is None or tokens_out is None or reply.type is not _ABSENT or _is_mixed(usage):
+        return None
+    if tokens_in + tokens_out > MAX_QUANTITY or not _is_utf8(document):
+        return None
+    read, made = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = None if read is None else read.cached_tokens
+    if cached is None:
+        cached = usage.cache_read_input_tokens
+    return tokens_in, tokens_out, cached, None if made is None else made.reasoning_tokens
+
+
+def _is_mixed(usage: _Usage) -> bool:
+    """Whether it also states what other APIs state."""
+    return not (
+        usage.input_tokens_details is None
+        and usage.input_token_details is None
+        and usage.output_tokens_details is None
+        and usage.output_token_details is None
+    )
+
+
+def _is_utf8(document: bytes) -> bool:
+    """A key that is no UTF-8 spoils the object it stands in."""
+    if document.isascii():
+        return True
+    try:
+        document.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def fields(usage: msgspec.Raw) -> dict[str, int]:

@@ -16,7 +16,7 @@ from gateway import injection
 from gateway.errors import Headers
 from gateway.passage import Answer, Passage, UpstreamRequest
 from gateway.routing import Upstream
-from gateway.tap import Tap
+from gateway.tap import Tap, read_usual
 from metering.board import Open
 from metering.quantities import Quantities, kind_of
 from metering.usage import Grade, Outcome, UsageRecord
@@ -28,20 +28,21 @@ _COUNTED: Final = kind_of(("requests", "bytes_in", "bytes_out"), (Grade.EXACT,) 
 class Exchange:
     """One admitted request. Never awaits, never reads a clock."""
 
+    reply_has_body = True  # known once the reply's head is
+    _injected = False
+    _status = 0
+    _tap: Tap | None = None
+    _owed: int | None = None  # bytes of the reply's Content-Length still to come
+    _bytes_in = 0
+    _bytes_out = 0
+    _client_left = False
+    _reply_over = False
+    _ended = False
+
     def __init__(self, passage: Passage, request_id: str) -> None:
         self.request_id = request_id
         self.passage = passage
         self.route = passage.route
-        self._injected = False
-        self._status = 0
-        self._tap: Tap | None = None
-        self._owed: int | None = None  # bytes of the reply's Content-Length still to come
-        self.reply_has_body = True  # known once the reply's head is
-        self._bytes_in = 0
-        self._bytes_out = 0
-        self._client_left = False
-        self._reply_over = False
-        self._ended = False
 
     def opening(self, time_ms: int) -> Open:
         """What the journal notes before anything goes upstream."""
@@ -132,11 +133,43 @@ class Exchange:
             self._owed -= len(chunk)
         return self._handed(chunk if self._tap is None else self._tap.feed(chunk))
 
-    def response_whole(self, body: bytes) -> bytes:
-        """What to hand to the client for a reply that came whole, all at once."""
+    def response_whole(self, answer: Answer, body: bytes) -> bytes:
+        """What to hand to the client for a reply that came all at once, head and body."""
+        self.begin_reply(answer)
         content = self.response_chunk(body) if body else body
         rest = self.response_end(complete=True)
         return content + rest if rest else content
+
+    def whole(self, answer: Answer, body: bytes, time_ms: int) -> UsageRecord | None:
+        """The record of a reply that came all at once and goes on as it is, in one step.
+
+        None where it takes more than that; then nothing has happened.
+        """
+        if not answer.readable or answer.status >= 400 or self._injected:
+            return None
+        quantities = read_usual(
+            self.route.plan,
+            answer.content_type,
+            answer.content_encoding,
+            body,
+            bytes_in=self._bytes_in,
+        )
+        if quantities is None:
+            return None
+        self._ended = self._reply_over = True
+        self._status = answer.status
+        self._bytes_out = len(body)
+        admitted = self.passage.admitted
+        return UsageRecord(
+            self.request_id,
+            time_ms,
+            self.route.name,
+            admitted.customer_id,
+            answer.status,
+            Outcome.COMPLETE,
+            quantities,
+            admitted.charges,
+        )
 
     def response_end(self, *, complete: bool) -> bytes:
         """The upstream's reply is over, whole or broken off; the rest the client gets."""

@@ -34,13 +34,18 @@ def wants_buffering(plan: UsagePlan, *, method: str, path: str, content_type: by
     )
 
 
+def may_ask(body: bytes) -> bool:
+    """Whether `inject` may have something to do: seldom, and seen without decoding."""
+    return b'"stream"' in body or _ESCAPE in body
+
+
 def inject(body: bytes) -> bytes | None:
     """The body with `stream_options.include_usage` true, all other values byte for byte.
 
     None when it must go as it is: not streaming, already asking, not understood without doubt.
     """
-    if b'"stream"' not in body and _ESCAPE not in body:
-        return None  # most calls; seen without decoding them
+    if not may_ask(body):
+        return None
     members = _members(body) if len(body) <= MAX_BODY else None
     if members is None or members.get("stream") != _TRUE:
         return None

@@ -71,6 +71,7 @@ class KnownReply(NamedTuple):
     head: AnswerHead
     framing: int
     reusable: bool
+    plain: bool  # nothing is put in its head but the request's id
 
 
 class Replies:
@@ -86,12 +87,14 @@ class Replies:
         passage = self._passage
         method = "HEAD" if passage.head_only else "GET"
         answer = passage.answer(said.status, said.headers, injected=self._injected)
+        head = answer_head(answer, head_only=passage.head_only)
         known = KnownReply(
             said.status,
             answer,
-            answer_head(answer, head_only=passage.head_only),
+            head,
             framing.reply_framing(method, said.status, said.headers, said.http_version),
             parsing.stays_open(said.headers, said.http_version),
+            plain=not head.unsized and not head.undated,
         )
         if len(raw) <= _MAX_HEAD:
             if len(self.kept) >= _MAX_REPLIES:

@@ -34,6 +34,7 @@ from gateway.errors import (
     body_of,
     headers_of,
 )
+from gateway.express import Express
 from gateway.framing import Body
 from gateway.headers import dated, values_of
 from gateway.known_heads import Caller, NotProxied
@@ -195,9 +196,9 @@ class LineRate(HttpToolsProtocol):
         except GatewayError as error:
             self._turn_away(error, raw, data[end:])
             return True
-        passage = known.passage
-        request_id = passage.request_id or self.shared.new_id()
-        self._crossing = crossing = Crossing(self.shared, self, known, length, request_id)
+        shared = self.shared
+        request_id = known.passage.request_id or shared.new_id()
+        self._crossing = crossing = Express(shared, self, known, length, request_id)
         if self._ending:
             crossing.keep_alive = False
         rest = data[end:]

@@ -44,9 +44,9 @@ def read_request(raw: bytes) -> RawRequest:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError:
-        raw_heads.read_request(raw)  # which may have a better word for it
-        raise BadRequest from None
+        said.whole = False
     if not said.whole:
+        raw_heads.read_request(raw)  # which may have a better word for it
         raise BadRequest
     method = parser.get_method().decode("ascii")
     return check_raw_request(raw, method, said.url, parser.get_http_version(), said.headers)

@@ -63,7 +63,7 @@ def head_of(scope: Scope) -> RequestHead:
     return RequestHead(
         method=scope["method"],
         target=target + b"?" + query if query else target,
-        headers=list(scope["headers"]),
+        headers=[(name, value.strip(b" \t")) for name, value in scope["headers"]],
         peer=client[0] if client else "",
         scheme=scope["scheme"],
         http_version=scope["http_version"],

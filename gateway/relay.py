@@ -183,7 +183,7 @@ class Relay:
             piece, more = await self._caller.piece()
             self._patience.for_upstream(self._route.timeouts.head)
             self._exchange.request_chunk(piece)
-            self._telemetry.bytes["in",] += len(piece)
+            self._telemetry.bytes_in += len(piece)
             if not more:
                 self._watch()
             yield piece
@@ -224,7 +224,7 @@ class Relay:
     async def _hand_body(self, body: bytes, *, more: bool = True) -> None:
         if self._departure.gone or (more and not body):
             return
-        self._telemetry.bytes["out",] += len(body)
+        self._telemetry.bytes_out += len(body)
         await self._hand({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _hand(self, message: Message) -> None:

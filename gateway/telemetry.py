@@ -45,6 +45,11 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
 
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts)
+
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts, as the exposition format wants them."""
         total, result = 0, []
@@ -54,15 +59,25 @@ class Histogram:
         return result
 
 
+class RouteFigures:
+    """What is counted at every reply of one route."""
+
+    __slots__ = ("answers", "upstream_seconds")
+
+    def __init__(self) -> None:
+        self.answers = [0] * 10  # by class of status
+        self.upstream_seconds = Histogram()
+
+
 class Telemetry:
     """Everything a worker counts about itself."""
 
     def __init__(self) -> None:
-        self._answers: Counter[tuple[str, int]] = Counter()  # by route and class of status
+        self._routes: dict[str, RouteFigures] = {}
         self.refusals: Counter[_Labels] = Counter()
         self.upstream_errors: Counter[_Labels] = Counter()
-        self.upstream_seconds: dict[str, Histogram] = {}
-        self.bytes: Counter[_Labels] = Counter()
+        self.bytes_in = 0
+        self.bytes_out = 0
         self._usage = Tally()
         self.usage_missing: Counter[_Labels] = Counter()
         self.disconnects: Counter[_Labels] = Counter()
@@ -73,9 +88,16 @@ class Telemetry:
         self.drains_capped = 0
         self.uncounted = 0
 
+    def of(self, route: str) -> RouteFigures:
+        """The figures of a route, for whoever counts there often."""
+        figures = self._routes.get(route)
+        if figures is None:
+            figures = self._routes[route] = RouteFigures()
+        return figures
+
     def answered(self, route: str, status: int) -> None:
         """A reply head went to a client."""
-        self._answers[route, status // 100] += 1
+        self.of(route).answers[status // 100] += 1
 
     def refused(self, route: str, status: int, code: str) -> None:
         """The gateway answered by itself."""
@@ -84,10 +106,7 @@ class Telemetry:
 
     def upstream_answered(self, route: str, seconds: float) -> None:
         """A reply head came, `seconds` after the request was started."""
-        histogram = self.upstream_seconds.get(route)
-        if histogram is None:
-            histogram = self.upstream_seconds[route] = Histogram()
-        histogram.observe(seconds)
+        self.of(route).upstream_seconds.observe(seconds)
 
     def upstream_failed(self, route: str, kind: str) -> None:
         """The upstream could not be used, or broke off inside its reply."""
@@ -108,7 +127,24 @@ class Telemetry:
 
     def requests(self) -> Mapping[_Labels, int]:
         """Replies by route and class of status."""
-        return {(route, f"{hundreds}xx"): n for (route, hundreds), n in self._answers.items()}
+        return {
+            (route, f"{hundreds}xx"): n
+            for route, figures in self._routes.items()
+            for hundreds, n in enumerate(figures.answers)
+            if n
+        }
+
+    def upstream_seconds(self) -> Mapping[str, Histogram]:
+        """Of each route that was ever answered."""
+        return {
+            route: figures.upstream_seconds
+            for route, figures in self._routes.items()
+            if figures.upstream_seconds.count
+        }
+
+    def bytes(self) -> Mapping[_Labels, int]:
+        """Body bytes by direction."""
+        return {("in",): self.bytes_in, ("out",): self.bytes_out}
 
     def records(self) -> Mapping[_Labels, int]:
         """Usage records by outcome."""
@@ -142,7 +178,7 @@ class _Exposition(Collector):
         t = self._telemetry
         yield _counter("requests", "Replies to clients.", ("route", "code"), t.requests())
         yield _counter("refusals", "Answers of the gateway's own.", ("code",), t.refusals)
-        yield _counter("bytes", "Body bytes of clients.", ("direction",), t.bytes)
+        yield _counter("bytes", "Body bytes of clients.", ("direction",), t.bytes())
         yield _counter("usage", "Readings of a meter.", ("meter", "grade"), t.usage())
         yield _counter("usage_quantity", "Sum of a meter.", ("meter",), t.usage_quantity())
         yield _counter(
@@ -157,7 +193,7 @@ class _Exposition(Collector):
         yield _counter("drains_capped", "Drains given up.", (), {(): t.drains_capped})
         yield _gauge("drains_active", "Replies read on for nobody.", t.drains_active)
         yield _gauge("open_exchanges", "Exchanges now open.", t.open_exchanges)
-        yield _upstream_seconds(t.upstream_seconds)
+        yield _upstream_seconds(t.upstream_seconds())
         yield InfoMetricFamily(
             "gateway_build", "The running version.", {"version": version("tallygate")}
         )

@@ -191,7 +191,7 @@ class WebSocketRelay:
         text = message.get("text")
         content: str | bytes = message["bytes"] if text is None else text
         self._deadlines.touch(anyio.current_time())
-        self._telemetry.bytes["in",] += self._session.message_in(content)
+        self._telemetry.bytes_in += self._session.message_in(content)
         if self._upstream is not None:
             with suppress(ConnectionClosed):  # whoever reads from it says why
                 await self._upstream.send(content)
@@ -202,7 +202,7 @@ class WebSocketRelay:
             while True:
                 content = await upstream.recv()
                 self._deadlines.touch(anyio.current_time())
-                self._telemetry.bytes["out",] += self._session.message_out(content)
+                self._telemetry.bytes_out += self._session.message_out(content)
                 kind = "text" if isinstance(content, str) else "bytes"
                 await self._client.send({"type": "websocket.send", kind: content})
                 self._deadlines.touch(anyio.current_time())

@@ -17,9 +17,11 @@ from tallygate.invocation import config_option, load_installation, run
 
 if TYPE_CHECKING:
     from tallygate.planes import Sockets
+    from tallygate.sharing import Share
 
 sockets_option = click.option("--sockets", hidden=True, help="Bound sockets from the supervisor.")
 owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from the supervisor.")
+worker_option = click.option("--worker", default=0, hidden=True, help="Which of several it is.")
 name_option = click.option("--name", default="gateway", hidden=True, help="Of the announcement.")
 
 
@@ -84,7 +86,10 @@ def serve(config_path: Path) -> None:
 @sockets_option
 @owner_option
 @name_option
-def gateway(config_path: Path, sockets: str | None, owner: int | None, name: str) -> None:
+@worker_option
+def gateway(
+    config_path: Path, sockets: str | None, owner: int | None, name: str, worker: int
+) -> None:
     """Run the data plane alone: what customers call.
 
     It is one worker, whatever gateway.workers says; `tallygate serve` runs them all.
@@ -98,7 +103,8 @@ def gateway(config_path: Path, sockets: str | None, owner: int | None, name: str
     installation = load_installation(config_path)
     section = installation.config.gateway
     bound = _sockets(sockets, section.listen, section.admin_listen)
-    run(partial(run_gateway, installation, bound, owner, config_path, name=name))
+    share = _share(sockets, worker)
+    run(partial(run_gateway, installation, bound, owner, config_path, name=name, share=share))
 
 
 @cli.command()
@@ -173,8 +179,16 @@ def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
         raise click.ClickException(str(problem)) from None
 
 
+def _share(handed: str | None, worker: int) -> "Share | None":
+    """Of the memory that stands behind the sockets, where there are several workers."""
+    from tallygate.sharing import Share
+
+    board = (handed or "").split(",")[2:]
+    return Share(int(board[0]), worker) if board else None
+
+
 def _taken_over(handed: str) -> Iterator[socket.socket]:
-    for handle in map(int, handed.split(",")):
+    for handle in map(int, handed.split(",")[:2]):
         os.set_inheritable(handle, False)  # a helper of ours must not keep the address
         yield socket.socket(fileno=handle)
 

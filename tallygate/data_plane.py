@@ -29,13 +29,20 @@ from tallygate.no_room import once_there_is_room
 from tallygate.planes import Sockets, announced
 from tallygate.reloading import kept_up
 from tallygate.rereading import Rereading
+from tallygate.sharing import Share
 from tallygate.stopping import Stop, told_to_stop
 
 
 async def run_gateway(
-    installation: Installation, sockets: Sockets, owner: int | None, config_path: Path, *, name: str
+    installation: Installation,
+    sockets: Sockets,
+    owner: int | None,
+    config_path: Path,
+    *,
+    name: str,
+    share: Share | None = None,
 ) -> None:
-    """Serve until told to stop, announced under this name.
+    """Serve until told to stop, announced under this name, with a share of the connections.
 
     While there is no room for its journal every call is refused. Raises StoreUnsuitable, or OSError
     for unusable TLS files or an unusable journal.
@@ -53,7 +60,7 @@ async def run_gateway(
             worker = _worker(installation, lane, helper_starter(config_path, owner))
             customers = worker.public()
             options = {"http": customers.protocol, **websocket_options(settings.websocket), **tls}
-            public = Listener(customers.app, sockets.public, options)
+            public = Listener(customers.app, sockets.public, options, share, customers.cut_off)
             admin = Listener(worker.admin(), sockets.admin)
             rereading = Rereading(
                 installation.config,

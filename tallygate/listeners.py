@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
+from tallygate.accepting import Acceptor
 from tallygate.addresses import Address
+from tallygate.sharing import Share
 from tallygate.stopping import Stop
 
 _BACKLOG: Final = 2048
@@ -45,17 +47,54 @@ def address_of(bound: socket.socket) -> Address:
     return Address(host, port)
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Listener:
-    """An application and its socket; `options` go to uvicorn.Config."""
+    """An application and its socket; `options` go to uvicorn.Config.
+
+    `share` is for a socket on which other processes accept too. `cut_off` ends what is open and is
+    no task of uvicorn's.
+    """
 
     app: ASGIApp
     bound: socket.socket
     options: dict[str, Any] = field(default_factory=dict)
+    share: Share | None = None
+    cut_off: Callable[[], None] = _nothing
 
 
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: several servers share one process."""
+
+    def __init__(self, listener: Listener, drain_s: float) -> None:
+        super().__init__(_config(listener, drain_s))
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, but on a shared socket with an acceptor of our own."""
+        share = self._listener.share
+        if share is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        if not self.should_exit:
+            taken = Acceptor(
+                self._listener.bound,
+                share,
+                self.server_state.connections,
+                self._protocol,
+                self.config.ssl,
+            )
+            self.servers.append(taken)  # type: ignore[arg-type]  # is closed as any other
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -69,7 +108,7 @@ async def serve(listeners: Sequence[Listener], stop: Stop, *, drain_s: float) ->
     they are cut off. The others, where the operator looks on, end after it; without an owner they
     end with it. Other processes that accept on the same sockets are not disturbed.
     """
-    servers = [_Server(_config(listener, drain_s)) for listener in listeners]
+    servers = [_Server(listener, drain_s) for listener in listeners]
     async with anyio.create_task_group() as group:
         group.start_soon(_end_when_told, servers, stop)
         async with anyio.create_task_group() as serving:

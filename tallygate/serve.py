@@ -24,6 +24,7 @@ from tallygate.children import Child, Keeper, reap_orphans
 from tallygate.installation import Installation
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, addresses, bind_all, somebody_announced
 from tallygate.reloading import read_again
+from tallygate.sharing import new_board
 from tallygate.stopping import Stop, told_to_stop
 
 log = logging.getLogger("tallygate.serve")
@@ -54,6 +55,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._keepers: list[Keeper] = []
         self._handles: list[int] = []
+        self._board: int | None = None
 
     def start(self) -> None:
         """Start everything, from the main thread; `stop` is due however it ends.
@@ -73,6 +75,10 @@ class Supervisor:
             )
         owner, writing_end = os.pipe()
         self._handles += [owner, writing_end]
+        workers = self._installation.config.gateway.workers
+        if workers > 1:
+            self._board = new_board(workers)
+            self._handles.append(self._board)
         for name in self._sockets:
             child = self._child(name, owner)
             child.start()
@@ -189,6 +195,9 @@ class Supervisor:
         url = addresses(sockets, tls=False)["admin"]
         handles = [each.fileno() for each in sockets]
         plane = ["control"] if name == "control" else ["gateway", "--name", name]
+        if plane[0] == "gateway" and self._board is not None:
+            handles.append(self._board)
+            plane += ["--worker", str(len(self._of("gateway")))]
         return Child(name, [*plane, "-c", str(self._config_path)], handles, owner, url)
 
     def _of(self, plane: str) -> list[Child]:

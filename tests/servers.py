@@ -190,6 +190,7 @@ def serving(app: Any, **config: Any) -> Iterator[int]:
         "access_log": False,
         "server_header": False,
         "date_header": False,
+        "proxy_headers": False,
         "timeout_graceful_shutdown": 1,
     }
     server = _Prompt(uvicorn.Config(app, **settings | config))

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ def compare(  # noqa: PLR0913, PLR0917  (an argument per option)
     Example:
       python -m loadtests.compare --runs 1 --seconds 2 --only tallygate,nginx-lua --scenario json
     """
+    signal.signal(signal.SIGTERM, _leave)
     try:
         peers, scenarios = called(_names(only)), named(_names(scenario))
         cores = machine.divide(machine.usable_cores())
@@ -75,6 +77,11 @@ def compare(  # noqa: PLR0913, PLR0917  (an argument per option)
         if docs or not only:
             _write(docs or _DOCS, one.name, measured)
     sys.exit(1 if failed else 0)
+
+
+def _leave(number: int, _: object) -> None:
+    """As an exception, so that everything that was started is ended."""
+    sys.exit(128 + number)
 
 
 def _names(text: str) -> list[str]:

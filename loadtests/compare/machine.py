@@ -52,7 +52,7 @@ def described() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "system": _system(),
-        "python": platform.python_version(),
+        "python": f"Python {platform.python_version()}",
     }
 
 

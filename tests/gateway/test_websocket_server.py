@@ -71,7 +71,7 @@ def test_a_client_that_does_not_read_stops_the_upstream() -> None:
         eventually(lambda: sent)
         stuck = settled(lambda: sent)
         assert stuck < ENOUGH * 3 // 4
-        handed = gw.telemetry.bytes["out",]
+        handed = gw.telemetry.bytes_out
         assert handed <= stuck * BIG
         reader = client.makefile("rb")
         for number in range(ENOUGH):
@@ -79,7 +79,7 @@ def test_a_client_that_does_not_read_stops_the_upstream() -> None:
             assert head[:2] == b"\x82\x7f"
             assert reader.read(BIG)[:6] == b"%06d" % number
         reader.close()
-        assert gw.telemetry.bytes["out",] == ENOUGH * BIG
+        assert gw.telemetry.bytes_out == ENOUGH * BIG
 
 
 def test_an_upstream_that_does_not_read_stops_the_client() -> None:
@@ -104,7 +104,7 @@ def test_an_upstream_that_does_not_read_stops_the_client() -> None:
         eventually(lambda: sent)
         stuck = settled(lambda: sent)
         assert stuck < ENOUGH * 3 // 4
-        assert gw.telemetry.bytes["in",] <= stuck * BIG
+        assert gw.telemetry.bytes_in <= stuck * BIG
         go.set()
         pouring.join(20)
         assert eventually(lambda: len(received) == ENOUGH)
@@ -242,7 +242,7 @@ def test_a_session_that_outlasts_the_drain_time_is_cut_and_recorded() -> None:
 
             chatting = threading.Thread(target=chat)
             chatting.start()
-            eventually(lambda: gw.telemetry.bytes["out",])
+            eventually(lambda: gw.telemetry.bytes_out)
             stack.close()
             chatting.join(10)
             assert client.close_code == 1006

@@ -45,9 +45,9 @@ def test_anonymous_memory_is_read() -> None:
 
 def test_the_proxy_has_a_core_to_itself() -> None:
     """Everything else shares what is left, each its half where it can be halved."""
-    assert tuple(divide([0, 1])) == ({0}, {1}, {1})
-    assert tuple(divide([4, 2, 3])) == ({2}, {3}, {4})
-    assert tuple(divide(range(6))) == ({0}, {1, 2}, {3, 4, 5})
+    assert divide([0, 1]).said() == "proxy 0, origin 1, load 1"
+    assert divide([4, 2, 3]).said() == "proxy 2, origin 3, load 4"
+    assert divide(range(6)).said() == "proxy 0, origin 1+2, load 3+4+5"
     with pytest.raises(TooFewCores):
         divide([0])
 

@@ -55,7 +55,9 @@ class Site:
         while True:
             try:
                 plain = await anyio.connect_tcp("127.0.0.1", self.port)
-                return await TLSStream.wrap(plain, ssl_context=context, hostname="any")
+                return await TLSStream.wrap(
+                    plain, ssl_context=context, hostname="any", standard_compatible=False
+                )
             except OSError:
                 await anyio.sleep(0.01)
 

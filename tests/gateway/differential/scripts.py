@@ -98,6 +98,8 @@ class Scripted:
                     self._turn += 1
                 if not self._follow(steps, connection):
                     return
+                if self.early:
+                    _read_body(reader, dict(headers))
 
     def _follow(self, steps: Steps, connection: socket.socket) -> bool:
         for step in steps:
@@ -135,15 +137,25 @@ def _stable(headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes]
 def _read_body(reader: object, headers: dict[bytes, bytes]) -> bytes:
     read, readline = reader.read, reader.readline  # type: ignore[attr-defined]
     if headers.get(b"transfer-encoding") != b"chunked":
-        body: bytes = read(int(headers.get(b"content-length", b"0")))
+        length = int(headers.get(b"content-length", b"0"))
+        body: bytes = read(length)
+        if len(body) < length:
+            raise ConnectionError
         return body
     content = b""
-    while size := int(readline() or b"0", 16):
+    while size := _size(readline()):
         content += read(size)
         readline()
     while readline().rstrip(b"\r\n"):
         pass
     return content
+
+
+def _size(line: bytes) -> int:
+    try:
+        return int(line, 16)
+    except ValueError:  # broken off, or no chunk
+        raise ConnectionError from None
 
 
 @contextmanager

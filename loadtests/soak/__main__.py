@@ -1,0 +1,5 @@
+"""`python -m loadtests.soak`."""
+
+from loadtests.soak.command import main
+
+main()

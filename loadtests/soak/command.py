@@ -1,0 +1,158 @@
+"""Runs a soak: a whole installation with one worker, its origin, its customers, and the judgement."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import click
+import httpx
+import uvloop
+import yaml
+
+from loadtests.soak.customers import Account, call_on
+from loadtests.soak.judging import Level, compare, level_of, problems_of
+from metering.tether import tethered
+from tallygate.drills.configuration import callers, throw_away
+
+_START_S: Final = 60.0
+_QUIET_S: Final = 60.0
+_IDLE_S: Final = 5.0  # longer than connections to the origin are kept
+_WARM_UP: Final = 0.2  # of the requests: what is made once is there then
+
+
+@contextmanager
+def process(*words: str, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """`python -m …` for as long as the block lasts; what it says on standard error is kept."""
+    with log.open("w") as errors:
+        started = subprocess.Popen(
+            tethered([sys.executable, "-P", "-m", *words]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,
+        )
+    try:
+        yield started
+    finally:
+        started.terminate()
+        started.wait()
+
+
+class Soak:
+    """One run in `folder`."""
+
+    def __init__(self, folder: Path, requests: int, connections: int, seed: int) -> None:
+        self._folder = folder
+        self._requests, self._connections, self._seed = requests, connections, seed
+        self._books = folder / "answered"
+        self.ended: dict[str, int] = {}
+        self.levels: list[Level] = []
+
+    def run(self) -> list[str]:
+        """What was found wrong; empty when nothing was."""
+        words = ["--books", str(self._books), "--seed", str(self._seed)]
+        with process("loadtests.soak.origin", *words, log=self._folder / "origin.log") as origin:
+            assert origin.stdout is not None  # for the type checker
+            changes = {"gateway": {"workers": 1}}
+            config = self._folder / "tallygate.yaml"
+            config.write_text(yaml.safe_dump(throw_away(None, origin.stdout.readline().strip(), changes)))  # fmt: skip
+            serve = ["tallygate", "serve", "-c", str(config)]
+            with process(*serve, log=self._folder / "serve.log") as served:
+                assert served.stdout is not None
+                if not served.stdout.readline():
+                    raise click.ClickException((self._folder / "serve.log").read_text())
+                shown, capped = uvloop.run(self._load(json.loads(self._announcement.read_text())))
+        compared = compare(self._books, self._folder / "var" / "journal")
+        click.echo(f"{compared.answered} answered, {compared.recorded} recorded")
+        return problems_of(compared, *self.levels, shown, capped)
+
+    @property
+    def _announcement(self) -> Path:
+        return self._folder / "var" / "run" / "gateway.json"
+
+    async def _load(self, worker: dict[str, Any]) -> tuple[dict[str, Any], float]:
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+            warm = max(int(self._requests * _WARM_UP), 1)
+            for requests in (warm, self._requests - warm):
+                await self._turn(worker, requests)
+                await _quiet(http, worker["admin"])
+                self.levels.append(level_of(worker["pid"]))
+                level = self.levels[-1]
+                click.echo(f"{requests:>9} requests; {level.anonymous >> 10} KiB anonymous, {level.handles} files")  # fmt: skip
+            shown = (await http.get(f"{worker['admin']}/-/journal")).json()
+            return shown, await _metric(http, worker["admin"], "gateway_drains_capped_total")
+
+    async def _turn(self, worker: dict[str, Any], requests: int) -> None:
+        url, who = urlsplit(worker["public"]), callers(None)
+        account = Account(requests)
+        address = (url.hostname or "", url.port or 0)
+        async with asyncio.TaskGroup() as group:
+            for n in range(self._connections):
+                seed = self._seed * 1_000_003 + len(self.levels) * 1009 + n
+                keys = [caller.key for caller in who]
+                group.create_task(call_on(address, account, who[0].path, keys, seed))
+        for end, number in account.ended.items():
+            self.ended[end] = self.ended.get(end, 0) + number
+
+
+async def _quiet(http: httpx.AsyncClient, admin: str) -> None:
+    """Return when no exchange is open, all is flushed, and what is idle was closed."""
+
+    async def over() -> bool:
+        shown = (await http.get(f"{admin}/-/journal")).json()
+        return not shown["open_requests"] and not shown["backlog"]
+
+    await _until(over)
+    await asyncio.sleep(_IDLE_S)
+    await _until(over)
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    end = time.monotonic() + _QUIET_S
+    while time.monotonic() < end and not await condition():
+        await asyncio.sleep(0.1)
+
+
+async def _metric(http: httpx.AsyncClient, admin: str, name: str) -> float:
+    for line in (await http.get(f"{admin}/-/metrics")).text.splitlines():
+        if line.startswith(name):
+            with suppress(ValueError):
+                return float(line.rsplit(" ", 1)[1])
+    return 0.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--requests", default=1_000_000, show_default=True)
+@click.option("--connections", default=32, show_default=True, help="Half of the drains at once.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--keep", type=click.Path(path_type=Path), help="A folder to keep everything in.")
+def main(requests: int, connections: int, seed: int, keep: Path | None) -> None:
+    """Many requests through one worker, with leaving clients, cuts and pauses; then the books.
+
+    \b
+    Example:
+      python -m loadtests.soak --requests 50000
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (keep or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        soak = Soak(folder, requests, connections, seed)
+        problems = soak.run()
+        ends = ", ".join(f"{end} {number}" for end, number in sorted(soak.ended.items()))
+        click.echo(f"customers: {ends}")
+        click.echo(f"{time.monotonic() - began:.0f} s")
+    for problem in problems:
+        click.echo(f"PROBLEM: {problem}", err=True)
+    sys.exit(1 if problems else 0)
