@@ -3,11 +3,12 @@
 import logging
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Final
 
 from gateway import parsing
 from gateway.asking import Asking
-from gateway.chunked import encode_chunk, encode_end
+from gateway.chunked import Chunked, encode_chunk, encode_end
 from gateway.errors import BadFraming, GatewayError, Headers, Unexpected, UpstreamProtocol
 from gateway.framing import Body, opened
 from gateway.known_heads import KnownReply
@@ -26,6 +27,8 @@ class Answering(Asking):
 
     _reply: KnownReply | None = None
     _body: Body | None = None
+    _plain: Callable[[bytes], bytes | None] | None = None  # cuts chunks that may go on as they are
+    _idle_s = math.inf
     _held = b""  # of a head
     _interim = 0
     _reply_trailers: Headers | tuple[()] = ()
@@ -50,10 +53,12 @@ class Answering(Asking):
     def received(self, data: bytes) -> None:
         """Bytes of the reply."""
         try:
-            if self._reply is None:
+            body = self._body
+            if body is not None:
+                if self._plain is None or not self._pass_on(self._plain, data):
+                    self._take(body, data)
+            elif self._reply is None:
                 self._take_head(data)
-            elif self._body is not None:
-                self._take(self._body, data)
         except GatewayError as error:
             self.fail(error)
         except Exception:
@@ -101,6 +106,9 @@ class Answering(Asking):
         if self._full and self._connection is not None:
             self._connection.pause_reading()
         self._take(self._body, rest)
+        if self._chunked and isinstance(self._body, Chunked):
+            self._plain = self._body.plain
+            self._idle_s = exchange.route.timeouts.idle
 
     def _pass_interim(self, said: RawReply) -> None:
         """Early hints and the like go on; 100 was answered on this hop, 101 was not asked for."""
@@ -109,6 +117,23 @@ class Answering(Asking):
             raise UpstreamProtocol
         if said.status != 100 and self._known.modern and not self._gone:
             self._client.write(interim_head(said))
+
+    def _pass_on(self, plain: Callable[[bytes], bytes | None], data: bytes) -> bool:
+        """Hand over chunks in the upstream's framing where nothing is unusual: `_take` at less cost.
+
+        False where something is; then nothing has happened.
+        """
+        content = None if self._gone or self._full else plain(data)
+        if content is None:
+            return False
+        handed = self._exchange.response_chunk(content)
+        shared = self._shared
+        if handed:
+            shared.telemetry.bytes_out += len(handed)
+            self._client.write(data if handed is content else encode_chunk(handed))
+        self._on_client = self._full
+        self.deadline_s = shared.now_s + self._idle_s
+        return True
 
     def _take(self, body: Body, data: bytes) -> None:
         exchange = self._exchange

@@ -50,7 +50,6 @@ class Public:
     app: Starlette
     protocol: type[HttpToolsProtocol]  # for uvicorn.Config(http=...)
     pools: Pools
-    cut_off: Callable[[], None]  # every open line-rate exchange ends now, with its record
     _gate: Gate
     _heads: KnownHeads
 
@@ -115,7 +114,7 @@ def build_public(
         protocol = bounded_heads(settings.max_head_bytes, new_id, telemetry)
     else:
         protocol = line_rate(shared, settings.max_head_bytes, KEEP_ALIVE_S)
-    return Public(app, protocol, pools, shared.cut_off, gate, heads)
+    return Public(app, protocol, pools, gate, heads)
 
 
 def served_by(table: RouteTable, directory: Directory, settings: GatewaySettings) -> Served:

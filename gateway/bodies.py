@@ -1,13 +1,12 @@
 """Readers of a reply's body: each is fed its bytes and returns those that the client gets. Pure."""
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from gateway import sse
 from gateway.decoding import Unreadable
 from gateway.readings import Readings
-from gateway.stripping import strip
+from gateway.stripping import strip, strip_null
 
 MAX_JSON: Final = 8 * 1024 * 1024
 # As much as a JSON body: response.completed repeats the whole answer, images included.
@@ -15,10 +14,14 @@ MAX_EVENT: Final = MAX_JSON
 MAX_HELD: Final = 1024 * 1024
 
 _BOM: Final = b"\xef\xbb\xbf"
-_ONE_EVENT: Final = re.compile(rb"data: ?([^\r\n]+)\n\n")
+_LF: Final = b"\n"
+_CR: Final = b"\r"
+_LF_LF: Final = b"\n\n"
+_DATA: Final = b"data: "
 _DONE: Final = b"[DONE]"
 _START: Final = b"message_start"
 _STOP: Final = b"message_stop"
+_MESSAGE: Final = b"message_st"  # either
 _USAGE: Final = b'"usage"'
 _NO_USAGE: Final = b'"usage":null'
 
@@ -58,11 +61,12 @@ class JsonBody:
 class _Watch:
     """Picks the events that are worth decoding."""
 
-    __slots__ = ("_needles", "_readings")
+    __slots__ = ("_needles", "_readings", "keyed")
 
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
         self._readings = readings
         self._needles = tuple([f'"{key}"'.encode() for key in keys])
+        self.keyed = bool(self._needles)  # more than the known usage is looked for
 
     def wants(self, data: bytes) -> bool:
         """Whether these bytes, of an event or of many, may hold something to read."""
@@ -70,7 +74,7 @@ class _Watch:
             return True
         if _USAGE in data and _says_usage(data):
             return True
-        return bool(self._needles) and any(needle in data for needle in self._needles)
+        return self.keyed and any(needle in data for needle in self._needles)
 
     def see(self, data: bytes) -> None:
         """Reads the data of one event."""
@@ -88,19 +92,29 @@ def _says_usage(data: bytes) -> bool:
 class EventStream:
     """Reads a stream of events that passes through untouched and at once."""
 
-    __slots__ = ("_parser", "_watch")
+    __slots__ = ("_parser", "_plain", "_watch")
 
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
         self._watch = _Watch(readings, keys)
         self._parser = sse.Parser(MAX_EVENT)
+        self._plain = False  # a chunk of whole events without usage can change nothing
 
     def feed(self, chunk: bytes) -> bytes:
         """The chunk itself."""
+        if (
+            self._plain
+            and _USAGE not in chunk
+            and _DONE not in chunk
+            and _MESSAGE not in chunk
+            and chunk.endswith(sse.BLANK_LINES)
+        ):
+            return chunk
         rest = chunk if self._watch.wants(chunk) else self._parser.skip(chunk)
         if rest:
             for piece in self._parser.feed(rest):
                 if piece.data is not None:
                     self._watch.see(piece.data)
+        self._plain = self._parser.between and not self._watch.keyed
         return chunk
 
     def finish(self) -> bytes:
@@ -117,32 +131,45 @@ class StrippedStream:
     Only the bytes of an event in progress are held back, up to MAX_HELD.
     """
 
-    __slots__ = ("_dropped_at_cr", "_parser", "_watch")
+    __slots__ = ("_dropped_at_cr", "_parser", "_plain", "_watch")
 
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
         self._watch = _Watch(readings, keys)
         self._parser = sse.Parser(MAX_HELD, keep_raw=True)
         self._dropped_at_cr = False
+        self._plain = False  # a chunk of whole events can be taken event by event
 
     def feed(self, chunk: bytes) -> bytes:
         """What the client gets now."""
-        if chunk.endswith(sse.BLANK_LINES) and not self._dropped_at_cr:
-            quick = self._feed_whole(chunk)
-            if quick is not None:
-                return quick
-        return b"".join([self._pass(piece) for piece in self._parser.feed(chunk)])
+        if self._plain and chunk.endswith(_LF_LF):
+            read = _DONE in chunk or _MESSAGE in chunk
+            if not read and _USAGE not in chunk:
+                return chunk
+            kept = self._feed_events(chunk, read=read)
+            if kept is not None:
+                return kept
+        kept = b"".join([self._pass(piece) for piece in self._parser.feed(chunk)])
+        self._plain = (
+            self._parser.between and not self._dropped_at_cr and not self._watch.keyed
+        )
+        return kept
 
-    def _feed_whole(self, chunk: bytes) -> bytes | None:
-        """What the client gets of the usual chunks; None for any other.
+    def _feed_events(self, chunk: bytes, *, read: bool) -> bytes | None:
+        """What the client gets of whole events of one line each; None for any other.
 
-        That is whole events that say nothing of usage, or a single event of one line.
+        `read`: some of them may have to be read though they say nothing of usage.
         """
-        if _USAGE not in chunk and not self._watch.wants(chunk):
-            return None if self._parser.skip(chunk) else chunk
-        event = _ONE_EVENT.fullmatch(chunk)
-        if event is None or len(chunk) > MAX_HELD or self._parser.skip(chunk):
+        events = chunk.split(_LF_LF)
+        events.pop()
+        if _CR in chunk or chunk.count(_LF) != 2 * len(events) or len(chunk) > MAX_HELD:
             return None
-        return self._pass(sse.Piece(chunk, event[1]))
+        kept = None if read else _without_nulls(events)
+        if kept is not None:
+            return kept
+        if not all([event.startswith(_DATA) for event in events]):
+            return None
+        pieces = [sse.Piece(event + _LF_LF, event[len(_DATA) :]) for event in events]
+        return b"".join([self._pass(piece) for piece in pieces])
 
     def finish(self) -> bytes:
         """What was held back."""
@@ -160,6 +187,18 @@ class StrippedStream:
         kept = strip(piece.raw, piece.data)
         self._dropped_at_cr = not kept and piece.raw.endswith(b"\r")
         return kept
+
+
+def _without_nulls(events: list[bytes]) -> bytes | None:
+    """The events, and the ends they were cut at, where all they say of usage is that there is none."""
+    kept = []
+    for event in events:
+        less = strip_null(event) if _USAGE in event else event
+        if less is None:
+            return None
+        kept.append(less)
+    kept.append(b"")
+    return _LF_LF.join(kept)
 
 
 Body = JsonBody | EventStream | StrippedStream

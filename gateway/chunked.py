@@ -15,6 +15,7 @@ from gateway.errors import BadFraming, Headers
 LAST_CHUNK: Final = b"0\r\n\r\n"
 MAX_LINE: Final = 4096  # bytes of a size with its extensions and CRLF
 
+_PLAIN_DIGITS: Final = 8  # of a size as it is nearly always written
 _SHORT_LINE: Final = 16  # a size alone; what is longer is counted as excess
 # Bytes of extensions beyond twice the content, over the whole body: as in Go's net/http, which so
 # stops bodies that are almost nothing but extensions (CVE-2023-39326).
@@ -22,6 +23,7 @@ _MAX_EXCESS: Final = 16384
 _SIZES_REMEMBERED: Final = 1024
 
 _CRLF: Final = b"\r\n"
+_PLAIN_LINE: Final = re.compile(rb"[1-9A-Fa-f][0-9A-Fa-f]{0,7}")
 _LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _LINE_SO_FAR: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*+)?\r?")
 
@@ -31,7 +33,7 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _NOTHING = range(5)
 
 def encode_chunk(data: bytes) -> bytes:
     """The data as one chunk; nothing for no data, since an empty chunk would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+    return b"".join((_size_line(len(data)), data, _CRLF)) if data else b""
 
 
 def encode_end(fields: Headers) -> bytes:
@@ -54,25 +56,31 @@ class Chunked:
         self._held = b""
         self._excess = 0
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """The content in `data`, and what stands behind the end of the message.
+    def plain(self, data: bytes) -> bytes | None:
+        """The content of `data` where it is whole chunks, written as `encode_chunk` may write them.
 
-        Raises BadFraming, which has the content that stood before the trouble.
+        Such data can go on as it is. None for any other, of which nothing has been taken then.
         """
-        # One whole chunk that comes alone is how streams of events arrive.
-        if self._next == _SIZE and not self._held and data.endswith(_CRLF):
-            line_end = data.find(_CRLF, 1, _SHORT_LINE + 2)
-            if line_end > 0:
-                end = len(data) - 2
-                if line_end + 2 + _size(data[:line_end]) == end != line_end + 2:
-                    return data[line_end + 2 : end], b""
-        return self._feed(data)
+        if self._next or self._held:  # not where a size is expected
+            return None
+        line_end = data.find(_CRLF, 1, _PLAIN_DIGITS + 2)
+        if line_end > 0:  # one chunk that comes alone is how streams of events arrive
+            start = line_end + 2
+            end = start + _plain_size(data[:line_end])
+            if end == len(data) - 2 and end != start and data.endswith(_CRLF):
+                return data[start:end]
+        content: list[bytes] = []
+        return b"".join(content) if _plain_chunks(data, 0, content) == len(data) > 0 else None
 
     def closed(self) -> bool:
         """The connection was closed. Whether the message is whole."""
         return self.over
 
-    def _feed(self, data: bytes) -> tuple[bytes, bytes]:
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """The content in `data`, and what stands behind the end of the message.
+
+        Raises BadFraming, which has the content that stood before the trouble.
+        """
         if self._held:
             data, self._held = self._held + data, b""
         content: list[bytes] = []
@@ -80,7 +88,7 @@ class Chunked:
         try:
             while self._next != _NOTHING:
                 if self._next == _SIZE:
-                    at = _whole_chunks(data, at, content)
+                    at = _plain_chunks(data, at, content)
                 after = _STEPS[self._next](self, data, at, content)
                 if after < 0:
                     break
@@ -156,17 +164,18 @@ _STEPS: Final[dict[int, Callable[[Chunked, bytes, int, list[bytes]], int]]] = {
 }
 
 
-def _whole_chunks(data: bytes, at: int, content: list[bytes]) -> int:
-    """The tight loop: take the chunks that are wholly there, as long as their size lines are short."""
+def _plain_chunks(data: bytes, at: int, content: list[bytes]) -> int:
+    """The tight loop: take the chunks that are wholly there, as long as their size lines are plain."""
+    find, starts, size, take = data.find, data.startswith, _plain_size, content.append
     while True:
-        line_end = data.find(_CRLF, at, at + _SHORT_LINE + 2)
+        line_end = find(_CRLF, at, at + _PLAIN_DIGITS + 2)
         if line_end < 0:
             return at
         start = line_end + 2
-        end = start + _size(data[at:line_end])
-        if end == start or data[end : end + 2] != _CRLF:
+        end = start + size(data[at:line_end])
+        if end == start or not starts(_CRLF, end):
             return at
-        content.append(data[start:end])
+        take(data[start:end])
         at = end + 2
 
 
@@ -178,5 +187,13 @@ def _parse_size(line: bytes) -> int:
     return size
 
 
-# Sizes repeat; only lines of at most _SHORT_LINE bytes come here, so this stays small.
-_size = lru_cache(_SIZES_REMEMBERED)(_parse_size)
+# Sizes repeat; only lines of at most _PLAIN_DIGITS bytes come here, so this stays small.
+@lru_cache(_SIZES_REMEMBERED)
+def _plain_size(line: bytes) -> int:
+    """0 for a line that is none, has an extension or a leading zero, or is malformed."""
+    return int(line, 16) if _PLAIN_LINE.fullmatch(line) else 0
+
+
+@lru_cache(_SIZES_REMEMBERED)
+def _size_line(size: int) -> bytes:
+    return b"%x\r\n" % size

@@ -10,6 +10,7 @@ response_end(complete)            what is still owed to the client
 end(outcome, time)                the record; once, whatever happened before
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from gateway import injection
@@ -32,6 +33,7 @@ class Exchange:
     _injected = False
     _status = 0
     _tap: Tap | None = None
+    _read: Callable[[bytes], bytes] | None = None  # the tap's
     _owed: int | None = None  # bytes of the reply's Content-Length still to come
     _bytes_in = 0
     _bytes_out = 0
@@ -119,19 +121,27 @@ class Exchange:
         self._owed = answer.length
         self.reply_has_body = answer.has_body
         if answer.readable:
-            self._tap = Tap(
+            self._tap = tap = Tap(
                 self.route.plan,
                 path=self.passage.path,
                 content_type=answer.content_type,
                 content_encoding=answer.content_encoding,
                 injected=self._injected,
             )
+            self._read = tap.reader()
 
     def response_chunk(self, chunk: bytes) -> bytes:
-        """What to hand to the client now for a piece of the reply; may be empty."""
+        """What to hand to the client now for a piece of the reply; may be empty.
+
+        The very same object comes back where all of it goes on, as the events of a stream do.
+        """
         if self._owed is not None:
             self._owed -= len(chunk)
-        return self._handed(chunk if self._tap is None else self._tap.feed(chunk))
+        if self._read is not None:
+            chunk = self._read(chunk)
+        if not self._client_left:
+            self._bytes_out += len(chunk)
+        return chunk
 
     def response_whole(self, answer: Answer, body: bytes) -> bytes:
         """What to hand to the client for a reply that came all at once, head and body."""
@@ -176,16 +186,17 @@ class Exchange:
         if self._reply_over:
             return b""
         self._reply_over = True
-        return b"" if self._tap is None else self._handed(self._tap.finish(complete=complete))
+        if self._tap is None:
+            return b""
+        self._read = None
+        rest = self._tap.finish(complete=complete)
+        if not self._client_left:
+            self._bytes_out += len(rest)
+        return rest
 
     def client_left(self) -> None:
         """From here on nothing reaches the client any more."""
         self._client_left = True
-
-    def _handed(self, chunk: bytes) -> bytes:
-        if not self._client_left:
-            self._bytes_out += len(chunk)
-        return chunk
 
     # The end
 

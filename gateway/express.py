@@ -32,24 +32,42 @@ class Express(Crossing):
             super().begin(piece, over=over, trailers=trailers)
             return
         shared, exchange = self._shared, self._exchange
-        self._slot = shared.recorder.begin(
-            Open(
-                exchange.request_id,
-                passage.admitted.customer_id,
-                passage.route.name,
-                shared.clock.now_ms(),
-            )
-        )
         shared.exchanges.add(self)
         telemetry = shared.telemetry
         telemetry.open_exchanges += 1
+        try:
+            self._slot = shared.recorder.begin(
+                Open(
+                    exchange.request_id,
+                    passage.admitted.customer_id,
+                    passage.route.name,
+                    shared.clock.now_ms(),
+                )
+            )
+        except NotCounted:
+            self._leave()
+            raise
         self.request_over = True
         self._collecting = False
         if piece:
             exchange.request_chunk(piece)
             telemetry.bytes_in += len(piece)
         self._ahead = (piece,)
-        self._aim()
+        self._pool = pool = self._balancer.pick()
+        self._asked_s = shared.loop_time()
+        connection = pool.take(self)
+        if connection is None:
+            self._waiting = True
+        elif len(known.asked) > 1 or known.idempotent or self._framing < 0:
+            self.connected(connection)
+        else:
+            self._ahead = ()
+            self._connection = connection
+            before, between, end = known.asked[0]
+            if passage.has_body:
+                between += b"%d" % self._framing
+            self.deadline_s = shared.now_s + passage.route.timeouts.head
+            connection.write(b"".join((before, exchange.request_id.encode(), between, end, piece)))
 
     def received(self, data: bytes) -> None:
         """Bytes of the reply."""

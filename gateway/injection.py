@@ -18,9 +18,18 @@ _NULL: Final = msgspec.Raw(b"null")
 
 
 class _Key(str):
-    """A type of its own, so that the decoder reports every key it meets."""
+    """Equal to itself only, so that a key that stands twice is two keys."""
 
     __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+def _key(_: type, text: str) -> _Key:
+    return _Key(text)
+
+
+_PAIRS: Final = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=_key)
 
 
 def wants_buffering(plan: UsagePlan, *, method: str, path: str, content_type: bytes) -> bool:
@@ -36,7 +45,7 @@ def wants_buffering(plan: UsagePlan, *, method: str, path: str, content_type: by
 
 def may_ask(body: bytes) -> bool:
     """Whether `inject` may have something to do: seldom, and seen without decoding."""
-    return b'"stream"' in body or _ESCAPE in body
+    return b'"stream"' in body or (b"\\" in body and _ESCAPE in body)
 
 
 def inject(body: bytes) -> bytes | None:
@@ -66,14 +75,8 @@ def _asking(options: msgspec.Raw) -> bytes | None:
 def _members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     """The members of a JSON object, or None; also for one with a key twice, which others may read
     differently."""
-    keys: list[str] = []
-
-    def note(_: type, key: str) -> str:
-        keys.append(key)
-        return _Key(key)
-
-    decoder = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=note)
-    members = lenient.decode(decoder, data)
-    if members is None or len(members) != len(keys):
+    pairs = lenient.decode(_PAIRS, data)
+    if pairs is None:
         return None
-    return {str(key): value for key, value in members.items()}
+    members = {str(key): value for key, value in pairs.items()}
+    return members if len(members) == len(pairs) else None

@@ -51,6 +51,8 @@ _SWALLOWED_BYTES: Final = 1 << 20  # of a body nobody wants, so that its sender 
 _HEAD_S: Final = 60.0  # from a connection's, or a head's, first byte to the head's last
 _LINGER_S: Final = 10.0  # for a client to take the rest and go
 _STARTS: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
+_CR: Final = 0x0D
+_H: Final = 0x48
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of no time: the end is a reset
 
 
@@ -88,11 +90,9 @@ class LineRate(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Whatever the client sends."""
         try:
-            if self._held or self._busy:
+            if self._held or self._crossing is not None or self._busy:
                 self._receive(data)
-            elif not self._begin(data) or not self._held:
-                pass  # the usual case: a message was begun, and there is no other
-            else:
+            elif self._begin(data):
                 self._next()
         except Exception:
             logger.exception("a client's connection failed")
@@ -143,6 +143,8 @@ class LineRate(HttpToolsProtocol):
             self._crossing.keep_alive = False
         elif self._asgi:
             super().shutdown()
+        elif self._held or self._body is not None:  # half a message: its sender knows of no end yet
+            self.deadline_s = min(self.deadline_s, self.shared.now_s + _LINGER_S)
         else:
             self.transport.close()
 
@@ -175,18 +177,21 @@ class LineRate(HttpToolsProtocol):
                 data, self._held = self._held, b""
                 if not self._begin(data):
                     break
+        except Exception:  # an earlier exchange may have brought us here, and has no part in it
+            logger.exception("a client's connection failed")
+            self.transport.abort()
         finally:
             self._turning = False
 
     def _begin(self, data: bytes) -> bool:
-        """The message that starts here; False when its head is not whole yet."""
-        if data[:1] == b"\r" and data[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line is tolerated
+        """The message that starts here. Whether another one may be begun."""
+        if data[0] == _CR and data[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line is tolerated
             data = data[2:]
         end = data.find(b"\r\n\r\n") + 4
         if end < 4 or end > self.max_head_bytes:
             return self._wait_for_head(data, whole=end > 4)
         raw = data[:end]
-        self._head_only = raw.startswith(b"HEAD ")
+        self._head_only = data[0] == _H and raw.startswith(b"HEAD ")
         self.deadline_s = math.inf
         try:
             known, length = self.shared.heads.request(raw, self._caller)
@@ -210,7 +215,7 @@ class LineRate(HttpToolsProtocol):
         except NotCounted as error:
             self._crossing = None
             self._turn_away(error, raw, rest)
-        return True
+        return bool(self._held)
 
     def _begin_body(self, crossing: Crossing, body: Body, rest: bytes) -> None:
         try:
@@ -259,6 +264,7 @@ class LineRate(HttpToolsProtocol):
             self.transport.close()
 
     def _wait_for_head(self, data: bytes, *, whole: bool) -> bool:
+        self._head_only = data.startswith(b"HEAD ")
         if whole or len(data) >= self.max_head_bytes:
             self._refuse(HeadTooLarge())
         elif data not in b"\r" and (
@@ -281,6 +287,10 @@ class LineRate(HttpToolsProtocol):
         """The reply is complete."""
         self._crossing = None
         self.server_state.total_requests += 1
+        if keep_alive and not (self._held or self._lost or self._ending or self._full):
+            if self._body is None and not self.flow.read_paused:  # the usual case
+                self.deadline_s = self.shared.now_s + self.keep_alive_s
+                return
         if self._lost:
             self.connections.discard(self)
             return

@@ -95,7 +95,11 @@ class Pool:
     def take(self, caller: Caller) -> Connection | None:
         """An idle connection, or None: `connected` or `not_connected` follows, later."""
         if self._idle and not self._waiting:
-            connection = self._newest()
+            newest = self._idle.popitem()[0]
+            connection: Connection | None = newest
+            if not newest.usable or newest.idle_since_s < self._time() - self._keepalive_s:
+                newest.close()
+                connection = self._newest()
             if connection is not None:
                 connection.caller = caller
                 connection.reused = True

@@ -14,8 +14,19 @@ _NULL: Final = msgspec.Raw(b"null")
 _NULL_MEMBER: Final = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*null')
 _ONE_LINE: Final = re.compile(rb"data: ?([^\r\n]*)\r?\n\r?\n")
 _USAGE: Final = b'"usage"'
+_COMMA_NULL: Final = b',"usage":null'
+_DATA: Final = b"data: "
+_OBJECT: Final = _DATA + b"{"
+_UNICODE: Final = b"\\u00"
 _ESCAPED: Final = re.compile(rb"\\u00[67]")  # how a letter of the name may be written too
 _SPACE: Final = b" \t\r\n"
+
+
+class _NullUsage(msgspec.Struct, gc=False):
+    usage: None | msgspec.UnsetType = msgspec.UNSET
+
+
+_read_null: Final = msgspec.json.Decoder(_NullUsage).decode
 
 
 def strip(raw: bytes, data: bytes) -> bytes:
@@ -32,6 +43,38 @@ def strip(raw: bytes, data: bytes) -> bytes:
     choices = members.get("choices")
     extra = choices is not None and dialects.is_empty_list(choices) and dialects.is_object(usage)
     return b"" if extra else raw
+
+
+def strip_null(event: bytes) -> bytes | None:
+    """What `strip` makes of an event of one line, given without its blank line, that is usual.
+
+    Usual: a JSON object whose only mention of usage is a `,"usage":null` of its own, written so.
+    None for any other.
+    """
+    at = event.find(_COMMA_NULL)
+    usual = (
+        at > 0
+        and event.startswith(_OBJECT)
+        and event.find(_USAGE) == at + 1
+        and event.find(_USAGE, at + len(_COMMA_NULL)) < 0
+        and not (_UNICODE in event and _ESCAPED.search(event))
+        and (event.isascii() or _is_utf8(event))
+    )
+    if not usual:
+        return None
+    try:
+        null = _read_null(event[len(_DATA) :]).usage is None
+    except lenient.UNREADABLE:
+        return None
+    return event[:at] + event[at + len(_COMMA_NULL) :] if null else None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _without_null(raw: bytes, data: bytes, members: dict[str, msgspec.Raw]) -> bytes:

@@ -116,6 +116,12 @@ class Tap:
         """The first 2 KiB of the last usage object seen, as it stood in the reply, for audit."""
         return self._readings.raw
 
+    def reader(self) -> Callable[[bytes], bytes]:
+        """What does as `feed` does until `finish`, at less cost where nothing can go wrong."""
+        if isinstance(self._body, EventStream | StrippedStream) and self._inflater is None:
+            return self._body.feed
+        return self.feed
+
     def feed(self, chunk: bytes) -> bytes:
         """What to hand on to the client now; may be b""."""
         if self._body is None or not chunk:

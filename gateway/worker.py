@@ -215,10 +215,12 @@ class Worker:
         self._behind = self._behind + 1 if applier.behind else 0
         now = (applier.resets, min(applier.rounds, 1))
         again, self._seen = self._seen != now, now
+        found = ownerless(self.journal_dir, self._settled)
         self.caretaker.look(
             now_s,
-            ownerless(self.journal_dir, self._settled),
-            again=again,  # the caretaker remembers
+            found,
+            # The caretaker remembers; on a disk without other lanes there is nothing to look at.
+            again=again and bool(found or self._settled),
             behind=self.lane.lane_id if self._behind >= _BEHIND_TURNS else "",
         )
 

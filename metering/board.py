@@ -88,7 +88,8 @@ class Board:
         request_id, customer_id, route, started = request
         text = request_id.encode()
         own = len(text)
-        names, customer, path = self._names_of(customer_id, route)
+        named = self._names.get((customer_id, route))
+        names, customer, path = named or self._names_of(customer_id, route)
         text += names
         if len(text) > _MAX_TEXT:
             texts = _cut([part.encode() for part in request[:3]])
@@ -108,13 +109,10 @@ class Board:
 
     def _names_of(self, customer_id: str, route: str) -> tuple[bytes, int, int]:
         """Customer and route as bytes, and the lengths of both."""
-        key = (customer_id, route)
-        names = self._names.get(key)
-        if names is None:
-            if len(self._names) >= _MAX_NAMES:
-                self._names.clear()
-            customer, path = customer_id.encode(), route.encode()
-            names = self._names[key] = (customer + path, len(customer), len(path))
+        if len(self._names) >= _MAX_NAMES:
+            self._names.clear()
+        customer, path = customer_id.encode(), route.encode()
+        names = self._names[customer_id, route] = (customer + path, len(customer), len(path))
         return names
 
     def say(self, totals: Totals) -> None:

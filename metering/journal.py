@@ -91,7 +91,6 @@ class Journal:
         self._lane, self._board, self._segment = made.lane, made.board, made.segment
         self._lock: int | None = made.lock
         self._upkeep = Upkeep(durability.fsync)
-        self._wrote = self._upkeep.wrote
         self._upkeep.watch(self._board.handle)
         self._upkeep.watch(self._segment.handle)
         self._upkeep.start()
@@ -109,12 +108,14 @@ class Journal:
             slot = self._board.enter(request)
         except NoSlot:
             raise JournalFull("too many requests are open") from None
-        self._wrote()
+        upkeep = self._upkeep
+        if not upkeep.dirty:
+            upkeep.wrote()
         return slot
 
     def forget(self, slot: int) -> None:
         self._board.clear(slot)
-        self._wrote()
+        self._upkeep.wrote()
 
     def append(self, record: UsageRecord, slot: int | None = None) -> int:
         if self._lock is None:
@@ -124,15 +125,19 @@ class Journal:
         if record.time_ms < self._last_time:  # the clock stepped back
             record = replace(record, time_ms=self._last_time)
         shape = self._encoder.shape_of(record)
-        if shape.size > self._segment.room:
+        segment = self._segment
+        if shape.size > segment.room:
             self._turn_over(shape.size)
+            segment = self._segment
         partition = self._placed[record.customer_id]
         number = self._last_number + 1
-        self._segment.append_as(shape, number, partition, record)
+        segment.append_as(shape, number, partition, record)
         self._last_number, self._last_time = number, record.time_ms
         if slot is not None:
             self._board.clear(slot)
-        self._wrote()
+        upkeep = self._upkeep
+        if not upkeep.dirty:
+            upkeep.wrote()
         self.tail.put(number, partition, record)
         return number
 

@@ -19,7 +19,7 @@ import msgspec
 
 from metering import records_on_disk as codec
 from metering.allocation import allocate
-from metering.quantities import Tally, compact
+from metering.quantities import Quantities, Tally, compact
 from metering.records_on_disk import Encoder, Shape
 from metering.usage import UsageRecord
 
@@ -156,11 +156,15 @@ class SegmentWriter:
         """As `append`, with the record's shape at hand."""
         self._at = codec.write_record(shape, self._view, self._at, number, record)
         footer = self._footer
-        footer.first_ms = footer.first_ms or record.time_ms
+        if not footer.first_ms:
+            footer.first_ms = record.time_ms
         footer.last_ms = record.time_ms
         footer.last_number = footer.last[partition] = number
         footer.records += 1
-        if self._tally.add(compact(record.quantities)):
+        quantities = record.quantities
+        if type(quantities) is not Quantities:
+            quantities = compact(quantities)
+        if self._tally.add(quantities):
             self._footer_room = footer_room(self._partitions, self._tally.by_meter())
 
     def finish(self) -> None:

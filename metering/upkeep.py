@@ -35,7 +35,7 @@ class Upkeep:
         self._waiting: deque[Callable[[], None]] = deque()
         self._work = threading.Event()
         self._ending = threading.Event()
-        self._dirty = False
+        self.dirty = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self.failed = False  # a sync failed: what was written may not be durable, ever
         self.syncs = 0
@@ -63,8 +63,8 @@ class Upkeep:
 
     def wrote(self) -> None:
         """Something was written."""
-        if not self._dirty:
-            self._dirty = True
+        if not self.dirty:
+            self.dirty = True
             if self._fsync == "interval":
                 self._work.set()
 
@@ -91,7 +91,7 @@ class Upkeep:
             self._work.wait(longest)
             self._work.clear()
             self._do_jobs()
-            if self._fsync == "interval" and self._dirty:
+            if self._fsync == "interval" and self.dirty:
                 self._ending.wait(self._every_s)
             self._make_durable()
         self._do_jobs()
@@ -103,8 +103,8 @@ class Upkeep:
 
     def _make_durable(self) -> None:
         waiting = len(self._waiting)  # who comes later waits for the next sync
-        if self._dirty or waiting:
-            self._dirty = False
+        if self.dirty or waiting:
+            self.dirty = False
             self._sync(self._handles)
         for _ in range(waiting):
             self._do(self._waiting.popleft())

@@ -1,5 +1,6 @@
 """`tallygate gateway`: one gateway worker in this process."""
 
+import gc
 import os
 import uuid
 from collections.abc import Callable
@@ -60,7 +61,7 @@ async def run_gateway(
             worker = _worker(installation, lane, helper_starter(config_path, owner))
             customers = worker.public()
             options = {"http": customers.protocol, **websocket_options(settings.websocket), **tls}
-            public = Listener(customers.app, sockets.public, options, share, customers.cut_off)
+            public = Listener(customers.app, sockets.public, options, share)
             admin = Listener(worker.admin(), sockets.admin)
             rereading = Rereading(
                 installation.config,
@@ -70,6 +71,9 @@ async def run_gateway(
                 worker,
                 supervised=owner is not None,
             )
+            # What is here by now stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
             async with worker.running(), kept_up(stop, certificate, rereading.again):
                 with announced(installation, name, sockets, tls=bool(tls)):
                     await serve([public, admin], stop, drain_s=settings.drain_timeout)

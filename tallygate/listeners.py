@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,23 +47,17 @@ def address_of(bound: socket.socket) -> Address:
     return Address(host, port)
 
 
-def _nothing() -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Listener:
     """An application and its socket; `options` go to uvicorn.Config.
 
-    `share` is for a socket on which other processes accept too. `cut_off` ends what is open and is
-    no task of uvicorn's.
+    `share` is for a socket on which other processes accept too.
     """
 
     app: ASGIApp
     bound: socket.socket
     options: dict[str, Any] = field(default_factory=dict)
     share: Share | None = None
-    cut_off: Callable[[], None] = _nothing
 
 
 class _Server(uvicorn.Server):

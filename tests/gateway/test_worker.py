@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.admission import Directory
+from gateway.app import served_by
 from gateway.errors import NotCounted
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings
@@ -390,3 +391,28 @@ def test_many_calls_make_flushes_rarer() -> None:
         0.25,
         0.25,
     ]
+
+
+async def test_projected_customers_stay_when_the_configured_ones_change(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """What came between the reading and the taking over is not forgotten either."""
+    await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+    worker = worker_at(valkey_url)
+    async with worker.running():
+        await until(known(worker, "cust-1", "One"))
+        since = worker.projected()
+        await entitlements.put(redis, [EntitlementSnapshot("cust-1", "Two")])
+        await until(known(worker, "cust-1", "Two"))
+        fresh = Directory(b"pepper", [Customer(id="other", name="Other")])
+        for snapshot in since.values():
+            fresh.put(snapshot)
+        worker.serve(served_by(RouteTable([], []), fresh, worker.settings), since)
+        names = {
+            each: found.name
+            for each in ("cust-1", "other", "static")
+            if (found := worker.directory.get(each))
+        }
+        assert names == {"cust-1": "Two", "other": "Other"}
+        await entitlements.put(redis, [EntitlementSnapshot("cust-1", "Three")])
+        await until(known(worker, "cust-1", "Three"))

@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-
-from billing_sync.store.engine import open_engine, sqlite_url
 from msgspec.structs import replace
 
+from billing_sync.store.engine import open_engine, sqlite_url
 from gateway import recorder, worker
 from gateway.admission import Directory
 from gateway.routing import RouteTable

@@ -73,6 +73,16 @@ def test_what_died_is_started_after_its_pause(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == ["frail ended; starting it again in 0.1 s"]
 
 
+def test_what_somebody_else_starts_again_is_left_alone() -> None:
+    """Or there would be two of it."""
+    frail = Frail(alive=False)
+    keeper = frail.keeper()
+    keeper.resting = True
+    for now in (1.0, 2.0):
+        keeper.tend(now)
+    assert frail.starts == 0
+
+
 def test_a_start_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     """Its reason is said, and the pause grows."""
     frail = Frail(alive=False, fails=True)

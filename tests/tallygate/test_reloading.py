@@ -19,6 +19,7 @@ from tests.installations import (
     configuration,
     eventually,
     serve,
+    set_up_ledger,
     tallygate,
     valkey_on_tcp,
     write,
@@ -100,9 +101,10 @@ def upstreams() -> Iterator[tuple[str, str]]:
 @contextmanager
 def gateway(folder: Path, config: Any) -> Iterator[Served]:
     """One worker without a supervisor."""
-    path = str(write(folder, config))
+    path = write(folder, config)
+    set_up_ledger(path)
     with (
-        tallygate("gateway", "-c", path, folder=folder) as worker,
+        tallygate("gateway", "-c", str(path), folder=folder) as worker,
         httpx.Client(trust_env=False, timeout=30) as http,
     ):
         served = Served(folder, worker, http)

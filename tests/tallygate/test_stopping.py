@@ -68,6 +68,21 @@ async def test_sighup_ends_no_service(caplog: pytest.LogCaptureFixture) -> None:
             await stop.told.wait()
 
 
+async def test_what_reloads_hears_every_sighup() -> None:
+    """Those that come while it is busy are one."""
+    async with told_to_stop(reloads=True) as stop:
+        for times in (1, 3):
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGHUP)
+                await anyio.sleep(0.02)
+            with anyio.fail_after(5):
+                await stop.hung_up()
+        with anyio.move_on_after(0.05) as again:
+            await stop.hung_up()
+        assert again.cancelled_caught
+        assert not stop.told.is_set()
+
+
 async def test_afterwards_signals_do_what_they_did_before() -> None:
     """The handlers are put back."""
     before = signal.getsignal(signal.SIGTERM)
