@@ -11,7 +11,7 @@ from gateway.asking import Asking
 from gateway.chunked import Chunked, encode_chunk, encode_end
 from gateway.errors import BadFraming, GatewayError, Headers, Unexpected, UpstreamProtocol
 from gateway.framing import Body, opened
-from gateway.known_heads import KnownReply
+from gateway.known_replies import KnownReply
 from gateway.raw_heads import RawReply
 from gateway.wire import CHUNKED, CLOSE, interim_head
 
@@ -79,7 +79,7 @@ class Answering(Asking):
         raw, rest = data[:end], data[end:]
         known = self._known
         replies = known.replies_injected if self._exchange.injected else known.replies
-        reply = replies.kept.get(raw)
+        reply = replies.get(raw)
         if reply is None:
             said = parsing.read_reply(raw)
             if said.status < 200:

@@ -142,10 +142,11 @@ class StrippedStream:
     def feed(self, chunk: bytes) -> bytes:
         """What the client gets now."""
         if self._plain and chunk.endswith(_LF_LF):
+            at = chunk.find(_USAGE)
             read = _DONE in chunk or _MESSAGE in chunk
-            if not read and _USAGE not in chunk:
+            if at < 0 and not read:
                 return chunk
-            kept = self._feed_events(chunk, read=read)
+            kept = self._feed_events(chunk, at, read=read)
             if kept is not None:
                 return kept
         kept = b"".join([self._pass(piece) for piece in self._parser.feed(chunk)])
@@ -154,14 +155,20 @@ class StrippedStream:
         )
         return kept
 
-    def _feed_events(self, chunk: bytes, *, read: bool) -> bytes | None:
+    def _feed_events(self, chunk: bytes, at: int, *, read: bool) -> bytes | None:
         """What the client gets of whole events of one line each; None for any other.
 
-        `read`: some of them may have to be read though they say nothing of usage.
+        `at`: where usage is mentioned first. `read`: some may have to be read without that.
         """
+        if _CR in chunk or len(chunk) > MAX_HELD:
+            return None
+        if not read and chunk.find(_LF) == len(chunk) - 2:
+            kept = strip_null(chunk, at)
+            if kept is not None:
+                return kept
         events = chunk.split(_LF_LF)
         events.pop()
-        if _CR in chunk or chunk.count(_LF) != 2 * len(events) or len(chunk) > MAX_HELD:
+        if chunk.count(_LF) != 2 * len(events):
             return None
         kept = None if read else _without_nulls(events)
         if kept is not None:
@@ -193,7 +200,8 @@ def _without_nulls(events: list[bytes]) -> bytes | None:
     """The events, and the ends they were cut at, where all they say of usage is that there is none."""
     kept = []
     for event in events:
-        less = strip_null(event) if _USAGE in event else event
+        at = event.find(_USAGE)
+        less = event if at < 0 else strip_null(event, at)
         if less is None:
             return None
         kept.append(less)

@@ -12,7 +12,7 @@ from gateway.connections import Connection
 from gateway.crossing import Crossing
 from gateway.errors import Headers, NotCounted
 from gateway.injection import may_ask
-from gateway.known_heads import KnownReply
+from gateway.known_replies import KnownReply
 from metering.board import Open
 
 logger = logging.getLogger("tallygate.gateway")
@@ -73,7 +73,7 @@ class Express(Crossing):
         """Bytes of the reply."""
         if self._reply is None and not self._held and not self._gone:
             end = data.find(b"\r\n\r\n") + 4
-            reply = self._known.replies.kept.get(data[:end])
+            reply = self._known.replies.get(data[:end])
             if reply is not None and reply.plain and reply.framing == len(data) - end:
                 connection = self._connection
                 if connection is not None and self._answer(reply, connection, data[end:]):

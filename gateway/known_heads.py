@@ -4,34 +4,44 @@ What is kept is a pure function of the bytes of the head, of who sent it, and of
 the customer; the last is looked at anew each time. A request's Content-Length is cut out first, so
 that calls which differ only in what they say are one head. A head is kept when it comes a second
 time: heads that are unique to their call would only push the others out.
+
+Of a head that is not kept only the lines that decide anything are looked up: those that say what is
+asked for, and those that say who asks. Where both are known the rest just passes.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, NamedTuple
 
-from gateway import framing, parsing
+from gateway import parsing
 from gateway.admission import Directory
+from gateway.decisive import Apart, only_usual_options, request_apart
 from gateway.errors import UnknownRoute
-from gateway.framing import CHUNKED
-from gateway.headers import values_of
-from gateway.passage import Answer, Outgoing, Passage, RequestHead
-from gateway.raw_heads import RawReply, RawRequest
-from gateway.strictness import origin_form
+from gateway.known_replies import Replies
+from gateway.known_request import (
+    Customer,
+    KnownRequest,
+    Shape,
+    customer_of,
+    known_of,
+    let_go,
+    quickly,
+    shape_of,
+)
+from gateway.passage import Passage, RequestHead
+from gateway.raw_heads import RawRequest
+from gateway.strictness import MAX_REQUEST_FIELDS, origin_form
 from gateway.websocket_head import is_asked_for
-from gateway.wire import AnswerHead, AskedHead, answer_head, asked_head
 
 MAX_BYTES: Final = 24 << 20  # of all heads that are kept
 _MAX_HEAD: Final = 4096  # longer ones are not kept
 _SEEN: Final = 16_384
-_MAX_REPLIES: Final = 64
-_MAX_KINDS: Final = 1024
+_MAX_SHAPES: Final = 1024
+_MAX_CUSTOMERS: Final = 16_384
 _LENGTHS: Final = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 _LENGTH_BYTES: Final = 18
 _DIGITS: Final = 18  # no honest length has more; those that do are read each time
-_OVERHEAD: Final = 1024  # of the objects around the bytes of one head, roughly
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-_NO_HEAD: Final = RequestHead("", b"", [], "", "")
+_OVERHEAD: Final = 640  # of the objects around the bytes of one head
+_ONE_IN: Final = 7  # heads that come again, where another has to go for it
 
 
 class Caller(NamedTuple):
@@ -40,67 +50,6 @@ class Caller(NamedTuple):
     peer: str
     scheme: str
     key: bytes
-
-
-class KnownRequest(NamedTuple):
-    """What a request's head amounts to, whatever its Content-Length.
-
-    `asked` are the heads for the route's upstreams, with the body as the client frames it, and
-    `injected` those with a body that was collected and changed.
-    """
-
-    passage: Passage
-    framing: int  # where its length is not as usual
-    keep_alive: bool
-    modern: bool  # HTTP/1.1: the client reads chunks and interim replies
-    expects: bool  # 100 Continue before it sends the body
-    wants_trailers: bool
-    idempotent: bool  # RFC 9110 §9.2.2
-    asked: tuple[AskedHead, ...]
-    injected: tuple[AskedHead, ...]
-    replies: "Replies"
-    replies_injected: "Replies"
-    generation: int
-
-
-class KnownReply(NamedTuple):
-    """What a reply's head amounts to; `framing` is that of the upstream's body."""
-
-    status: int
-    answer: Answer
-    head: AnswerHead
-    framing: int
-    reusable: bool
-    plain: bool  # nothing is put in its head but the request's id
-
-
-class Replies:
-    """The heads of replies to requests of one kind."""
-
-    def __init__(self, passage: Passage, *, injected: bool) -> None:
-        self._passage = passage
-        self._injected = injected
-        self.kept: dict[bytes, KnownReply] = {}  # by raw head
-
-    def read(self, raw: bytes, said: RawReply) -> KnownReply:
-        """What a final reply's head amounts to. Raises UpstreamProtocol."""
-        passage = self._passage
-        method = "HEAD" if passage.head_only else "GET"
-        answer = passage.answer(said.status, said.headers, injected=self._injected)
-        head = answer_head(answer, head_only=passage.head_only)
-        known = KnownReply(
-            said.status,
-            answer,
-            head,
-            framing.reply_framing(method, said.status, said.headers, said.http_version),
-            parsing.stays_open(said.headers, said.http_version),
-            plain=not head.unsized and not head.undated,
-        )
-        if len(raw) <= _MAX_HEAD:
-            if len(self.kept) >= _MAX_REPLIES:
-                self.kept.clear()
-            self.kept[raw] = known
-        return known
 
 
 class NotProxied(Exception):
@@ -126,7 +75,10 @@ class KnownHeads:
         self._bytes = 0
         self._kept: dict[bytes, KnownRequest] = {}
         self._seen: set[int] = set()
-        self._replies: dict[tuple[str, str, bool, bool], Replies] = {}
+        self._turn = 0
+        self._shapes: dict[bytes, Shape] = {}  # by deciding lines and caller
+        self._customers: dict[tuple[bytes, str], Customer] = {}  # by credentials and route
+        self._replies: dict[tuple[bool, bool], Replies] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -137,6 +89,8 @@ class KnownHeads:
         self._bytes = 0
         self._kept.clear()
         self._seen.clear()
+        self._shapes.clear()
+        self._customers.clear()
         self._replies.clear()
 
     def request(self, raw: bytes, caller: Caller) -> tuple[KnownRequest, int]:
@@ -162,12 +116,24 @@ class KnownHeads:
             ):
                 return known, length if start >= 0 else known.framing
             self._forget(key)
-        known = self._read(raw, caller)
-        if length >= 0:
-            self._keep(key, known)
-        return known, known.framing
+        known = self._known(raw, key, caller) if length >= 0 else self._read(raw, caller)[0]
+        return known, length if start >= 0 and length >= 0 else known.framing
 
-    def _read(self, raw: bytes, caller: Caller) -> KnownRequest:
+    def _known(self, raw: bytes, key: bytes, caller: Caller) -> KnownRequest:
+        """What a head amounts to that is not kept; `key` holds it without its length."""
+        parts = None
+        if len(key) <= _MAX_HEAD:
+            parts = request_apart(key[: -len(caller.key)], caller.key, MAX_REQUEST_FIELDS)
+        known = self._quickly(parts) if parts is not None else None
+        if known is None:
+            known, usual = self._read(raw, caller)
+            if parts is not None and usual:
+                self._learn(parts, known)
+        self._keep(key, known)
+        return known
+
+    def _read(self, raw: bytes, caller: Caller) -> tuple[KnownRequest, bool]:
+        """What a head amounts to, and whether Connection takes no unusual field out of it."""
         said = parsing.read_request(raw)
         target = origin_form(said.method, said.target, said.headers)
         if target == b"*" or is_asked_for(said.method.encode(), said.http_version, said.headers):
@@ -179,35 +145,48 @@ class KnownHeads:
             passage = self._passage(head)
         except UnknownRoute:
             raise NotProxied(said) from None
-        return self._known(passage, said)
+        kept = let_go(passage)
+        kinds = (self._replies_to(kept, injected=False), self._replies_to(kept, injected=True))
+        known = known_of(passage, said, kinds, self._directory.generation)
+        return known, only_usual_options(said.headers)
 
-    def _known(self, passage: Passage, said: RawRequest) -> KnownRequest:
-        body = framing.request_framing(said.headers, said.http_version)
-        modern = said.http_version == "1.1"
-        kept = passage._replace(outgoing=_let_go(passage.outgoing))
-        return KnownRequest(
-            kept,
-            framing=body,
-            keep_alive=parsing.stays_open(said.headers, said.http_version),
-            modern=modern,
-            expects=modern and bool(values_of(said.headers, b"expect")),
-            wants_trailers=modern
-            and b"trailers" in b",".join(values_of(said.headers, b"te")).lower(),
-            idempotent=said.method in _IDEMPOTENT,
-            asked=_asked(passage, injected=False, sized=passage.has_body and body != CHUNKED),
-            injected=_asked(passage, injected=True, sized=True) if passage.collects else (),
-            replies=self._replies_to(kept, injected=False),
-            replies_injected=self._replies_to(kept, injected=True),
-            generation=self._directory.generation,
-        )
+    def _quickly(self, parts: Apart) -> KnownRequest | None:
+        """What a head amounts to, if all that decides it is known."""
+        shape = self._shapes.get(parts.shape)
+        if shape is None:
+            return None
+        customer = self._customers.get((parts.credentials, shape.route))
+        directory = self._directory
+        if (
+            customer is None
+            or customer.generation != directory.generation
+            or not directory.stands(customer.admitted)
+        ):
+            return None
+        return quickly(shape, customer, parts.passing)
+
+    def _learn(self, parts: Apart, known: KnownRequest) -> None:
+        passage = known.passage
+        if passage.admitted.grounds is None or passage.route.forward_authorization:
+            return
+        customer = customer_of(known)
+        shape = shape_of(known, parts, customer)
+        if shape is None:
+            return
+        if len(self._customers) >= _MAX_CUSTOMERS:
+            self._customers.clear()
+        self._customers[parts.credentials, shape.route] = customer
+        if parts.shape not in self._shapes:
+            if len(self._shapes) >= _MAX_SHAPES:
+                self._shapes.clear()
+            self._shapes[parts.shape] = shape
 
     def _replies_to(self, passage: Passage, *, injected: bool) -> Replies:
-        kind = (passage.route.name, passage.path, passage.head_only, injected)
+        """What a reply amounts to depends on nothing else that was asked."""
+        kind = (passage.head_only, injected)
         replies = self._replies.get(kind)
         if replies is None:
-            if len(self._replies) >= _MAX_KINDS:
-                self._replies.clear()
-            replies = self._replies[kind] = Replies(passage, injected=injected)
+            replies = self._replies[kind] = Replies(head_only=passage.head_only, injected=injected)
         return replies
 
     def _keep(self, key: bytes, known: KnownRequest) -> None:
@@ -220,8 +199,15 @@ class KnownHeads:
                 self._seen.clear()
             self._seen.add(seen)
             return
+        cost = _cost(key, known)
+        if self._bytes + cost > self._max_bytes:
+            # More heads in turn than there is room for: if each made room for the next, none would
+            # ever be found again.
+            self._turn = (self._turn + 1) % _ONE_IN
+            if self._turn:
+                return
         self._kept[key] = known
-        self._bytes += _cost(key, known)
+        self._bytes += cost
         while self._bytes > self._max_bytes:
             self._forget(next(iter(self._kept)))
 
@@ -229,18 +215,6 @@ class KnownHeads:
         self._bytes -= _cost(key, self._kept.pop(key))
 
 
-def _asked(passage: Passage, *, injected: bool, sized: bool) -> tuple[AskedHead, ...]:
-    return tuple(
-        asked_head(passage.outgoing, upstream, injected=injected, sized=sized)
-        for upstream in passage.route.upstreams
-    )
-
-
-def _let_go(outgoing: Outgoing) -> Outgoing:
-    """Without the head, which holds the customer's key and much memory."""
-    return replace(outgoing, head=_NO_HEAD, rest=b"", about_caller=[])
-
-
 def _cost(key: bytes, known: KnownRequest) -> int:
-    asked = (known.asked, known.injected)
-    return len(key) + _OVERHEAD + sum(len(part) for one in asked for head in one for part in head)
+    # More than it is: what stands before the request's id is mostly one object for all customers.
+    return len(key) + _OVERHEAD + sum(len(each.before) + len(each.between) for each in known.asked)

@@ -41,7 +41,7 @@ from gateway.known_heads import Caller, NotProxied
 from gateway.raw_heads import RawRequest
 from gateway.telemetry import NO_ROUTE
 from gateway.websocket_head import check, is_asked_for
-from gateway.websocket_server import hand_over
+from gateway.websocket_server import BoundedWebSocket, hand_over
 from gateway.wire import serialised
 
 logger = logging.getLogger(__name__)
@@ -393,7 +393,9 @@ class LineRate(HttpToolsProtocol):
             self._held = rest
             self._answer_asterisk(head)
             return
-        if is_asked_for(head.method.encode(), head.http_version, head.headers):
+        if _is_bounded(self.ws_protocol_class) and is_asked_for(
+            head.method.encode(), head.http_version, head.headers
+        ):
             self._become_websocket(head, rest)
             return
         self._asgi, self._replied = True, False
@@ -439,6 +441,11 @@ class LineRate(HttpToolsProtocol):
         fields = dated(fields, self.shared.clock.now_ms())
         self.write(serialised(STATUS_LINE[204], fields) + b"\r\n")
         self.finished(keep_alive=True)
+
+
+def _is_bounded(protocol: object) -> bool:
+    """Whether WebSockets are served our way; any other way is uvicorn's business."""
+    return isinstance(protocol, type) and issubclass(protocol, BoundedWebSocket)
 
 
 def line_rate(shared: Crossings, max_head_bytes: int, keep_alive_s: float) -> type[LineRate]:

@@ -15,8 +15,9 @@ _NULL_MEMBER: Final = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*null')
 _ONE_LINE: Final = re.compile(rb"data: ?([^\r\n]*)\r?\n\r?\n")
 _USAGE: Final = b'"usage"'
 _COMMA_NULL: Final = b',"usage":null'
-_DATA: Final = b"data: "
-_OBJECT: Final = _DATA + b"{"
+_NULL_SIZE: Final = len(b'"usage":null')
+_OBJECT: Final = b"data: {"
+_DATA_SIZE: Final = len(b"data: ")
 _UNICODE: Final = b"\\u00"
 _ESCAPED: Final = re.compile(rb"\\u00[67]")  # how a letter of the name may be written too
 _SPACE: Final = b" \t\r\n"
@@ -45,28 +46,25 @@ def strip(raw: bytes, data: bytes) -> bytes:
     return b"" if extra else raw
 
 
-def strip_null(event: bytes) -> bytes | None:
-    """What `strip` makes of an event of one line, given without its blank line, that is usual.
+def strip_null(event: bytes, at: int) -> bytes | None:
+    """What `strip` makes of an event of one line, with or without its end, that is usual.
 
-    Usual: a JSON object whose only mention of usage is a `,"usage":null` of its own, written so.
-    None for any other.
+    Usual: a JSON object whose only mention of usage, `at` its first, is a `,"usage":null` of its own,
+    written so. None for any other.
     """
-    at = event.find(_COMMA_NULL)
-    usual = (
-        at > 0
-        and event.startswith(_OBJECT)
-        and event.find(_USAGE) == at + 1
-        and event.find(_USAGE, at + len(_COMMA_NULL)) < 0
-        and not (_UNICODE in event and _ESCAPED.search(event))
-        and (event.isascii() or _is_utf8(event))
-    )
-    if not usual:
+    if (
+        not event.startswith(_COMMA_NULL, at - 1)
+        or not event.startswith(_OBJECT)
+        or event.find(_USAGE, at + 1) > 0
+        or (_UNICODE in event and _ESCAPED.search(event))
+        or not (event.isascii() or _is_utf8(event))
+    ):
         return None
     try:
-        null = _read_null(event[len(_DATA) :]).usage is None
+        null = _read_null(event[_DATA_SIZE:]).usage is None
     except lenient.UNREADABLE:
         return None
-    return event[:at] + event[at + len(_COMMA_NULL) :] if null else None
+    return event[: at - 1] + event[at + _NULL_SIZE :] if null else None
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -1,10 +1,12 @@
 """Heads as the bytes that go over the wire, prepared up to what differs from call to call. Pure."""
 
+import re
 from email.utils import formatdate
 from typing import Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from gateway.decisive import REPLY, REQUEST
 from gateway.errors import Headers
 from gateway.headers import HOP_BY_HOP, passed_on
 from gateway.passage import Answer, Outgoing
@@ -16,6 +18,13 @@ CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _MARK: Final = "\0"  # in no header value: where the request's id goes
+_MARKED: Final = b"\0\r\n"
+_CRLF: Final = b"\r\n"
+_ID: Final = b"x-request-id: "
+_SIZED: Final = b"content-length: "
+_SIZED_END: Final = b"\r\n\r\n"
+_CODINGS: Final = re.compile(rb"(?<=\r\naccept-encoding: )[^\r]*")
+_PLAINLY: Final = b"identity"
 _FRAMING: Final = frozenset({b"content-length"})
 _BODYLESS: Final = frozenset({204, 304})
 
@@ -44,25 +53,71 @@ class AnswerHead(NamedTuple):
     undated: bool
 
 
-def asked_head(outgoing: Outgoing, upstream: Upstream, *, injected: bool, sized: bool) -> AskedHead:
-    """Prepare a request's head. `sized`: its length is given with each request."""
-    fields = outgoing.headers(upstream, _MARK, injected=injected, length=0 if sized else None)
+def asked_head(outgoing: Outgoing, upstream: Upstream, *, sized: bool) -> AskedHead:
+    """Prepare a request's head. `sized`: its length is given with each request.
+
+    Fields that only pass stand together behind the request's id.
+    """
+    fields = outgoing.headers(upstream, _MARK, injected=False, length=0 if sized else None)
     line = b"%b %b HTTP/1.1\r\n" % (outgoing.head.method.encode(), outgoing.target(upstream))
+    passing = [each for each in fields if REQUEST.passes(each[0])]
+    ours = [each for each in fields if not REQUEST.passes(each[0])]
     end = b"\r\n"
     if sized:  # the framing is the last field
-        fields[-1:] = []
-        end = b"\r\n\r\n"
-    before, _, between = serialised(line, fields).partition(_MARK.encode())
-    return AskedHead(before, between + b"content-length: " if sized else between, end)
+        ours[-1:] = []
+        end = _SIZED_END
+    before, _, between = serialised(line, ours).partition(_MARKED)
+    return AskedHead(
+        before, serialised(_CRLF, passing) + between + (_SIZED if sized else b""), end
+    )
+
+
+def injected_head(asked: AskedHead) -> AskedHead:
+    """The same for a body that was collected, and asks for usage in the client's place.
+
+    Its reply must be legible, since an event is taken out of it.
+    """
+    before, between, end = asked
+    if end != _SIZED_END:
+        between = between.removesuffix(CHUNKED) + _SIZED
+    return AskedHead(_CODINGS.sub(_PLAINLY, before), between, _SIZED_END)
 
 
 def answer_head(answer: Answer, *, head_only: bool) -> AnswerHead:
-    """Prepare a reply's head, all but its date where it has none, and how its connection goes on."""
-    fields = [*answer.headers, (b"x-request-id", _MARK.encode())]
-    before, _, after = serialised(STATUS_LINE[answer.status], fields).partition(_MARK.encode())
+    """Prepare a reply's head, all but its date where it has none, and how its connection goes on.
+
+    Fields that only pass stand together, the length and the request's id behind them.
+    """
+    ours: Headers = []
+    passing: Headers = []
+    length: Headers = []
+    for each in answer.headers:
+        if REPLY.passes(each[0]):
+            passing.append(each)
+        else:
+            (length if each[0] == b"content-length" else ours).append(each)
+    before = serialised(STATUS_LINE[answer.status], [*ours, *passing, *length]) + _ID
     unsized = answer.length is None and not head_only and answer.status not in _BODYLESS
-    undated = not any(name == b"date" for name, _ in answer.headers)
-    return AnswerHead(before, after, unsized, undated)
+    undated = not any(name == b"date" for name, _ in passing)
+    return AnswerHead(before, _CRLF, unsized, undated)
+
+
+def with_passing(asked: AskedHead, passing: bytes) -> AskedHead:
+    """A head none of whose fields only passes, with the lines of those that do."""
+    before, between, end = asked
+    return AskedHead(before, _CRLF + passing + between, end)
+
+
+def without_passing(asked: AskedHead, passing: bytes) -> AskedHead | None:
+    """The inverse of `with_passing`; None where other lines stand there."""
+    before, between, end = asked
+    start = _CRLF + passing
+    return AskedHead(before, between[len(start) :], end) if between.startswith(start) else None
+
+
+def reply_end(passing: bytes, length: int) -> bytes:
+    """What ends `before` in a reply's head, behind the fields that decide."""
+    return passing + b"content-length: %d\r\n" % length + _ID if length > 0 else passing + _ID
 
 
 def interim_head(said: RawReply) -> bytes:

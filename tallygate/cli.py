@@ -98,13 +98,14 @@ def gateway(
     Example:
       tallygate gateway -c tallygate.yaml
     """
-    from tallygate.data_plane import run_gateway
+    from tallygate.data_plane import Means, run_gateway
 
-    installation = load_installation(config_path)
+    installation = load_installation(config_path, _given(sockets))
     section = installation.config.gateway
     bound = _sockets(sockets, section.listen, section.admin_listen)
     share = _share(sockets, worker)
-    run(partial(run_gateway, installation, bound, owner, config_path, name=name, share=share))
+    means = Means(owner, name, _given(sockets), share)
+    run(partial(run_gateway, installation, bound, config_path, means))
 
 
 @cli.command()
@@ -120,7 +121,7 @@ def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
     """
     from tallygate.control_plane import run_control
 
-    installation = load_installation(config_path)
+    installation = load_installation(config_path, _given(sockets))
     section = installation.config.control
     bound = _sockets(sockets, section.listen, section.admin_listen)
     run(partial(run_control, installation, bound, owner))
@@ -179,11 +180,16 @@ def _sockets(handed: str | None, public: str, admin: str) -> "Sockets":
         raise click.ClickException(str(problem)) from None
 
 
+def _given(handed: str | None) -> int | None:
+    """The configuration's handle stands behind the sockets."""
+    return None if handed is None else int(handed.split(",")[2])
+
+
 def _share(handed: str | None, worker: int) -> "Share | None":
-    """Of the memory that stands behind the sockets, where there are several workers."""
+    """Of the memory that stands last, where there are several workers."""
     from tallygate.sharing import Share
 
-    board = (handed or "").split(",")[2:]
+    board = (handed or "").split(",")[3:]
     return Share(int(board[0]), worker) if board else None
 
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.admission import Directory
 from gateway.app import build_admin
@@ -23,6 +23,7 @@ from metering import keys
 from metering.clock import SystemClock
 from metering.journal import Durability, Journal
 from tallygate.certificates import certificate_of
+from tallygate.handing_on import new_handle
 from tallygate.helping import helper_starter
 from tallygate.installation import Installation
 from tallygate.listeners import Listener, serve
@@ -34,21 +35,29 @@ from tallygate.sharing import Share
 from tallygate.stopping import Stop, told_to_stop
 
 
+class Means(NamedTuple):
+    """What a supervisor gives a worker, who is announced under this `name`.
+
+    `owner` is the reading end of its pipe, `given` the handle of the configuration, `share` that of
+    the connections.
+    """
+
+    owner: int | None = None
+    name: str = "gateway"
+    given: int | None = None
+    share: Share | None = None
+
+
 async def run_gateway(
-    installation: Installation,
-    sockets: Sockets,
-    owner: int | None,
-    config_path: Path,
-    *,
-    name: str,
-    share: Share | None = None,
+    installation: Installation, sockets: Sockets, config_path: Path, means: Means
 ) -> None:
-    """Serve until told to stop, announced under this name, with a share of the connections.
+    """Serve until told to stop.
 
     While there is no room for its journal every call is refused. Raises StoreUnsuitable, or OSError
     for unusable TLS files or an unusable journal.
     """
-    settings = installation.config.gateway
+    settings, owner = installation.config.gateway, means.owner
+    given = new_handle(installation.config) if means.given is None else means.given
     with sockets.public, sockets.admin:
         async with told_to_stop(owner, reloads=True) as stop:
             certificate = certificate_of(settings.tls)
@@ -58,10 +67,10 @@ async def run_gateway(
             lane = await once_there_is_room(partial(_journal, installation), refuse, stop)
             if lane is None:
                 return
-            worker = _worker(installation, lane, helper_starter(config_path, owner))
+            worker = _worker(installation, lane, helper_starter(config_path, owner, given))
             customers = worker.public()
             options = {"http": customers.protocol, **websocket_options(settings.websocket), **tls}
-            public = Listener(customers.app, sockets.public, options, share)
+            public = Listener(customers.app, sockets.public, options, means.share)
             admin = Listener(worker.admin(), sockets.admin)
             rereading = Rereading(
                 installation.config,
@@ -69,13 +78,14 @@ async def run_gateway(
                 os.environ,
                 keys.pepper(installation.secret()),
                 worker,
+                given,
                 supervised=owner is not None,
             )
             # What is here by now stays: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
             async with worker.running(), kept_up(stop, certificate, rereading.again):
-                with announced(installation, name, sockets, tls=bool(tls)):
+                with announced(installation, means.name, sockets, tls=bool(tls)):
                     await serve([public, admin], stop, drain_s=settings.drain_timeout)
 
 

@@ -31,12 +31,18 @@ class Misused(click.ClickException):
     exit_code = 2
 
 
-def load_installation(config_path: Path) -> "Installation":
-    """The installation of a configuration file. Raises Misused where it is wrong."""
+def load_installation(config_path: Path, given: int | None = None) -> "Installation":
+    """The installation of a configuration file, or of one that was handed on.
+
+    Raises Misused where it is wrong.
+    """
     from tallygate.config import ConfigInvalid, load
+    from tallygate.handing_on import get
     from tallygate.installation import Installation, set_up_logging
 
     set_up_logging()
+    if given is not None:
+        return Installation(get(given))
     try:
         return Installation(load(config_path, os.environ))
     except ConfigInvalid as invalid:

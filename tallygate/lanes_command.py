@@ -8,6 +8,7 @@ import click
 from tallygate.invocation import config_option, load_installation, run
 
 owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from the supervisor.")
+given_option = click.option("--given", type=int, hidden=True, help="Configuration of a gateway.")
 json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
@@ -41,7 +42,10 @@ def list_(config_path: Path, as_json: bool) -> None:
 @config_option
 @click.option("--again", is_flag=True, help="Also look at lanes that the ledger held already.")
 @owner_option
-def adopt(path: Path | None, config_path: Path, again: bool, owner: int | None) -> None:
+@given_option
+def adopt(
+    path: Path | None, config_path: Path, again: bool, owner: int | None, given: int | None
+) -> None:
     """Count what lanes without an owner still hold. Running gateways do this by themselves.
 
     PATH is a lane's folder from the disk of a lost host; it is copied into this data_dir first.
@@ -52,7 +56,7 @@ def adopt(path: Path | None, config_path: Path, again: bool, owner: int | None) 
     """
     from tallygate.lanes import run_adopt, run_help
 
-    installation = load_installation(config_path)
+    installation = load_installation(config_path, given)
     if owner is not None:
         run(partial(run_help, installation, owner, again=again))
     else:
@@ -78,8 +82,9 @@ def forget(lane: str, config_path: Path) -> None:
 @click.argument("lane")
 @config_option
 @owner_option
-def replay(lane: str, config_path: Path, owner: int | None) -> None:
+@given_option
+def replay(lane: str, config_path: Path, owner: int | None, given: int | None) -> None:
     """Bring to Redis what it lacks of a living lane: the helper of a worker that fell behind."""
     from tallygate.lanes import run_replay
 
-    run(partial(run_replay, load_installation(config_path), lane, owner))
+    run(partial(run_replay, load_installation(config_path, given), lane, owner))

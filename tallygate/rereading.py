@@ -15,6 +15,7 @@ from gateway.worker import Worker
 from metering.entitlement import EntitlementSnapshot
 from tallygate.changes import AT_ONCE, difference, merged
 from tallygate.config import Config, ConfigInvalid, load
+from tallygate.handing_on import put
 from tallygate.reloading import said_of, say_what_waits
 
 log = logging.getLogger("tallygate")
@@ -24,7 +25,8 @@ log = logging.getLogger("tallygate")
 class Rereading:
     """How one worker reads its configuration again. `config` is what it serves.
 
-    A supervised one leaves it to its supervisor to say what a restart is for.
+    A supervised one leaves it to its supervisor to say what a restart is for, and to hand on what
+    others shall run (`given`).
     """
 
     config: Config
@@ -32,6 +34,7 @@ class Rereading:
     environ: Mapping[str, str]
     pepper: bytes
     worker: Worker
+    given: int
     supervised: bool
 
     async def again(self) -> None:
@@ -70,4 +73,5 @@ class Rereading:
         self.worker.reloads.taken_over(self.worker.clock.now_ms())
         log.info("configuration read again; changed: %s", ", ".join(sorted(change.at_once)) or "-")
         if not self.supervised:
+            put(self.given, self.config)
             say_what_waits(change, supervised=False)

@@ -21,6 +21,7 @@ import httpx
 from metering.embedded import EmbeddedValkey
 from metering.errors import MeteringUnavailable, WriteUnknown
 from tallygate.children import Child, Keeper, reap_orphans
+from tallygate.handing_on import new_handle, put
 from tallygate.installation import Installation
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, addresses, bind_all, somebody_announced
 from tallygate.reloading import read_again
@@ -56,6 +57,7 @@ class Supervisor:
         self._keepers: list[Keeper] = []
         self._handles: list[int] = []
         self._board: int | None = None
+        self._given = -1
 
     def start(self) -> None:
         """Start everything, from the main thread; `stop` is due however it ends.
@@ -75,6 +77,8 @@ class Supervisor:
             )
         owner, writing_end = os.pipe()
         self._handles += [owner, writing_end]
+        self._given = new_handle(self._installation.config)
+        self._handles.append(self._given)
         workers = self._installation.config.gateway.workers
         if workers > 1:
             self._board = new_board(workers)
@@ -120,12 +124,13 @@ class Supervisor:
         while True:
             await stop.hung_up()
             read = await read_again(self._installation.config, self._config_path)
-            for worker in self._of("gateway"):
-                await self._hang_up(worker)
             if read is not None:
                 self._installation = Installation(read[0])
-                if read[1].renews_control:
-                    await self._renew("control", stop)
+                put(self._given, read[0])
+            for worker in self._of("gateway"):
+                await self._hang_up(worker)
+            if read is not None and read[1].renews_control:
+                await self._renew("control", stop)
 
     async def _hang_up(self, child: Child) -> None:
         """Tell it once it can hear: before that SIGHUP would end it."""
@@ -193,7 +198,7 @@ class Supervisor:
     def _child(self, name: str, owner: int) -> Child:
         sockets = self._sockets[name]
         url = addresses(sockets, tls=False)["admin"]
-        handles = [each.fileno() for each in sockets]
+        handles = [*(each.fileno() for each in sockets), self._given]
         plane = ["control"] if name == "control" else ["gateway", "--name", name]
         if plane[0] == "gateway" and self._board is not None:
             handles.append(self._board)

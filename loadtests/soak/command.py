@@ -33,7 +33,7 @@ _WARM_UP: Final = 0.2  # of the requests: what is made once is there then
 def process(*words: str, log: Path) -> Iterator[subprocess.Popen[str]]:
     """`python -m …` for as long as the block lasts; what it says on standard error is kept."""
     with log.open("w") as errors:
-        started = subprocess.Popen(
+        started = subprocess.Popen(  # noqa: S603  (our own modules)
             tethered([sys.executable, "-P", "-m", *words]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -42,11 +42,11 @@ def process(*words: str, log: Path) -> Iterator[subprocess.Popen[str]]:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             start_new_session=True,
         )
-    try:
-        yield started
-    finally:
-        started.terminate()
-        started.wait()
+    with started:
+        try:
+            yield started
+        finally:
+            started.terminate()
 
 
 def first_line(started: subprocess.Popen[str]) -> str:
@@ -80,7 +80,8 @@ class Soak:
                 shown, capped = uvloop.run(self._load(json.loads(self._announcement.read_text())))
         compared = compare(self._books, self._folder / "var" / "journal")
         click.echo(f"{compared.answered} answered, {compared.recorded} recorded")
-        return problems_of(compared, *self.levels, shown, capped)
+        before, after = self.levels
+        return problems_of(compared, before, after, shown, capped)
 
     @property
     def _announcement(self) -> Path:

@@ -162,6 +162,7 @@ class Bench:
         self.wires: list[Wire] = []  # to the upstreams
         self.clients: list[Wire] = []
         self.log = _Errors()
+        self.new_wire = Wire
         names = [f"http://up{number}" for number in range(upstreams)]
         settings = {"name": "chat", "path": "/v1", "upstream": names}
         table = RouteTable([Route.model_validate(settings | {"usage": {"on_disconnect": policy}})])
@@ -212,7 +213,7 @@ class Bench:
             dialled(result)
             self.loop.turn()
             return None
-        wire = Wire(self.loop)
+        wire = self.new_wire(self.loop)
         wire.protocol = connection = Connection(home)
         connection.connection_made(wire)  # type: ignore[arg-type]
         self.wires.append(wire)

@@ -65,7 +65,9 @@ def reply(kind: str, turn: int, *, head_only: bool) -> bytes:
         b"%x\r\n%b\n\n\r\n" % (len(e) + 2, e) for e in CHAT_STREAM.split(b"\n\n")[:-1]
     )
     sized = b"Content-Length: %d\r\n\r\n" % len(body) + body
+    dated = b"HTTP/1.1 200 OK\r\nDate: Mon, 21 Sep 2026 14:13:20 GMT\r\nContent-Length: 40\r\n\r\n"
     return {
+        "usual": dated + b"%040d" % turn,  # a head that is known the second time
         "sized": turned + sized,
         "closing": turned + b"Connection: close\r\n" + sized,
         "chunked": turned + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n",
@@ -80,7 +82,7 @@ def reply(kind: str, turn: int, *, head_only: bool) -> bytes:
     }[kind]
 
 
-REPLIES = ["sized", "sized", "closing", "chunked", "until close", "events", "error", "nothing", "interim", "garbage behind", "bad chunk", "nonsense"]  # fmt: skip
+REPLIES = ["usual", "usual", "sized", "sized", "closing", "chunked", "until close", "events", "error", "nothing", "interim", "garbage behind", "bad chunk", "nonsense"]  # fmt: skip
 
 
 @dataclass
@@ -280,6 +282,8 @@ class Faults(RuleBasedStateMachine):
                 assert (b"%d " % turn * 40).startswith(body) or b"helloXX".startswith(body)
                 if whole and kind != "head" and status != 204:
                     assert body in (b"%d " % turn * 20, b"%d " % turn * 40)
+            elif b"content-length: 40\r\n" in head.lower() and kind != "head" and whose is None:
+                assert (b"%040d" % turn).startswith(body)
             turn += 1
             assert whole or not raw
 

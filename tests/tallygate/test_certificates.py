@@ -75,6 +75,7 @@ class Site:
 
 def name_on(stream: TLSStream) -> str:
     shown = stream.extra(TLSAttribute.peer_certificate_binary)
+    assert shown is not None
     return x509.load_der_x509_certificate(shown).subject.rfc4514_string().removeprefix("CN=")
 
 

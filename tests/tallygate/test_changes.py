@@ -26,7 +26,7 @@ def test_the_same_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("changes", "at_once", "renews", "waits"),
     [
-        ({"routes": [], "products": []}, {"routes", "products"}, True, []),
+        ({"customers": [], "meters": {"m": {"path": "$.a"}}}, {"customers", "meters"}, True, []),
         ({"gateway": RUNNING["gateway"] | {"trusted_proxies": ["10.0.0.0/8"]}}, {"gateway.trusted_proxies"}, False, []),
         ({"gateway": RUNNING["gateway"] | {"workers": 2}}, set(), False, ["gateway.workers"]),
         ({"billing": {"grace": "60s"}}, set(), True, []),
@@ -53,10 +53,10 @@ def test_without_a_supervisor_nobody_renews_the_control_plane() -> None:
 def test_what_waits_is_not_taken_over() -> None:
     """And is named again the next time."""
     read = config(
-        routes=[], products=[], partitions=8,
+        customers=[], partitions=8,
         gateway=RUNNING["gateway"] | {"workers": 2, "trusted_peers": ["10.0.0.0/8"]},
     )  # fmt: skip
     now = merged(config(), read, AT_ONCE)
-    assert (now.routes, now.gateway.trusted_peers) == ([], ["10.0.0.0/8"])
+    assert (now.customers, now.gateway.trusted_peers) == ([], ["10.0.0.0/8"])
     assert (now.partitions, now.gateway.workers) == (64, 1)
     assert difference(now, read).names == {"partitions", "gateway.workers"}

@@ -200,6 +200,15 @@ def test_a_supervisor_passes_it_on(tmp_path: Path, upstreams: tuple[str, str]) -
             for _ in range(4):
                 assert served.chat(key="sk-newer").status_code == 200
             served.counted(20, "tokens_total", customer="cust-2", instance="inst-2")
+            assert "ended; starting it again" not in served.command.stderr
+            write(tmp_path, {"routes": "none"})
+            served.command.tell(signal.SIGHUP)
+            eventually(lambda: reloads(served, "refused") == 2)
+            for name in ("gateway", "control"):
+                served.started_again(name, served.kill(name))
+            for _ in range(4):
+                assert served.chat(key="sk-newer").status_code == 200
+            served.counted(40, "tokens_total", customer="cust-2", instance="inst-2")
             assert served.command.end() == 0
     assert "Traceback" not in served.command.stderr
-    assert "ended; starting it again" not in served.command.stderr
+    assert served.command.stderr.count("Error:") == 0

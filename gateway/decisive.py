@@ -1,0 +1,150 @@
+"""Which fields of a head decide anything; all others only pass, whatever they say. Pure.
+
+So two heads whose deciding lines are the same amount to the same, but for the lines that pass. How
+those must be written is checked here as strictly as raw_heads.py does it.
+"""
+
+import re
+from typing import Final, Literal, NamedTuple
+
+from gateway.credentials import CREDENTIAL_HEADERS, IDENTITY_HEADERS
+from gateway.errors import Headers
+from gateway.headers import HOP_BY_HOP, REWRITTEN, folded, values_of
+from gateway.strictness import MAX_REPLY_FIELDS
+
+Kind = Literal["decides", "credential", "dropped", "unclear"]
+
+_REMEMBERED: Final = 4096
+_CRLFS: Final = b"\r\n" * (MAX_REPLY_FIELDS + 2)
+_TEXT: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+_LENGTH: Final = b"content-length"
+_DIGITS: Final = re.compile(rb"[1-9][0-9]{0,17}")
+_CUT_OUT: Final = b"\0"  # in no line of a head: where its length was
+_HARMLESS: Final = HOP_BY_HOP | {b"", b"close"}
+
+_OF_REQUESTS: Final[dict[bytes, Kind]] = {
+    **dict.fromkeys(REWRITTEN | {b"accept-encoding", b"content-type"}, "decides"),
+    **dict.fromkeys(CREDENTIAL_HEADERS, "credential"),
+    # Whom a trusted peer speaks for. Where it names nobody, its other words count as little as
+    # anybody's.
+    **dict.fromkeys(IDENTITY_HEADERS, "dropped"),
+    b"x-customer-id": "unclear",
+}
+_OF_REPLIES: Final[dict[bytes, Kind]] = {
+    **dict.fromkeys(HOP_BY_HOP | {_LENGTH, b"content-type", b"content-encoding"}, "decides"),
+    b"x-request-id": "dropped",
+}
+
+
+class Kinds(dict[bytes, bytes | Kind]):
+    """By a field's name as it is written: what it does, or the start of the line that passes."""
+
+    def __init__(self, known: dict[bytes, Kind]) -> None:
+        super().__init__()
+        self._known = known
+
+    def __missing__(self, name: bytes) -> bytes | Kind:
+        if not _NAME.fullmatch(name):
+            return "unclear"
+        lower = name.lower()
+        kind: bytes | Kind | None = self._known.get(lower)
+        if kind is None:
+            # Spelt with `_` it is not what decides, but it may have to be kept from an upstream.
+            kind = "decides" if folded(lower) in self._known else lower + b": "
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[name] = kind
+        return kind
+
+    def passes(self, name: bytes) -> bool:
+        """Whether a field of this name only passes."""
+        return isinstance(self[name], bytes)
+
+
+REQUEST: Final = Kinds(_OF_REQUESTS)
+REPLY: Final = Kinds(_OF_REPLIES)
+
+
+class Apart(NamedTuple):
+    """A head taken apart: lines that decide, with the start line, and lines that pass."""
+
+    shape: bytes
+    credentials: bytes
+    passing: bytes
+    length: int  # of a reply, where it says it as is usual; otherwise -1
+    dated: bool
+
+
+def request_apart(head: bytes, caller: bytes, most: int) -> Apart | None:
+    """None for a head, of at most so many fields, that must be read as a whole.
+
+    Who sends it belongs to its shape.
+    """
+    lines = _lines(head, most)
+    if lines is None:
+        return None
+    shape, credentials, passing = [caller, lines[0]], [], []
+    kinds = REQUEST
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        kind = kinds[name]
+        if isinstance(kind, bytes) and colon:
+            passing.append(kind + value.strip(b" \t"))
+        elif kind == "decides":
+            shape.append(line)
+        elif kind == "credential":
+            credentials.append(line)
+        elif kind == "unclear" or not colon:
+            return None
+    if passing:
+        passing.append(b"")
+    crlf = b"\r\n"
+    return Apart(crlf.join(shape), crlf.join(credentials), crlf.join(passing), -1, dated=True)
+
+
+def reply_apart(head: bytes) -> Apart | None:
+    """None for a head that must be read as a whole."""
+    lines = _lines(head, MAX_REPLY_FIELDS)
+    if lines is None:
+        return None
+    shape, passing = [lines[0]], []
+    length, dated = -1, False
+    kinds = REPLY
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        kind = kinds[name]
+        if isinstance(kind, bytes) and colon:
+            passing.append(kind + value.strip(b" \t"))
+            if kind == b"date: ":
+                dated = True
+        elif kind == "decides":
+            if length < 0 and name.lower() == _LENGTH and _DIGITS.fullmatch(value.strip(b" \t")):
+                length = int(value)
+                shape.append(_CUT_OUT)
+            else:
+                shape.append(line)
+        elif kind == "unclear" or not colon:
+            return None
+    if passing:
+        passing.append(b"")
+    crlf = b"\r\n"
+    return Apart(crlf.join(shape), b"", crlf.join(passing), length, dated)
+
+
+def only_usual_options(headers: Headers) -> bool:
+    """Whether Connection takes away no field but those that go no further anyway."""
+    named = b",".join(values_of(headers, b"connection")).lower().split(b",")
+    return all(name.strip() in _HARMLESS for name in named)
+
+
+def _lines(head: bytes, most: int) -> list[bytes] | None:
+    """The start line and the fields' lines; None where CR or LF, or worse, stand in one."""
+    lines = head[:-4].split(b"\r\n")
+    count = len(lines)
+    if count > most + 1 or head[-4:] != b"\r\n\r\n":
+        return None
+    # What is no text is as many line ends as there are lines: none is left for anything else.
+    if head.translate(None, _TEXT) != _CRLFS[: 2 * count + 2]:
+        return None
+    return lines
