@@ -21,7 +21,7 @@ from gateway.errors import (
 )
 from gateway.exchange import Exchange
 from gateway.framing import CHUNKED
-from gateway.known_heads import KnownRequest
+from gateway.known_request import KnownRequest
 from gateway.pool import Pool
 from gateway.wire import CONTINUE
 

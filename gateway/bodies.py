@@ -6,7 +6,7 @@ from typing import Final
 from gateway import sse
 from gateway.decoding import Unreadable
 from gateway.readings import Readings
-from gateway.stripping import strip, strip_null
+from gateway.stripping import strip, strip_null, strip_nulls
 
 MAX_JSON: Final = 8 * 1024 * 1024
 # As much as a JSON body: response.completed repeats the whole answer, images included.
@@ -17,6 +17,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _LF: Final = b"\n"
 _CR: Final = b"\r"
 _LF_LF: Final = b"\n\n"
+_BLANK_LINES: Final = sse.BLANK_LINES
 _DATA: Final = b"data: "
 _DONE: Final = b"[DONE]"
 _START: Final = b"message_start"
@@ -103,10 +104,10 @@ class EventStream:
         """The chunk itself."""
         if (
             self._plain
-            and _USAGE not in chunk
-            and _DONE not in chunk
-            and _MESSAGE not in chunk
-            and chunk.endswith(sse.BLANK_LINES)
+            and chunk.find(_USAGE) < 0  # `in` would first try whether it is a number
+            and chunk.find(_DONE) < 0
+            and chunk.find(_MESSAGE) < 0
+            and chunk.endswith(_BLANK_LINES)
         ):
             return chunk
         rest = chunk if self._watch.wants(chunk) else self._parser.skip(chunk)
@@ -142,38 +143,34 @@ class StrippedStream:
     def feed(self, chunk: bytes) -> bytes:
         """What the client gets now."""
         if self._plain and chunk.endswith(_LF_LF):
-            at = chunk.find(_USAGE)
-            read = _DONE in chunk or _MESSAGE in chunk
-            if at < 0 and not read:
-                return chunk
-            kept = self._feed_events(chunk, at, read=read)
-            if kept is not None:
-                return kept
+            quick = self._feed_whole(chunk)
+            if quick is not None:
+                return quick
         kept = b"".join([self._pass(piece) for piece in self._parser.feed(chunk)])
-        self._plain = (
-            self._parser.between and not self._dropped_at_cr and not self._watch.keyed
-        )
+        self._plain = self._parser.between and not self._dropped_at_cr and not self._watch.keyed
         return kept
 
-    def _feed_events(self, chunk: bytes, at: int, *, read: bool) -> bytes | None:
-        """What the client gets of whole events of one line each; None for any other.
-
-        `at`: where usage is mentioned first. `read`: some may have to be read without that.
-        """
-        if _CR in chunk or len(chunk) > MAX_HELD:
+    def _feed_whole(self, chunk: bytes) -> bytes | None:
+        """What the client gets of usual events, whole ones; None for any other."""
+        at = chunk.find(_USAGE)
+        if at < 0 and chunk.find(_DONE) < 0 and chunk.find(_MESSAGE) < 0:
+            return chunk
+        if chunk.find(_CR) >= 0 or len(chunk) > MAX_HELD:
             return None
-        if not read and chunk.find(_LF) == len(chunk) - 2:
-            kept = strip_null(chunk, at)
+        if at > 0 and chunk.find(_MESSAGE) < 0:  # objects without usage need not be read
+            single = chunk.find(_LF) == len(chunk) - 2
+            kept = strip_null(chunk, at) if single else strip_nulls(chunk, at)
             if kept is not None:
                 return kept
+        return self._feed_lines(chunk)
+
+    def _feed_lines(self, chunk: bytes) -> bytes | None:
+        """What the client gets of whole events of one line each; None for any other."""
         events = chunk.split(_LF_LF)
         events.pop()
         if chunk.count(_LF) != 2 * len(events):
             return None
-        kept = None if read else _without_nulls(events)
-        if kept is not None:
-            return kept
-        if not all([event.startswith(_DATA) for event in events]):
+        if not all(event.startswith(_DATA) for event in events):
             return None
         pieces = [sse.Piece(event + _LF_LF, event[len(_DATA) :]) for event in events]
         return b"".join([self._pass(piece) for piece in pieces])
@@ -194,19 +191,6 @@ class StrippedStream:
         kept = strip(piece.raw, piece.data)
         self._dropped_at_cr = not kept and piece.raw.endswith(b"\r")
         return kept
-
-
-def _without_nulls(events: list[bytes]) -> bytes | None:
-    """The events, and the ends they were cut at, where all they say of usage is that there is none."""
-    kept = []
-    for event in events:
-        at = event.find(_USAGE)
-        less = event if at < 0 else strip_null(event, at)
-        if less is None:
-            return None
-        kept.append(less)
-    kept.append(b"")
-    return _LF_LF.join(kept)
 
 
 Body = JsonBody | EventStream | StrippedStream

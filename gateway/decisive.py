@@ -15,7 +15,8 @@ from gateway.strictness import MAX_REPLY_FIELDS
 Kind = Literal["decides", "credential", "dropped", "unclear"]
 
 _REMEMBERED: Final = 4096
-_CRLFS: Final = b"\r\n" * (MAX_REPLY_FIELDS + 2)
+_CRLF: Final = b"\r\n"
+_CRLFS: Final = _CRLF * (MAX_REPLY_FIELDS + 2)
 _TEXT: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _LENGTH: Final = b"content-length"
@@ -99,8 +100,7 @@ def request_apart(head: bytes, caller: bytes, most: int) -> Apart | None:
             return None
     if passing:
         passing.append(b"")
-    crlf = b"\r\n"
-    return Apart(crlf.join(shape), crlf.join(credentials), crlf.join(passing), -1, dated=True)
+    return Apart(_CRLF.join(shape), _CRLF.join(credentials), _CRLF.join(passing), -1, dated=True)
 
 
 def reply_apart(head: bytes) -> Apart | None:
@@ -109,27 +109,29 @@ def reply_apart(head: bytes) -> Apart | None:
     if lines is None:
         return None
     shape, passing = [lines[0]], []
-    length, dated = -1, False
+    length = -1
     kinds = REPLY
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         kind = kinds[name]
         if isinstance(kind, bytes) and colon:
             passing.append(kind + value.strip(b" \t"))
-            if kind == b"date: ":
-                dated = True
         elif kind == "decides":
-            if length < 0 and name.lower() == _LENGTH and _DIGITS.fullmatch(value.strip(b" \t")):
-                length = int(value)
-                shape.append(_CUT_OUT)
-            else:
-                shape.append(line)
+            if length < 0 and (length := _length_in(name, value)) > 0:
+                line = _CUT_OUT  # noqa: PLW2901 - no other line can be this one
+            shape.append(line)
         elif kind == "unclear" or not colon:
             return None
     if passing:
         passing.append(b"")
-    crlf = b"\r\n"
-    return Apart(crlf.join(shape), b"", crlf.join(passing), length, dated)
+    passed = _CRLF.join(passing)
+    dated = passed.startswith(b"date: ") or b"\r\ndate: " in passed
+    return Apart(_CRLF.join(shape), b"", passed, length, dated)
+
+
+def _length_in(name: bytes, value: bytes) -> int:
+    digits = value.strip(b" \t")
+    return int(digits) if name.lower() == _LENGTH and _DIGITS.fullmatch(digits) else -1
 
 
 def only_usual_options(headers: Headers) -> bool:
@@ -140,7 +142,7 @@ def only_usual_options(headers: Headers) -> bool:
 
 def _lines(head: bytes, most: int) -> list[bytes] | None:
     """The start line and the fields' lines; None where CR or LF, or worse, stand in one."""
-    lines = head[:-4].split(b"\r\n")
+    lines = head[:-4].split(_CRLF)
     count = len(lines)
     if count > most + 1 or head[-4:] != b"\r\n\r\n":
         return None

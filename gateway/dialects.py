@@ -7,7 +7,7 @@ the cache, so it is added. `tokens_cached` and `tokens_reasoning` are parts, nev
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from metering.usage import MAX_QUANTITY
 
 Dialect = Literal["auto", "openai", "anthropic", "none"]
 
-_ABSENT: Final = msgspec.Raw()
+ABSENT: Final = msgspec.Raw()
 _NULL: Final = msgspec.Raw(b"null")
 _SPACE: Final = b" \t\r\n"
 _LOOK: Final = 32  # bytes of a list that nearly always tell whether it is empty
@@ -50,16 +50,24 @@ _LAST_RESPONSES: Final = frozenset(
 class Reply(msgspec.Struct, gc=False):
     """A JSON body or the data of one event: the members that are looked at, as they stand."""
 
-    usage: msgspec.Raw = _ABSENT  # OpenAI; Anthropic's message and message_delta
-    message: msgspec.Raw = _ABSENT  # Anthropic's message_start
-    response: msgspec.Raw = _ABSENT  # OpenAI's response.* events
-    choices: msgspec.Raw = _ABSENT
-    delta: msgspec.Raw = _ABSENT
-    type: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = ABSENT  # OpenAI; Anthropic's message and message_delta
+    message: msgspec.Raw = ABSENT  # Anthropic's message_start
+    response: msgspec.Raw = ABSENT  # OpenAI's response.* events
+    choices: msgspec.Raw = ABSENT
+    delta: msgspec.Raw = ABSENT
+    type: msgspec.Raw = ABSENT
+
+
+class Ending(Protocol):
+    """What of a reply tells whether its usage is final."""
+
+    choices: msgspec.Raw
+    delta: msgspec.Raw
+    type: msgspec.Raw
 
 
 class _Holder(msgspec.Struct, gc=False):
-    usage: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = ABSENT
 
 
 class Counts(msgspec.Struct, gc=False):
@@ -81,49 +89,8 @@ class Counts(msgspec.Struct, gc=False):
         return {name: value for name, value in named.items() if value is not None}
 
 
-_NOTHING_STATED: Final = Counts()
+NOTHING_STATED: Final = Counts()
 
-_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_QUANTITY)] | None
-
-
-class _Cached(msgspec.Struct, gc=False):
-    cached_tokens: _Count = None
-
-
-class _Reasoned(msgspec.Struct, gc=False):
-    reasoning_tokens: _Count = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    """A usage object as the known APIs write it."""
-
-    prompt_tokens: _Count = None
-    completion_tokens: _Count = None
-    input_tokens: _Count = None
-    output_tokens: _Count = None
-    total_tokens: _Count = None
-    cache_read_input_tokens: _Count = None
-    cache_creation_input_tokens: _Count = None
-    prompt_tokens_details: _Cached | None = None
-    input_tokens_details: _Cached | None = None
-    input_token_details: _Cached | None = None
-    completion_tokens_details: _Reasoned | None = None
-    output_tokens_details: _Reasoned | None = None
-    output_token_details: _Reasoned | None = None
-
-
-class _Known(msgspec.Struct, gc=False):
-    """A reply whose usage is written as the known APIs do."""
-
-    usage: _Usage | None = None
-    message: msgspec.Raw = _ABSENT
-    response: msgspec.Raw = _ABSENT
-    choices: msgspec.Raw = _ABSENT
-    delta: msgspec.Raw = _ABSENT
-    type: msgspec.Raw = _ABSENT
-
-
-_read_known: Final = msgspec.json.Decoder(_Known).decode
 _REPLY: Final = msgspec.json.Decoder(Reply)
 _HOLDER: Final = msgspec.json.Decoder(_Holder)
 _TEXT: Final = msgspec.json.Decoder(str)
@@ -138,93 +105,11 @@ def decode(document: bytes) -> Reply | None:
 def usages(reply: Reply) -> Iterator[msgspec.Raw]:
     """The usage objects of a reply; `"usage": null` is none."""
     for holder in (reply.response, reply.message):
-        held = None if holder is _ABSENT else lenient.decode(_HOLDER, holder)
+        held = None if holder is ABSENT else lenient.decode(_HOLDER, holder)
         if held is not None and is_object(held.usage):
             yield held.usage
     if is_object(reply.usage):
         yield reply.usage
-
-
-def known(document: bytes) -> tuple[Counts, bool | None] | None:
-    """The counts of a reply with one usage, written as the known APIs do, and what `ending` says.
-
-    None for any other: it is to be read by `decode`, `usages` and `fields`, which agree with this.
-    """
-    try:
-        reply = _read_known(document)
-    except lenient.UNREADABLE:
-        return None
-    usage = reply.usage
-    if usage is None or reply.message is not _ABSENT or reply.response is not _ABSENT:
-        return None
-    read = usage.prompt_tokens_details, usage.input_tokens_details, usage.input_token_details
-    made = (
-        usage.completion_tokens_details,
-        usage.output_tokens_details,
-        usage.output_token_details,
-    )
-    if read.count(None) < 2 or made.count(None) < 2:
-        return None  # of several, the last one that states anything counts
-    cached, reasoned = read[0] or read[1] or read[2], made[0] or made[1] or made[2]
-    if not _is_utf8(document):
-        return None
-    counts = Counts(
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.total_tokens,
-        usage.cache_read_input_tokens,
-        usage.cache_creation_input_tokens,
-        None if cached is None else cached.cached_tokens,
-        None if reasoned is None else reasoned.reasoning_tokens,
-    )
-    return counts, ending(reply, reported=counts != _NOTHING_STATED)
-
-
-def usual(document: bytes) -> tuple[int, int, int | None, int | None] | None:
-    """Tokens in and out, cached and reasoning, of a chat completion as nearly all are written.
-
-    None for any other document; then it is to be read by `known` or `decode`, which agree with this.
-    """
-    try:
-        reply = _read_known(document)
-    except lenient.UNREADABLE:
-        return None
-    usage = reply.usage
-    if usage is None or reply.message is not _ABSENT or reply.response is not _ABSENT:
-        return None
-    tokens_in, tokens_out = usage.prompt_tokens, usage.completion_tokens
-    if tokens_in is None or tokens_out is None or reply.type is not _ABSENT or _is_mixed(usage):
-        return None
-    if tokens_in + tokens_out > MAX_QUANTITY or not _is_utf8(document):
-        return None
-    read, made = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = None if read is None else read.cached_tokens
-    if cached is None:
-        cached = usage.cache_read_input_tokens
-    return tokens_in, tokens_out, cached, None if made is None else made.reasoning_tokens
-
-
-def _is_mixed(usage: _Usage) -> bool:
-    """Whether it also states what other APIs state."""
-    return not (
-        usage.input_tokens_details is None
-        and usage.input_token_details is None
-        and usage.output_tokens_details is None
-        and usage.output_token_details is None
-    )
-
-
-def _is_utf8(document: bytes) -> bool:
-    """A key that is no UTF-8 spoils the object it stands in."""
-    if document.isascii():
-        return True
-    try:
-        document.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def fields(usage: msgspec.Raw) -> dict[str, int]:
@@ -239,12 +124,12 @@ def fields(usage: msgspec.Raw) -> dict[str, int]:
     return {name: value for name, value in counts.items() if value is not None}
 
 
-def ending(reply: Reply | _Known, *, reported: bool) -> bool | None:
+def ending(reply: Ending, *, reported: bool) -> bool | None:
     """What a stream's event says of the usage: True, it is final now; False, more must follow.
 
     `reported`: the event itself holds usage. None for events that say nothing of the kind.
     """
-    if reply.type is _ABSENT:
+    if reply.type is ABSENT:
         return True if reported and is_empty_list(reply.choices) else None
     kind = lenient.decode(_TEXT, reply.type)
     if kind == "message_start":
@@ -295,7 +180,7 @@ def is_object(value: msgspec.Raw) -> bool:
 
 def is_empty_list(value: msgspec.Raw) -> bool:
     """Whether a value is `[]`."""
-    if value is _ABSENT:
+    if value is ABSENT:
         return False
     start = bytes(memoryview(value)[:_LOOK])
     if start[:1] != b"[" or start[1:].lstrip(_SPACE)[:1] not in (b"]", b""):
@@ -303,7 +188,7 @@ def is_empty_list(value: msgspec.Raw) -> bool:
     return lenient.decode(_LIST, value) == []
 
 
-def _stop_reason(reply: Reply | _Known) -> bool:
+def _stop_reason(reply: Ending) -> bool:
     delta = lenient.members(reply.delta) or {}
     return delta.get("stop_reason", _NULL) != _NULL
 

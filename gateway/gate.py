@@ -66,7 +66,8 @@ class Gate:
     def passage(self, head: RequestHead) -> Passage:
         """The verdict on a request that may pass. Raises GatewayError for any other."""
         served = self.served
-        check_request(head.headers, head.http_version)
+        if not head.checked:
+            check_request(head.headers, head.http_version)
         path = decoded_path(head.target)
         route = served.table.match(path)
         admitted, believed_id = _admit(served, head, route)

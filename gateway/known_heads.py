@@ -83,6 +83,11 @@ class KnownHeads:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def bytes_kept(self) -> int:
+        """What they take, at most."""
+        return self._bytes
+
     def serve(self, directory: Directory) -> None:
         """Forget everything: the routes have changed, and these are the customers from now on."""
         self._directory = directory
@@ -138,8 +143,9 @@ class KnownHeads:
         target = origin_form(said.method, said.target, said.headers)
         if target == b"*" or is_asked_for(said.method.encode(), said.http_version, said.headers):
             raise NotProxied(said)
+        peer, scheme = caller.peer, caller.scheme
         head = RequestHead(
-            said.method, target, said.headers, caller.peer, caller.scheme, said.http_version
+            said.method, target, said.headers, peer, scheme, said.http_version, checked=True
         )
         try:
             passage = self._passage(head)
@@ -206,6 +212,7 @@ class KnownHeads:
             self._turn = (self._turn + 1) % _ONE_IN
             if self._turn:
                 return
+        self._seen.discard(seen)
         self._kept[key] = known
         self._bytes += cost
         while self._bytes > self._max_bytes:

@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 
 from gateway import framing, parsing
 from gateway.decisive import Apart, only_usual_options, reply_apart
-from gateway.passage import Answer, Passage
+from gateway.passage import Answer, answer_of
 from gateway.raw_heads import RawReply
 from gateway.wire import AnswerHead, answer_head, reply_end
 
 _MAX_HEAD: Final = 4096  # longer ones are not kept
-_MAX_KEPT: Final = 64
-_SEEN: Final = 256
+_MAX_KEPT: Final = 512
+_SEEN: Final = 4096
 
 
 class KnownReply(NamedTuple):
@@ -40,8 +40,8 @@ class _Shape(NamedTuple):
 class Replies:
     """The heads of replies to requests of one kind."""
 
-    def __init__(self, passage: Passage, *, injected: bool) -> None:
-        self._passage = passage
+    def __init__(self, *, head_only: bool, injected: bool) -> None:
+        self._head_only = head_only
         self._injected = injected
         self._shapes: dict[bytes, _Shape] = {}
         self._seen: set[int] = set()
@@ -60,10 +60,10 @@ class Replies:
 
     def read(self, raw: bytes, said: RawReply) -> KnownReply:
         """What a final reply's head amounts to. Raises UpstreamProtocol."""
-        passage = self._passage
-        method = "HEAD" if passage.head_only else "GET"
-        answer = passage.answer(said.status, said.headers, injected=self._injected)
-        head = answer_head(answer, head_only=passage.head_only)
+        head_only, injected = self._head_only, self._injected
+        method = "HEAD" if head_only else "GET"
+        answer = answer_of(said.status, said.headers, head_only=head_only, injected=injected)
+        head = answer_head(answer, head_only=head_only)
         known = KnownReply(
             said.status,
             answer._replace(headers=[]),

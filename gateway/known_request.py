@@ -92,9 +92,7 @@ def known_of(
 
 def let_go(passage: Passage) -> Passage:
     """Without the head, which holds the customer's key and much memory."""
-    outgoing = replace(
-        passage.outgoing, head=_NO_HEAD, rest=b"", admitted=_NOBODY, about_caller=[]
-    )
+    outgoing = replace(passage.outgoing, head=_NO_HEAD, rest=b"", admitted=_NOBODY, about_caller=[])
     return passage._replace(outgoing=outgoing)
 
 
@@ -122,9 +120,7 @@ def quickly(shape: Shape, customer: Customer, passing: bytes) -> KnownRequest:
     route, _, path, head_only, has_body, collects, _, outgoing = first.passage
     lines = passing + customer.lines
     return KnownRequest(
-        Passage(
-            route, customer.admitted, path, head_only, has_body, collects, None, outgoing
-        ),
+        Passage(route, customer.admitted, path, head_only, has_body, collects, None, outgoing),
         first.framing,
         first.keep_alive,
         first.modern,

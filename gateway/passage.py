@@ -19,7 +19,10 @@ _BODYLESS: Final = frozenset({204, 304})
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """A request head as it came: target in origin form, names in lower case, peer an IP address."""
+    """A request head as it came: target in origin form, names in lower case, peer an IP address.
+
+    `checked`: its fields obey the rules of strictness.py, as raw_heads.py reads them.
+    """
 
     method: str
     target: bytes
@@ -27,6 +30,7 @@ class RequestHead:
     peer: str
     scheme: str
     http_version: str = "1.1"
+    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +126,32 @@ class Passage(NamedTuple):
 
     def answer(self, status: int, headers: Headers, *, injected: bool) -> Answer:
         """What the client gets. Raises UpstreamProtocol for a head nobody may pass on."""
-        check_reply(status, headers)
-        length = fields.declared_length(headers)
-        bodyless = self.head_only or status in _BODYLESS  # RFC 9112 §6.3
-        has_body = not bodyless and length != 0
-        content_type = fields.first(headers, b"content-type")
-        readable = status < 400 and has_body
-        if readable and injected and _is_stream(content_type):
-            length = None  # an event will be taken out
-        without = fields.HOP_BY_HOP | {b"x-request-id"}
-        # A 304 announces the length of what it does not send; ASGI servers take it literally.
-        if length is None or status in _BODYLESS:
-            without |= {b"content-length"}
-        return Answer(
-            status,
-            fields.passed_on(headers, without),
-            length,
-            has_body,
-            readable,
-            content_type,
-            fields.first(headers, b"content-encoding"),
-        )
+        return answer_of(status, headers, head_only=self.head_only, injected=injected)
+
+
+def answer_of(status: int, headers: Headers, *, head_only: bool, injected: bool) -> Answer:
+    """What a client gets for a reply's head. Raises UpstreamProtocol if nobody may pass it on."""
+    check_reply(status, headers)
+    length = fields.declared_length(headers)
+    bodyless = head_only or status in _BODYLESS  # RFC 9112 §6.3
+    has_body = not bodyless and length != 0
+    content_type = fields.first(headers, b"content-type")
+    readable = status < 400 and has_body
+    if readable and injected and _is_stream(content_type):
+        length = None  # an event will be taken out
+    without = fields.HOP_BY_HOP | {b"x-request-id"}
+    # A 304 announces the length of what it does not send; ASGI servers take it literally.
+    if length is None or status in _BODYLESS:
+        without |= {b"content-length"}
+    return Answer(
+        status,
+        fields.passed_on(headers, without),
+        length,
+        has_body,
+        readable,
+        content_type,
+        fields.first(headers, b"content-encoding"),
+    )
 
 
 def passage_of(

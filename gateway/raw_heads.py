@@ -15,7 +15,12 @@ from gateway.errors import (
     UpstreamProtocol,
     VersionNotSupported,
 )
-from gateway.strictness import MAX_REPLY_FIELDS, MAX_REQUEST_FIELDS, check_reply, check_request
+from gateway.strictness import (
+    MAX_REPLY_FIELDS,
+    MAX_REQUEST_FIELDS,
+    check_reply,
+    check_request_meaning,
+)
 
 MAX_REQUEST_LINE: Final = 16384
 
@@ -65,7 +70,7 @@ def read_request(raw: bytes) -> RawRequest:
     if raw.count(b"\n", line.end()) > MAX_REQUEST_FIELDS + 1:
         raise HeadTooLarge("There are too many header fields.")
     headers = _fields(raw, line.end())
-    check_request(headers, version)
+    check_request_meaning(headers, version)
     return RawRequest(line[1].decode(), line[2], version, headers)
 
 

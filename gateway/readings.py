@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import dialects, lenient
+from gateway import dialects, known_usage, lenient
 from gateway.dialects import Counts, Dialect
 from metering.quantities import Kind, Quantities, compact, kind_of
 from metering.usage import Grade, Quantity
@@ -50,7 +50,7 @@ class Readings:
         """Reads one document; what is not understood is passed over."""
         known = None
         if self._counts is None and self._stated is None:
-            known = dialects.known(document)
+            known = known_usage.known(document)
         if known is not None:
             self._counts, ended = known
             self._last = document

@@ -76,9 +76,7 @@ class Parser:
     @property
     def between(self) -> bool:
         """Whether the next byte begins an event, whatever it is, and nothing is held."""
-        return not (
-            self._started or self._line or self._too_long or self._first or self._after_cr
-        )
+        return not (self._started or self._line or self._too_long or self._first or self._after_cr)
 
     def skip(self, chunk: bytes) -> bytes:
         """What is left of a chunk behind its last whole event.

@@ -16,18 +16,27 @@ _ONE_LINE: Final = re.compile(rb"data: ?([^\r\n]*)\r?\n\r?\n")
 _USAGE: Final = b'"usage"'
 _COMMA_NULL: Final = b',"usage":null'
 _NULL_SIZE: Final = len(b'"usage":null')
-_OBJECT: Final = b"data: {"
-_DATA_SIZE: Final = len(b"data: ")
+_LF: Final = b"\n"
+_BACKSLASH: Final = b"\\"
 _UNICODE: Final = b"\\u00"
+_DATA: Final = b"data: "
+_DATA_SIZE: Final = len(_DATA)
+_BEGIN: Final = _DATA + b"{"
+_END: Final = b"}\n\n"
+_NEXT: Final = _END + _BEGIN
+_LINE_UP: Final = b"}\n{"
 _ESCAPED: Final = re.compile(rb"\\u00[67]")  # how a letter of the name may be written too
 _SPACE: Final = b" \t\r\n"
 
 
 class _NullUsage(msgspec.Struct, gc=False):
-    usage: None | msgspec.UnsetType = msgspec.UNSET
+    """A document that has the member, and nothing in it."""
+
+    usage: None
 
 
 _read_null: Final = msgspec.json.Decoder(_NullUsage).decode
+_read_lines: Final = msgspec.json.Decoder(_NullUsage).decode_lines
 
 
 def strip(raw: bytes, data: bytes) -> bytes:
@@ -47,24 +56,55 @@ def strip(raw: bytes, data: bytes) -> bytes:
 
 
 def strip_null(event: bytes, at: int) -> bytes | None:
-    """What `strip` makes of an event of one line, with or without its end, that is usual.
+    """What `strip` makes of an event of one line that is usual; None for any other.
 
-    Usual: a JSON object whose only mention of usage, `at` its first, is a `,"usage":null` of its own,
-    written so. None for any other.
+    Usual: a JSON object whose only mention of usage, at `at`, is a `,"usage":null` of its own, written
+    so.
     """
     if (
         not event.startswith(_COMMA_NULL, at - 1)
-        or not event.startswith(_OBJECT)
+        or event[at - 2] in _SPACE  # which would go with the comma
         or event.find(_USAGE, at + 1) > 0
-        or (_UNICODE in event and _ESCAPED.search(event))
-        or not (event.isascii() or _is_utf8(event))
+        or not event.startswith(_DATA)
+        or not _is_plain(event)
     ):
         return None
     try:
-        null = _read_null(event[_DATA_SIZE:]).usage is None
+        _read_null(event[_DATA_SIZE:])
     except lenient.UNREADABLE:
         return None
-    return event[: at - 1] + event[at + _NULL_SIZE :] if null else None
+    return event[: at - 1] + event[at + _NULL_SIZE :]
+
+
+def strip_nulls(events: bytes, at: int) -> bytes | None:
+    """The same for several events of one line each, if each of them is usual and written alike."""
+    member = events[at - 2 : at + _NULL_SIZE]
+    number = events.count(_USAGE)
+    if (
+        member[1:] != _COMMA_NULL
+        or member[0] in _SPACE
+        or events.count(member) != number
+        or not (events.startswith(_BEGIN) and events.endswith(_END))
+        or not _is_plain(events)
+    ):
+        return None
+    documents = events[_DATA_SIZE:].replace(_NEXT, _LINE_UP)
+    if documents.count(_LF) != number + 1:
+        return None
+    # No value reaches from `}` over a line's end to `{`. So with as many values as lines each line is
+    # one, and with as many mentions as values, none without the member, each mention is the member.
+    try:
+        read = _read_lines(documents)
+    except lenient.UNREADABLE:
+        return None
+    return events.replace(member, member[:1]) if len(read) == number else None
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether no name in it is written or read in a way of its own."""
+    if data.find(_BACKSLASH) >= 0 and data.find(_UNICODE) >= 0 and _ESCAPED.search(data):
+        return False
+    return data.isascii() or _is_utf8(data)
 
 
 def _is_utf8(data: bytes) -> bool:

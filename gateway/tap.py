@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
 
-from gateway import decoding, dialects
+from gateway import decoding, known_usage
 from gateway.bodies import MAX_JSON, Body, EventStream, JsonBody, StrippedStream
 from gateway.dialects import Dialect
 from gateway.readings import Readings
@@ -71,7 +71,7 @@ def read_usual(
     What a Tap reads, in one step.
     """
     way = plan.way(content_type, content_encoding, injected=False)
-    read = dialects.usual(body) if way.usual and len(body) <= MAX_JSON else None
+    read = known_usage.usual(body) if way.usual and len(body) <= MAX_JSON else None
     if read is None:
         return None
     tokens_in, tokens_out, cached, reasoning = read

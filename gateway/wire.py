@@ -67,9 +67,7 @@ def asked_head(outgoing: Outgoing, upstream: Upstream, *, sized: bool) -> AskedH
         ours[-1:] = []
         end = _SIZED_END
     before, _, between = serialised(line, ours).partition(_MARKED)
-    return AskedHead(
-        before, serialised(_CRLF, passing) + between + (_SIZED if sized else b""), end
-    )
+    return AskedHead(before, serialised(_CRLF, passing) + between + (_SIZED if sized else b""), end)
 
 
 def injected_head(asked: AskedHead) -> AskedHead:

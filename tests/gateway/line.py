@@ -204,7 +204,7 @@ class Bench:
         wire.protocol = protocol
         self.clients.append(wire)
         protocol.connection_made(wire)  # type: ignore[arg-type]
-        return protocol, wire  # type: ignore[return-value]
+        return protocol, wire
 
     def connect(self, result: GatewayError | None = None) -> Wire | None:
         """The oldest connect comes to its end."""

@@ -1,6 +1,8 @@
 """Readers pass on what they read, and hold what they hold within bounds."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.bodies import MAX_EVENT, MAX_HELD, MAX_JSON, EventStream, JsonBody, StrippedStream
 from gateway.decoding import Unreadable
@@ -108,3 +110,40 @@ def test_whole_events_leave_a_stream_with_injection_at_once() -> None:
     assert stream.feed(null + null) == b'data: {"a":1}\n\n' * 2
     assert stream.feed(USAGE.replace(b"\n", b"\r\n")[:-1]) == b""
     assert stream.feed(b"\n" + null) == b'data: {"a":1}\n\n'
+
+
+LINES = st.sampled_from(
+    [
+        b'data: {"choices":[{"delta":{"content":"x"}}],"usage":null}\n\n',
+        b'data: {"choices":[{}]}\n\n',
+        b'data: {"choices":[{}],"usage":null}\r\n\r\n',
+        b'data: {"type":"message_start","message":{},"usage":null}\n\n',
+        b'data:{"choices":[1],"usage":null}\n\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n',
+        b'event: a\ndata: {"choices":[1],"usage":null}\n\n',
+        b'data: {"choices":[1]\ndata: ,"usage":null}\n\n',
+        b'data: {"type":"message_stop"}\n\n',
+        b"data: [DONE]\n\n",
+        b": comment\n\n",
+        b"\n\n",
+        b"\n",
+        b"\r",
+        b"\xef\xbb\xbf",
+        b'data: {"half',
+    ]
+)
+
+
+@pytest.mark.parametrize("reader", [EventStream, StrippedStream])
+@given(st.lists(st.lists(LINES, max_size=4), max_size=6))
+def test_chunks_of_whole_events_are_read_as_byte_by_byte(
+    reader: type[EventStream | StrippedStream], chunks: list[list[bytes]]
+) -> None:
+    """The short ways for usual chunks change neither what is read nor what goes on."""
+    seen, expected = readings(), readings()
+    quick, slow = reader(seen, []), reader(expected, [])
+    stream = b"".join([b"".join(chunk) for chunk in chunks])
+    got = b"".join([quick.feed(b"".join(chunk)) for chunk in chunks]) + quick.finish()
+    want = b"".join([slow.feed(stream[at : at + 1]) for at in range(len(stream))]) + slow.finish()
+    assert got == want
+    assert dict(seen.quantities(complete=True)) == dict(expected.quantities(complete=True))

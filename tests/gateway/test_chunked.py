@@ -199,6 +199,77 @@ def test_content_before_the_trouble_is_told() -> None:
     assert read(b"5\r\nhello\r\n2\r\nabc") == Read(b"helloab", failed=True)
 
 
+@given(MUTATIONS, MUTATIONS)
+def test_plain_chunks_may_go_on_as_they_are(before: list[bytes], parts: list[bytes]) -> None:
+    """What `plain` takes is what `feed` would, reads alike elsewhere, and leaves nothing open."""
+    quick, slow = Chunked(), Chunked()
+    data = b"".join(parts)
+    try:
+        quick.feed(b"".join(before))
+        slow.feed(b"".join(before))
+    except BadFraming:
+        return
+    content = quick.plain(data)
+    if content is not None:
+        assert slow.feed(data) == (content, b"")
+        assert read(data, LAST_CHUNK) == Read(content, over=True, trailers=[])
+    try:
+        expected = slow.feed(b"3\r\nabc\r\n0\r\n\r\n" if content is not None else data)
+    except BadFraming:
+        return
+    assert quick.feed(b"3\r\nabc\r\n0\r\n\r\n" if content is not None else data) == expected
+
+
+@given(CONTENTS)
+def test_chunks_without_ado_are_plain(contents: list[bytes]) -> None:
+    """In any number, and with their sizes in either case."""
+    stream = b"".join(map(encode_chunk, contents))
+    assert Chunked().plain(stream) == (b"".join(contents) if contents else None)
+    upper = b"".join([b"%X\r\n%b\r\n" % (len(each), each) for each in contents])
+    assert Chunked().plain(upper) == (b"".join(contents) if contents else None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"5;a=b\r\nhello\r\n",
+        b"5;\r\nhello\r\n",
+        b"05\r\nhello\r\n",
+        b"000000005\r\nhello\r\n",
+        b"0x5\r\nhello\r\n",
+        b" 5\r\nhello\r\n",
+        b"5_\r\nhello\r\n",
+        b"-5\r\nhello\r\n",
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"0\r\n\r\n",
+        b"0\r\n",
+        b"5\r\nhello\r\n5\r\nhel",
+        b"5\r\nhello\r",
+        b"5\r\nhello!!\r\n",
+        b"5\r\nhell\r\n",
+        b"5\nhello\r\n",
+        b"\r\n\r\n",
+        b"",
+    ],
+)
+def test_what_is_not_plain_goes_on_in_our_words(data: bytes) -> None:
+    """Extensions, other spellings of a size, ends and parts; and nothing of it has been taken."""
+    body = Chunked()
+    assert body.plain(data) is None
+    assert body.plain(b"5\r\nhello\r\n") == b"hello"
+
+
+def test_nothing_is_plain_inside_a_chunk() -> None:
+    """What looks like chunks there is content."""
+    body = Chunked()
+    assert body.feed(b"100\r\n") == (b"", b"")
+    assert body.plain(b"5\r\nhello\r\n") is None
+    assert body.feed(b"5\r\nhello\r\n")[0] == b"5\r\nhello\r\n"
+    held = Chunked()
+    held.feed(b"1")
+    assert held.plain(b"5\r\nhello\r\n") is None
+
+
 def test_a_piece_inside_a_chunk_is_not_copied() -> None:
     """The very object that came is the content."""
     body = Chunked()

@@ -3,6 +3,7 @@
 A client, its upstreams, the journal and the time, all played: see line.py for what is real.
 """
 
+import random
 import re
 from dataclasses import dataclass
 
@@ -51,6 +52,7 @@ def request(kind: str, turn: int) -> bytes:
 
 
 KINDS = ["get", "head", "post", "large", "expects", "chunked", "chat", "no key", "no key, a body", "closing", "old", "bad chunk", "bad"]  # fmt: skip
+TROUBLE = ["leaves", "full", "full", "slow journal", "durable", "durable", "journal full", "journal shut", "stop", "cut off"]  # fmt: skip
 _EVENTS = b"HTTP/1.1 200 OK\r\nX-Turn: %d\r\nContent-Type: text/event-stream\r\n"
 
 
@@ -205,36 +207,31 @@ class Faults(RuleBasedStateMachine):
 
     # Trouble, more seldom
 
-    @rule(data=st.data(), kind=st.sampled_from([
-        "leaves", "full", "full", "cut", "cut", "broken", "upstream full", "upstream full", "slow journal",
-        "durable", "durable", "journal full", "journal shut", "stop", "cut off",
-    ]))  # fmt: skip
-    def trouble(self, data: st.DataObject, kind: str) -> None:
-        """Of some kind."""
+    @rule(kind=st.sampled_from(TROUBLE))
+    def trouble(self, kind: str) -> None:
+        """Of some kind, for the client, the journal or the worker."""
         kept = self.bench.kept
-        peer = data.draw(st.sampled_from(self.peers)) if self.peers else None
-        if kind == "leaves":
-            self.leaves()
-        elif kind == "full":
-            self.takes_nothing_or_does_again()
-        elif kind in {"cut", "broken"} and peer is not None:
-            self.ends(peer, clean=kind == "cut")
-        elif kind == "upstream full" and peer is not None:
-            self.an_upstream_is_full_or_ready(peer)
-        elif kind == "slow journal":
-            kept.slow = not kept.slow
-        elif kind == "durable":
-            kept.made_durable()
-        elif kind == "journal full":
-            kept.full = not kept.full
-        elif kind == "journal shut":
-            kept.shut = not kept.shut
-        elif kind == "stop":
-            self.protocol.shutdown()
-        elif kind == "cut off":
-            self.bench.shared.cut_off()
-            assert self.bench.shared.exchanges == set()
+        {
+            "leaves": self.leaves,
+            "full": self.takes_nothing_or_does_again,
+            "slow journal": lambda: setattr(kept, "slow", not kept.slow),
+            "durable": kept.made_durable,
+            "journal full": lambda: setattr(kept, "full", not kept.full),
+            "journal shut": lambda: setattr(kept, "shut", not kept.shut),
+            "stop": self.protocol.shutdown,
+            "cut off": self.bench.shared.cut_off,
+        }[kind]()
         self.bench.loop.turn()
+
+    @precondition(lambda self: self.peers)
+    @rule(data=st.data(), kind=st.sampled_from(["cut", "broken", "full", "full"]))
+    def trouble_upstream(self, data: st.DataObject, kind: str) -> None:
+        """Of some kind, for one of its connections."""
+        peer = data.draw(st.sampled_from(self.peers))
+        if kind == "full":
+            self.an_upstream_is_full_or_ready(peer)
+        else:
+            self.ends(peer, clean=kind == "cut")
 
     @rule(seconds=st.sampled_from([0.3, 4.0, 12.0, 12.0, 70.0, 400.0]))
     def time_passes(self, seconds: float) -> None:
@@ -247,6 +244,7 @@ class Faults(RuleBasedStateMachine):
             peer.full = not peer.full
             protocol = peer.wire.protocol
             (protocol.pause_writing if peer.full else protocol.resume_writing)()
+            self.bench.loop.turn()
 
     # What holds
 
@@ -260,6 +258,9 @@ class Faults(RuleBasedStateMachine):
         self.check_replies()
         self.bench.end()
         self.bench.check_end()
+        for turn, kind in enumerate(self.kinds):
+            sent = sum(wire.written.count(b"/v1/%d HTTP" % turn) for wire in self.bench.wires)
+            assert sent <= (1 if kind in {"post", "large", "expects"} else 3), kind
         complete = [r for r in self.bench.kept.records if r.outcome is Outcome.COMPLETE]
         assert len({record.request_id for record in complete}) == len(complete)
 
@@ -316,7 +317,7 @@ class FaultsWhenAborting(Faults):
 
 
 _SETTINGS = settings(
-    max_examples=150,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -327,3 +328,52 @@ _SETTINGS = settings(
 def test_nothing_is_lost_whatever_happens(machine: type[Faults]) -> None:
     """One record or an emptied slot for each exchange, and no trace of it anywhere."""
     run_state_machine_as_test(machine, settings=_SETTINGS)
+
+
+@pytest.mark.parametrize("machine", [Faults, FaultsWhenAborting])
+def test_nothing_is_lost_in_many_ordinary_lives(machine: type[Faults]) -> None:
+    """The same, with everything as likely as it is interesting: exchanges get further so."""
+    for seed in range(300):
+        chance = random.Random(seed)
+        life = machine()
+        try:
+            for _ in range(60):
+                live(life, chance)
+                life.nothing_is_wrong()
+            life.teardown()
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+def live(life: Faults, chance: random.Random) -> None:
+    """The next thing that happens."""
+    some, many = chance.randint(1, 400), chance.choice([chance.randint(1, 60), 100_000])
+    if chance.random() < 0.15:
+        upset(life, chance)
+        return
+    busy = [peer for peer in life.peers if peer.busy]
+    what = chance.choice(["ask", "send", "connect", "answer", "answer", "well"])
+    if what == "ask":
+        life.asks(chance.sample(KINDS, chance.randint(1, 3)), chance.choice([some, 100_000]))
+    elif what == "send":
+        life.sends(many)
+    elif what == "connect" and life.bench.dials:
+        life.a_connect_ends(chance.choice(["yes", "yes", "yes", "yes", "refused", "late"]))
+    elif what == "answer" and busy:
+        life.says(chance.choice(busy), chance.choice(REPLIES), some)
+    elif what == "well":
+        life.all_goes_well(chance.choice(REPLIES))
+
+
+def upset(life: Faults, chance: random.Random) -> None:
+    """Time-outs, and trouble of all kinds."""
+    what = chance.choice(["time", "any", "full", "end"])
+    if what == "time":
+        life.time_passes(chance.choice([0.3, 4.0, 12.0, 70.0, 400.0]))
+    elif what == "any" or not life.peers:
+        life.trouble(chance.choice(TROUBLE))
+    elif what == "full":
+        life.an_upstream_is_full_or_ready(chance.choice(life.peers))
+    else:
+        life.ends(chance.choice(life.peers), clean=chance.random() < 0.5)

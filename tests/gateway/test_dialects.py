@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import dialects
@@ -209,72 +209,3 @@ def test_any_usage_gives_believable_meters(usage: object) -> None:
 
 
 # The quick way and the patient one
-
-KEYS = st.sampled_from(
-    [
-        *("usage", "message", "response", "choices", "type", "delta", "stop_reason", "x", "é"),
-        *(*CHAT, *RESPONSES, *MESSAGES, "input_token_details", "output_token_details"),
-        *("cached_tokens", "reasoning_tokens"),
-    ]
-)
-SCALARS = st.sampled_from(
-    [
-        *("0", "7", "-1", "7.0", "1.5", "1e2", "-0.0", "1e999", str(10**15), str(10**15 + 1)),
-        *(str(2**63), str(10**40), "null", "true", "[]", "[ ]", "[1]", "{}", '"7"', '""', "x"),
-        *('"message_start"', '"message_delta"', '"message_stop"', '"response.completed"'),
-    ]
-)
-
-
-def _object(members: list[tuple[str, str]]) -> str:
-    """A JSON object as text, its keys as often as they come."""
-    return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {v}" for k, v in members) + "}"
-
-
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(st.tuples(KEYS, inner), max_size=6).map(_object), max_leaves=12
-)
-COUNTS = st.lists(st.tuples(KEYS, SCALARS | st.integers(0, 99).map(str)), max_size=6).map(_object)
-USAGES = st.lists(st.tuples(KEYS, SCALARS | COUNTS), max_size=8).map(_object)
-DOCUMENTS = st.lists(
-    st.tuples(KEYS, VALUES) | st.tuples(st.just("usage"), USAGES), min_size=1, max_size=5
-).map(_object)
-
-
-def patiently(document: bytes) -> tuple[dict[str, int], bool | None]:
-    """What a document states, and what it says of its end, read member by member."""
-    decoded = dialects.decode(document)
-    assert decoded is not None
-    stated: dict[str, int] = {}
-    for usage in dialects.usages(decoded):
-        stated |= dialects.fields(usage)
-    return stated, dialects.ending(decoded, reported=bool(stated))
-
-
-@settings(deadline=None, max_examples=300)
-@given(DOCUMENTS.map(str.encode), st.integers(0, 200), st.binary(max_size=2))
-def test_what_is_read_quickly_is_read_alike(document: bytes, at: int, noise: bytes) -> None:
-    """Keys twice, floats, huge numbers, nulls, foreign members, bytes that are no text."""
-    for each in (document, document[:at] + noise + document[at:]):
-        quick = dialects.known(each)
-        if quick is not None:
-            assert (quick[0].stated(), quick[1]) == patiently(each)
-
-
-@pytest.mark.parametrize(
-    "usage", [CHAT, RESPONSES, MESSAGES], ids=["chat", "responses", "messages"]
-)
-def test_the_usual_replies_are_read_quickly(usage: object) -> None:
-    """And a reply that is written in another way is left to the patient reader."""
-    found = dialects.known(json.dumps({"id": "x", "choices": [{}], "usage": usage}).encode())
-    assert found is not None
-    assert (found[0].stated(), found[1]) == (
-        dialects.fields(msgspec.Raw(json.dumps(usage).encode())),
-        None,
-    )
-    for other in (
-        {"usage": None},
-        {"usage": usage, "message": {}},
-        {"usage": {"prompt_tokens": 7.0}},
-    ):
-        assert dialects.known(json.dumps(other).encode()) is None

@@ -111,7 +111,8 @@ def test_a_requests_trailers_pass(pieces: list[bytes]) -> None:
     """However they come; and those that must not are dropped."""
     line = Line()
     for piece in pieces:
-        wire = line.asks(piece)
+        line.asks(piece)
+    (wire,) = line.wires
     assert wire.written.endswith(b"5\r\nhello\r\n0\r\nx-late: 1\r\n\r\n")
     assert b"evil" not in wire.written
     line.over()
@@ -147,7 +148,7 @@ def test_a_slow_head_is_refused() -> None:
     line.wait(61.0)
     assert line.got().startswith(b"HTTP/1.1 408 ")
     assert line.wire.ended
-    assert not line.wire.closing
+    assert not line.wire.is_closing()
     line.wait(11.0)
     assert line.wire.closing
     line.over()
@@ -158,7 +159,7 @@ def test_an_idle_connection_is_closed() -> None:
     line = Line()
     line.says(line.asks(GET), REPLY)
     line.wait(70.0)
-    assert not line.wire.closing
+    assert not line.wire.is_closing()
     line.wait(6.0)
     assert line.wire.closing
     line.over()
@@ -228,6 +229,18 @@ def test_what_is_not_idempotent_is_sent_once() -> None:
     line.asks(SIZED + b"hello").breaks()
     assert line.dials == []
     assert line.got().startswith(b"HTTP/1.1 502 ")
+    line.over()
+
+
+def test_an_upstream_that_speaks_unasked_is_left() -> None:
+    """What it said is nobody's reply."""
+    line = Line()
+    wire = line.asks(GET)
+    line.says(wire, REPLY)
+    line.says(wire, REPLY.replace(b"hello", b"evil!"))
+    assert wire.closing
+    line.says(line.asks(GET), REPLY)
+    assert b"evil!" not in line.got()
     line.over()
 
 

@@ -494,7 +494,7 @@ def test_an_upstream_that_does_not_read_makes_the_client_wait() -> None:
 @pytest.mark.usefixtures("shell")
 def test_a_client_that_does_not_read_makes_the_upstream_wait() -> None:
     """A large reply is not collected for a slow client."""
-    total = 32 * 1024 * 1024
+    total = 64 * 1024 * 1024  # well above what sockets hold
     written = 0
 
     def large(request: Received) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sse import BOM, Parser
-from gateway.stripping import strip
+from gateway.stripping import strip, strip_null, strip_nulls
 
 COMPACT = {"separators": (",", ":")}
 SPACED = {"separators": (" , ", " : ")}
@@ -112,3 +112,92 @@ def test_a_name_written_in_another_way_is_not_confused_with_one_inside() -> None
     """Only the member of the event itself was put in; this one is further inside."""
     raw = b'data: {"x":{"usage":null},"us\\u0061ge":null}\n\n'
     assert stripped(raw) == raw
+
+
+VALUES = [
+    "null",
+    "2.5",
+    "false",
+    "1",
+    '"x"',
+    "[{}]",
+    '[{"a":"\\n"}]',
+    '"é"',
+    '"\\u00e9"',
+    '"\\"usage\\":null"',
+    '{"usage":null}',
+    "tru",
+]
+NAMES = ['"a"', '"choices"', '"é"', '"b"', '"\\u00e9"', '"usage"', '"us\\u0061ge"']
+COMMAS = [",", ", ", " ,", "\t,", "},{", "} {"]
+
+
+def mostly(usual: str, others: list[str]) -> st.SearchStrategy[str]:
+    """The first of two kinds, seven times of eight."""
+    kinds = [usual] * 7 * len(others) + others
+    return st.sampled_from(kinds)
+
+
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(NAMES),
+        st.sampled_from([":", ":", ":", ": "]),
+        st.sampled_from(VALUES),
+        mostly(",", COMMAS),
+    ),
+    max_size=2,
+)
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> bytes:
+    """An event of one line that is usual, or nearly."""
+    members = "".join(map("".join, draw(MEMBERS)))
+    start = draw(mostly("data: {", ["data:{", 'data: {"x":[{', "data: "]))
+    alike = draw(mostly('"c":[1],', ['"c":1 ,', '"c":"",', "", '"c":[1]}, {']))
+    null = draw(mostly('"usage":null', ['"b":2', '"usage":nul', '"usage": null', '"usage":{}']))
+    end = draw(mostly("}", ['},"x":[', "}]}", "} ", "}\xff"]))
+    return f"{start}{members}{alike}{null}{end}\n\n".encode().replace("\xff".encode(), b"\xff")
+
+
+@given(lines())
+def test_the_quick_way_agrees_for_one_event(raw: bytes) -> None:
+    """Whatever it does itself, the long way would have done."""
+    assert strip_null(raw, raw.find(b'"usage"')) in (None, stripped(raw))
+
+
+@given(st.lists(lines(), min_size=1, max_size=4), st.booleans())
+def test_the_quick_way_agrees_for_several_events(events: list[bytes], alike: bool) -> None:
+    """Their proof holds together where it holds for each."""
+    if alike:
+        events = [event for event in events if strip_null(event, event.find(b'"usage"'))]
+    raw = b"".join(events)
+    quick = strip_nulls(raw, raw.find(b'"usage"'))
+    assert quick in (None, b"".join([stripped(event) for event in events]))
+
+
+def test_the_quick_way_is_taken() -> None:
+    """By the chunks of the known servers, those with other alphabets and line feeds included."""
+    for content in ("word", "два", "a\\nb", '\\"usage\\":null'):
+        plain = f'data: {{"id":"c","choices":[{{"delta":{{"content":"{content}"}}}}],"x":1}}\n\n'
+        less = plain.encode()
+        raw = less.replace(b'],"x"', b'],"usage":null,"x"')
+        at = raw.find(b'"usage"')
+        assert strip_null(raw, at) == less
+        assert strip_nulls(raw * 3, at) == less * 3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'data: {"a":[1],"usage":null} {}\n\ndata: {"x":[{}\n\ndata: {"a":[1],"usage":null}]}\n\n',
+        b'data: {"a":[1],"usage":null}{"a":[1],"usage":null}\n\ndata: {"x":[{},\n\ndata: {}]}\n\n',
+        b'data: {"a":[1],"usage":null},{"a":[1],"usage":null}\n\ndata: {}\n\n',
+        b'data: {"a":[1],"usage":null}\n\nevent: {"a":[1],"usage":null}\n\n',
+        b'data: {"a":"}\n\ndata: {","b":[1],"usage":null}\n\n',
+        b'data: {"a":[1],"usage":null}\n\ndata: {"x":{"a":[1],"usage":null}}\n\n',
+    ],
+)
+def test_events_that_are_documents_only_together_are_not_usual(raw: bytes) -> None:
+    """The proof for several events is one for each of them."""
+    assert strip_nulls(raw, raw.find(b'"usage"')) is None

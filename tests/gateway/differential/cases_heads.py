@@ -9,7 +9,7 @@ from tests.gateway.differential.cases_framing import (
     head,
     reply,
 )
-from tests.gateway.differential.scripts import HOST, KEY, Case, Step
+from tests.gateway.differential.scripts import HOST, KEY, Case, Step, Steps
 
 COOKIES = (b"Set-Cookie: a=1; Path=/", b"Set-Cookie: b=2")
 NO_KEY = b"GET /v1/x HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -19,7 +19,7 @@ BAD_PATH = head(b"GET", b"/v1/../x")
 POST = head(b"POST", b"/v1/y", b"Content-Length: 2") + b"{}"
 CHUNKED_POST = head(b"POST", b"/v1/z", b"Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n"
 MANY = [b"X-Number-%d: %d" % (number, number) for number in range(60)]
-STREAM = [CHUNKED_HEAD, PAUSE, CHUNKS[0], PAUSE, *CHUNKS[1:]]
+STREAM: Steps = [CHUNKED_HEAD, PAUSE, CHUNKS[0], PAUSE, *CHUNKS[1:]]
 GETS = ("GET",) * 12
 
 

@@ -98,6 +98,8 @@ def _speak(case: Case, client: socket.socket, up: Scripted, reader: "ReplyReader
             time.sleep(_PAUSE_S)
         elif step is Step.ASKED:
             assert up.asked.wait(_WAIT_S)
+        elif step is Step.SAID:
+            assert up.said.wait(_WAIT_S)
         elif step is Step.REPLIED:
             while not reader.heard:  # some of its body, that is
                 reader.feed(client.recv(65536))

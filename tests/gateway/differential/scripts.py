@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from operator import itemgetter
 
 from tests.gateway.callers import reset
 
@@ -28,6 +29,7 @@ class Step(Enum):
     RESET = auto()
     ASKED = auto()  # the client: wait until the upstream has the request's head
     REPLIED = auto()  # the client: wait until some of the reply is there
+    SAID = auto()  # the client: wait until the upstream has followed its steps
     LEFT = auto()  # the upstream: wait until the gateway closes, or the client is seen to be gone
 
 
@@ -54,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as the upstream saw it; header names in lower case, in order, less the id."""
+    """A request as the upstream saw it; headers by their names in lower case, less the id."""
 
     line: bytes
     headers: tuple[tuple[bytes, bytes], ...]
@@ -70,6 +72,7 @@ class Scripted:
     early: bool = False
     seen: list[Seen] = field(default_factory=list)
     asked: threading.Event = field(default_factory=threading.Event)
+    said: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)  # the client
     _turn: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,6 +82,7 @@ class Scripted:
         self.script, self.early, self._turn = case.upstream, case.early, 0
         self.seen.clear()
         self.asked.clear()
+        self.said.clear()
         self.gone.clear()
 
     def serve(self, connection: socket.socket) -> None:
@@ -96,7 +100,9 @@ class Scripted:
                     self.seen.append(Seen(line, _stable(headers), body))
                     steps = self.script[min(self._turn, len(self.script) - 1)]
                     self._turn += 1
-                if not self._follow(steps, connection):
+                goes_on = self._follow(steps, connection)
+                self.said.set()
+                if not goes_on:
                     return
                 if self.early:
                     _read_body(reader, dict(headers))
@@ -131,7 +137,8 @@ def _read_headers(reader: object) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _stable(headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple(each for each in headers if each[0] != b"x-request-id")
+    kept = [each for each in headers if each[0] != b"x-request-id"]
+    return tuple(sorted(kept, key=itemgetter(0)))  # stable: those of one name keep their order
 
 
 def _read_body(reader: object, headers: dict[bytes, bytes]) -> bytes:

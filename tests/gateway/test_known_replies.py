@@ -1,0 +1,111 @@
+"""Replies' heads that were seen before, or nearly, amount to what they would amount to if read."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import UpstreamProtocol
+from gateway.known_replies import KnownReply, Replies
+from gateway.parsing import read_reply
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nDate: now\r\nContent-Length: 3\r\nX-A: b\r\n\r\n"
+
+
+def seen(replies: Replies, raw: bytes) -> KnownReply:
+    """A final reply's head as the shell has it known."""
+    return replies.get(raw) or replies.read(raw, read_reply(raw))
+
+
+def plain() -> Replies:
+    """Of requests of the usual kind."""
+    return Replies(head_only=False, injected=False)
+
+
+def test_a_replys_head_is_kept() -> None:
+    """By its bytes."""
+    replies = plain()
+    assert replies.get(OK) is None
+    reply = seen(replies, OK)
+    assert replies.get(OK) is reply
+    assert (reply.status, reply.framing, reply.reusable, reply.plain) == (200, 3, True, True)
+
+
+def test_a_head_that_differs_in_what_passes_need_not_be_read() -> None:
+    """Nor one of another length; where it comes again it is kept."""
+    replies = plain()
+    seen(replies, OK)
+    other = OK.replace(b"X-A: b", b"x-b:  c ").replace(b": 3", b": 1234")
+    reply = replies.get(other)
+    assert reply is not None
+    assert (reply.framing, reply.answer.length) == (1234, 1234)
+    assert reply.head.before == (
+        b"HTTP/1.1 200 OK\r\ncontent-type: a/b\r\ndate: now\r\nx-b: c\r\ncontent-length: 1234\r\n"
+        b"x-request-id: "
+    )
+    assert replies.get(other) == reply
+    assert replies.get(other) is replies.get(other)
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTT", OK[:-2], OK[:-4], OK + b"x", b"\r\n\r\n"])
+def test_what_is_no_head_is_not_known(raw: bytes) -> None:
+    """Whatever has come of one so far."""
+    replies = plain()
+    seen(replies, OK)
+    assert replies.get(raw) is None
+
+
+def test_what_is_known_is_bounded() -> None:
+    """Heads nobody sent before push the others out, now and then."""
+    replies = plain()
+    for number in range(2000):
+        seen(replies, OK.replace(b"X-A", b"Content-Encoding: %d\r\nX-A" % number))
+        assert len(replies.kept) <= 512
+    long = OK.replace(b"X-A", b"X-%b: y\r\nX-A" % (b"a" * 5000))
+    seen(replies, long)
+    assert long not in replies.kept
+
+
+LINES = st.sampled_from(
+    [
+        b"Content-Length: 5", b"content-length:7", b"Content-Length: 0", b"Content-Length: 05",
+        b"Content-Length:", b"Content-Length: 5, 5", b"Content-Length: 1" + b"0" * 18, b"Content_Length: 3",
+        b"Transfer-Encoding: chunked", b"Connection: close", b"Connection: X-A", b"Connection: Date",
+        b"Date: now", b"date:then", b"X-Date: date: x", b"X-A: 1", b"x-a:2 ", b"X_A: 3", b"X-Request-Id: 4",
+        b"Content-Type: text/event-stream", b"content-type: application/json", b"Content-Encoding: gzip",
+        b"Keep-Alive: 5", b"Set-Cookie: a", b"Set-Cookie: b", b"X-A", b"X-A : 5", b"X: \x00", b" folded: 1",
+        b"\x00", b": x",
+    ]
+)  # fmt: skip
+HEADS = st.builds(
+    lambda line, lines: b"\r\n".join([line, *lines, b"", b""]),
+    st.sampled_from(
+        [
+            b"HTTP/1.1 200 OK",
+            b"HTTP/1.1 200 Fine",
+            b"HTTP/1.0 200 OK",
+            b"HTTP/1.1 204 x",
+            b"HTTP/1.1 304 ",
+            b"HTTP/1.1 404 x",
+        ]
+    ),
+    st.lists(LINES, max_size=5),
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(HEADS, max_size=10), st.booleans(), st.booleans())
+def test_what_is_known_is_what_would_be_read(
+    raws: list[bytes], head_only: bool, injected: bool
+) -> None:
+    """Whatever heads came before."""
+    replies = Replies(head_only=head_only, injected=injected)
+    for raw in raws * 2:
+        fresh = Replies(head_only=head_only, injected=injected)
+        assert outcome(replies, raw) == outcome(fresh, raw)
+
+
+def outcome(replies: Replies, raw: bytes) -> KnownReply | None:
+    try:
+        return seen(replies, raw)
+    except UpstreamProtocol:
+        return None
