@@ -113,7 +113,10 @@ def header_text(text: str) -> bytes:
 
     Raw UTF-8 would reach most frameworks as mojibake, since they decode fields as Latin-1.
     """
-    return quote(text.strip(), safe=_PLAIN).encode()
+    text = text.strip()
+    if text.isascii() and text.isprintable() and "%" not in text:
+        return text.encode()  # as quote would
+    return quote(text, safe=_PLAIN).encode()
 
 
 def readable_codings(value: bytes) -> bytes:

@@ -93,14 +93,15 @@ class Replies:
         self.kept[raw] = known
 
     def _learn(self, raw: bytes, known: KnownReply) -> None:
-        """Where a length was cut out it must be the body's and the answer's."""
+        """Where there is a length it must have been cut out, and be the body's and the answer's."""
         parts = reply_apart(raw)
         if parts is None:
             return
         end = reply_end(parts.passing, parts.length)
         before = known.head.before
-        sized = parts.length < 0 or parts.length == known.framing == known.answer.length
-        if sized and before.endswith(end):
+        length = known.answer.length
+        unsized = parts.length < 0 and length is None
+        if (unsized or parts.length == known.framing == length) and before.endswith(end):
             if len(self._shapes) >= _MAX_KEPT:
                 self._shapes.clear()
             self._shapes[parts.shape] = _Shape(known, before[: -len(end)])

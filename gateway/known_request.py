@@ -1,6 +1,5 @@
 """What a request's head amounts to, and what heads have in common whose deciding lines are the same."""
 
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gateway import framing, parsing
@@ -10,7 +9,7 @@ from gateway.errors import Headers
 from gateway.framing import CHUNKED
 from gateway.headers import identity, values_of
 from gateway.known_replies import Replies
-from gateway.passage import Passage, RequestHead
+from gateway.passage import Outgoing, Passage, RequestHead
 from gateway.raw_heads import RawRequest
 from gateway.wire import (
     AskedHead,
@@ -92,8 +91,7 @@ def known_of(
 
 def let_go(passage: Passage) -> Passage:
     """Without the head, which holds the customer's key and much memory."""
-    outgoing = replace(passage.outgoing, head=_NO_HEAD, rest=b"", admitted=_NOBODY, about_caller=[])
-    return passage._replace(outgoing=outgoing)
+    return passage._replace(outgoing=Outgoing(_NO_HEAD, b"", passage.route, _NOBODY, []))
 
 
 def customer_of(known: KnownRequest) -> Customer:

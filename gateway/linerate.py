@@ -14,14 +14,12 @@ import asyncio
 import logging
 import math
 import re
-import socket
-import struct
-from contextlib import suppress
-from typing import ClassVar, Final
+from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway import framing, parsing
+from gateway.client_side import HEAD_S, ClientSide
 from gateway.crossing import Crossing
 from gateway.crossings import Crossings
 from gateway.errors import (
@@ -30,9 +28,6 @@ from gateway.errors import (
     GatewayError,
     HeadTooLarge,
     NotCounted,
-    RequestTimeout,
-    body_of,
-    headers_of,
 )
 from gateway.express import Express
 from gateway.framing import Body
@@ -47,33 +42,15 @@ from gateway.wire import serialised
 logger = logging.getLogger(__name__)
 
 _AHEAD_BYTES: Final = 64 << 10  # of later requests, while a reply is open
-_SWALLOWED_BYTES: Final = 1 << 20  # of a body nobody wants, so that its sender reads the answer
-_HEAD_S: Final = 60.0  # from a connection's, or a head's, first byte to the head's last
-_LINGER_S: Final = 10.0  # for a client to take the rest and go
 _STARTS: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _CR: Final = 0x0D
 _H: Final = 0x48
-_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of no time: the end is a reset
 
 
-class LineRate(HttpToolsProtocol):
+class LineRate(ClientSide):
     """One client's connection."""
 
-    shared: ClassVar[Crossings]
-    max_head_bytes: ClassVar[int]
-    keep_alive_s: ClassVar[float]
-
-    deadline_s = math.inf
     _caller: Caller
-    _held = b""  # what came and is not looked at yet
-    _body: Body | None = None  # of the request in progress, while some of it is to come
-    _crossing: Crossing | None = None
-    _asgi = False  # uvicorn serves the request in progress
-    _swallowing = 0
-    _ending = False  # no request follows
-    _lost = False
-    _full = False  # it does not take what is written
-    _head_only = False
     _replied = False
     _turning = False
 
@@ -84,8 +61,6 @@ class LineRate(HttpToolsProtocol):
         super().connection_made(transport)
         peer, scheme = self.client[0] if self.client else "", self.scheme or "http"
         self._caller = Caller(peer, scheme, f" {peer} {scheme}".encode())
-        self.shared.clients.add(self)
-        self.deadline_s = self.shared.loop_time() + _HEAD_S
 
     def data_received(self, data: bytes) -> None:
         """Whatever the client sends."""
@@ -108,64 +83,7 @@ class LineRate(HttpToolsProtocol):
         elif len(self._held) > _AHEAD_BYTES:
             self.flow.pause_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
-        self._lost = True
-        super().connection_lost(exc)
-        self.shared.clients.discard(self)
-        crossing = self._crossing
-        if crossing is not None:
-            self.connections.add(self)  # so that the server waits for what is still read
-            crossing.client_left()
-
-    def pause_writing(self) -> None:
-        """The client takes nothing at the moment."""
-        super().pause_writing()
-        self._full = True
-        if self._crossing is not None:
-            self._crossing.client_full()
-        else:
-            self.deadline_s = self.shared.now_s + _LINGER_S
-
-    def resume_writing(self) -> None:
-        """It does again."""
-        super().resume_writing()
-        self._full = False
-        if self._crossing is not None:
-            self._crossing.client_ready()
-        elif not self._busy and not self._lost:
-            self._rest()
-
-    def shutdown(self) -> None:
-        """The server ends: what is open finishes, nothing follows."""
-        self._ending = True
-        if self._crossing is not None:
-            self._crossing.keep_alive = False
-        elif self._asgi:
-            super().shutdown()
-        elif self._held or self._body is not None:  # half a message: its sender knows of no end yet
-            self.deadline_s = min(self.deadline_s, self.shared.now_s + _LINGER_S)
-        else:
-            self.transport.close()
-
-    # For the sweep
-
-    def timed_out(self) -> None:
-        """Idle for too long, or too slow with a head or with what it gets."""
-        self.deadline_s = math.inf
-        if self._held and not self._full and not self._ending:
-            self._refuse(RequestTimeout("The request head did not arrive in time."))
-        elif self._full or self._swallowing or self.transport.is_closing():
-            self.transport.abort()
-        else:
-            self.deadline_s = self.shared.now_s + _LINGER_S
-            self.transport.close()
-
     # Requests, one after the other
-
-    @property
-    def _busy(self) -> bool:
-        return self._crossing is not None or self._body is not None or self._asgi or self._full
 
     def _next(self) -> None:
         """Begin what was sent, as long as each is over at once."""
@@ -273,99 +191,8 @@ class LineRate(HttpToolsProtocol):
             self._refuse(BadRequest())  # at once: no end of a head would come
         else:
             self._held = data
-            self.deadline_s = min(self.deadline_s, self.shared.now_s + _HEAD_S)
+            self.deadline_s = min(self.deadline_s, self.shared.now_s + HEAD_S)
         return False
-
-    # What an exchange wants of its client
-
-    def write(self, data: bytes) -> None:
-        """Bytes of a reply."""
-        if not self._lost and not self.transport.is_closing():
-            self.transport.write(data)
-
-    def finished(self, *, keep_alive: bool) -> None:
-        """The reply is complete."""
-        self._crossing = None
-        self.server_state.total_requests += 1
-        if keep_alive and not (self._held or self._lost or self._ending or self._full):
-            if self._body is None and not self.flow.read_paused:  # the usual case
-                self.deadline_s = self.shared.now_s + self.keep_alive_s
-                return
-        if self._lost:
-            self.connections.discard(self)
-            return
-        self._ending = self._ending or not keep_alive
-        if self._body is not None:
-            self._swallow()
-        else:
-            self._rest()
-
-    def refuse(self, error: GatewayError, request_id: str, route: str) -> None:
-        """The answer is an error of ours; no reply was begun."""
-        shared, crossing = self.shared, self._crossing
-        shared.telemetry.refused(route, error.status, error.code)
-        self._ending = self._ending or (crossing is not None and not crossing.keep_alive)
-        closes = (b"connection", b"close") in error.headers or self._ending
-        body = body_of(error, request_id)
-        fields = dated(headers_of(error, request_id, len(body)), shared.clock.now_ms())
-        if closes and (b"connection", b"close") not in fields:
-            fields.append((b"connection", b"close"))
-        head = serialised(STATUS_LINE[error.status], fields)
-        self.write(head + b"\r\n" + (b"" if self._head_only else body))
-        self.finished(keep_alive=not closes)
-
-    def cut(self, *, hard: bool) -> None:
-        """The reply broke off: the client can tell, by a reset where a plain end means nothing."""
-        self._crossing = None
-        if self._lost:
-            self.connections.discard(self)
-        elif hard:
-            sock = self.transport.get_extra_info("socket")
-            with suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.transport.abort()
-        else:
-            self.deadline_s = self.shared.now_s + _LINGER_S
-            self.transport.close()
-
-    def hold(self) -> None:
-        """Read no more of the request."""
-        if not self._lost:
-            self.flow.pause_reading()
-
-    def go_on(self) -> None:
-        """Read on."""
-        if not self._lost:
-            self.flow.resume_reading()
-
-    # Between two requests
-
-    def _rest(self) -> None:
-        """The request is over in every respect."""
-        self._swallowing = 0
-        if self._ending:
-            self.deadline_s = self.shared.now_s + _LINGER_S
-            self.transport.close()
-            return
-        self.deadline_s = self.shared.now_s + self.keep_alive_s
-        self.flow.resume_reading()
-        if self._held:
-            self._next()
-
-    def _swallow(self) -> None:
-        """Read on for a while, or the client would lose the answer to what it still sends."""
-        self._swallowing = _SWALLOWED_BYTES
-        self.deadline_s = self.shared.now_s + _LINGER_S
-        if self.transport.is_closing():
-            return
-        if self._ending and self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.flow.resume_reading()
-
-    def _refuse(self, error: GatewayError) -> None:
-        self._ending = True
-        self._body = framing.opened(framing.UNTIL_CLOSE)
-        self.refuse(error, self.shared.new_id(), NO_ROUTE)
 
     def _turn_away(self, error: GatewayError, raw: bytes, rest: bytes) -> None:
         """Answer a head that may not pass; its body is read and dropped if it can be."""

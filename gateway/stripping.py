@@ -79,17 +79,21 @@ def strip_null(event: bytes, at: int) -> bytes | None:
 def strip_nulls(events: bytes, at: int) -> bytes | None:
     """The same for several events of one line each, if each of them is usual and written alike."""
     member = events[at - 2 : at + _NULL_SIZE]
-    number = events.count(_USAGE)
     if (
         member[1:] != _COMMA_NULL
         or member[0] in _SPACE
-        or events.count(member) != number
         or not (events.startswith(_BEGIN) and events.endswith(_END))
         or not _is_plain(events)
     ):
         return None
+    stripped = events.replace(member, member[:1])
+    number = (len(events) - len(stripped)) // len(_COMMA_NULL)
     documents = events[_DATA_SIZE:].replace(_NEXT, _LINE_UP)
-    if documents.count(_LF) != number + 1:
+    if (
+        stripped.find(_USAGE) >= 0
+        or events.count(_LF) != 2 * number
+        or documents.count(_LF) != number + 1  # two at the end, the others between `}` and `{`
+    ):
         return None
     # No value reaches from `}` over a line's end to `{`. So with as many values as lines each line is
     # one, and with as many mentions as values, none without the member, each mention is the member.
@@ -97,7 +101,7 @@ def strip_nulls(events: bytes, at: int) -> bytes | None:
         read = _read_lines(documents)
     except lenient.UNREADABLE:
         return None
-    return events.replace(member, member[:1]) if len(read) == number else None
+    return stripped if len(read) == number else None
 
 
 def _is_plain(data: bytes) -> bool:

@@ -26,7 +26,6 @@ from gateway.routing import UNIX, ServedRoute, Upstream
 
 _UNIX: Final = f"{UNIX}://"
 _CONNECTIONS: Final = 1024  # open at once, per worker
-_IDLE_SECONDS: Final = 3.0  # servers close idle connections at 5 s, and a POST is not sent twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,9 @@ def _transport(uds: str | None = None, ca_file: str | None = None) -> httpx.Asyn
         retries=0,
         limits=httpx.Limits(
             max_connections=_CONNECTIONS,
-            # The pool compares this with all connections, busy ones too.
-            max_keepalive_connections=_CONNECTIONS,
-            keepalive_expiry=_IDLE_SECONDS,
+            # h11 keeps what an upstream sent behind its reply, and would take it for the reply to
+            # the next request, which may be another customer's.
+            max_keepalive_connections=0,
         ),
         uds=uds,
     )

@@ -130,9 +130,10 @@ def test_a_client_that_is_full_holds_the_upstream() -> None:
     client, upstream = streaming(bench)
     bench.says(upstream, encode_chunk(EVENT))
     client.protocol.pause_writing()
-    assert not upstream.reading
+    held = not upstream.reading
     bench.says(upstream, encode_chunk(EVENT))
     client.protocol.resume_writing()
+    assert held
     assert upstream.reading
     bench.says(upstream, encode_chunk(EVENT) + LAST_CHUNK)
     assert client.written == encode_chunk(EVENT) * 3 + LAST_CHUNK
@@ -165,3 +166,16 @@ def test_a_client_that_left_is_drained_in_chunks_too() -> None:
     assert record.quantities["bytes_out"].value == len(EVENT)
     bench.end()
     bench.check_end()
+
+
+def test_a_drain_of_chunks_is_bounded() -> None:
+    """What comes for nobody is counted."""
+    bench = Bench(max_bytes=len(EVENT))
+    client, upstream = streaming(bench)
+    bench.says(upstream, encode_chunk(EVENT))
+    client.breaks()
+    bench.says(upstream, encode_chunk(EVENT))
+    assert len(bench.shared.exchanges) == 1
+    bench.says(upstream, encode_chunk(EVENT))
+    assert upstream.closing
+    assert [record.outcome for record in bench.kept.records] == [Outcome.CLIENT_LEFT]

@@ -147,3 +147,15 @@ def test_chunks_of_whole_events_are_read_as_byte_by_byte(
     want = b"".join([slow.feed(stream[at : at + 1]) for at in range(len(stream))]) + slow.finish()
     assert got == want
     assert dict(seen.quantities(complete=True)) == dict(expected.quantities(complete=True))
+
+
+@pytest.mark.parametrize("reader", [EventStream, StrippedStream])
+def test_a_name_in_two_chunks_is_heard(reader: type[EventStream | StrippedStream]) -> None:
+    """The second chunk looks as if it said nothing."""
+    seen = readings()
+    stream = reader(seen, [])
+    stream.feed(b'data: {"a":1}\n\n')
+    at = USAGE.find(b'age"')
+    stream.feed(USAGE[:at])
+    stream.feed(USAGE[at:])
+    assert seen.quantities(complete=True)["tokens_in"].value == 5

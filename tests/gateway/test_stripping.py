@@ -196,8 +196,30 @@ def test_the_quick_way_is_taken() -> None:
         b'data: {"a":[1],"usage":null}\n\nevent: {"a":[1],"usage":null}\n\n',
         b'data: {"a":"}\n\ndata: {","b":[1],"usage":null}\n\n',
         b'data: {"a":[1],"usage":null}\n\ndata: {"x":{"a":[1],"usage":null}}\n\n',
+        b'data: {"a":[1],"usage":null}\n{"a":[1],"usage":null}\n\n',
+        b'data: {"a":[1],"usage":null}\n{"a":[1],"usage":null}\n\n\n',
+        b'data: {"a":1 ,"usage":null}\n\ndata: {"a":1 ,"usage":null}\n\n',
+        b'data: {"a":[1],"usage":null}\n\ndata: {"a":[1]}\n\n',
+        b'data: {"a":[1],"usage":null}\n\ndata: {"a":"1","usage":null}\n\n',
     ],
 )
 def test_events_that_are_documents_only_together_are_not_usual(raw: bytes) -> None:
     """The proof for several events is one for each of them."""
     assert strip_nulls(raw, raw.find(b'"usage"')) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'data: {"a":1 ,"usage":null}\n\n',
+        b'data: {"a":1,"x":{"a":1,"usage":null},"usage":null}\n\n',
+        b'data: {"x":{"a":1,"usage":null}}\n\n',
+        b'data: {"a":1,"usage":null}]\n\n',
+        b'data: {"a":1,"usage":nullx}\n\n',
+        b'data: {"\xff":1,"usage":null}\n\n',
+        b'data: {"us\\u0061ge":{},"x":{"a":1,"usage":null}}\n\n',
+    ],
+)
+def test_an_event_that_is_nearly_usual_is_not(raw: bytes) -> None:
+    """It is left to the long way."""
+    assert strip_null(raw, raw.find(b'"usage"')) is None
