@@ -108,6 +108,7 @@ def test_a_whole_reply_in_one_step_is_what_a_tap_reads(
 
 def test_a_chat_completion_is_read_in_one_step() -> None:
     """With and without details, in any script; what is expected besides is not."""
+    body = b""
     usage: dict[str, object] = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
     for text in ("hello", "你好"):
         for details in ({}, {"prompt_tokens_details": {"cached_tokens": 2}}):

@@ -94,8 +94,9 @@ class Scripted:
                 if line.split(b" ")[1].endswith(b"/probe"):
                     _send(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + PROBED)
                     continue
+                early = self.early  # of this case, also when the next one has begun
                 self.asked.set()
-                body = b"" if self.early else _read_body(reader, dict(headers))
+                body = b"" if early else _read_body(reader, dict(headers))
                 with self._lock:
                     self.seen.append(Seen(line, _stable(headers), body))
                     steps = self.script[min(self._turn, len(self.script) - 1)]
@@ -104,7 +105,7 @@ class Scripted:
                 self.said.set()
                 if not goes_on:
                     return
-                if self.early:
+                if early:
                     _read_body(reader, dict(headers))
 
     def _follow(self, steps: Steps, connection: socket.socket) -> bool:
