@@ -162,7 +162,7 @@ class Exchange:
             answer.content_type,
             answer.content_encoding,
             body,
-            bytes_in=self._bytes_in,
+            self._bytes_in,
         )
         if quantities is None:
             return None

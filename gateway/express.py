@@ -73,16 +73,20 @@ class Express(Crossing):
 
     def received(self, data: bytes) -> None:
         """Bytes of the reply."""
-        if self._reply is None and not self._held and not self._gone:
+        if self._reply is None and not (self._held or self._gone):
             end = data.find(b"\r\n\r\n") + 4
-            reply = self._known.replies.get(data[:end])
+            head = data[:end]
+            replies = self._known.replies
+            reply = replies.kept.get(head) or replies.get(head)
             if reply is not None and reply.plain and reply.framing == len(data) - end:
                 connection = self._connection
                 if connection is not None and self._answer(reply, connection, data[end:]):
                     return
         super().received(data)
 
-    def _answer(self, reply: KnownReply, connection: Connection, body: bytes) -> bool:  # noqa: PLR0915 - calls are what it saves
+    def _answer(  # noqa: PLR0915 - calls are what it saves
+        self, reply: KnownReply, connection: Connection, body: bytes
+    ) -> bool:
         """Record the reply and hand it on; False where that takes more than one step."""
         shared, exchange = self._shared, self._exchange
         recorder = shared.recorder
@@ -106,7 +110,7 @@ class Express(Crossing):
             recorder.record(record, slot)
         except Exception:
             telemetry.uncounted += 1
-            logger.exception("exchange %s could not be recorded", record.request_id)
+            logger.exception("exchange %s could not be recorded", exchange.request_id)
             self.fail(NotCounted())
             return True
         telemetry.recorded(record)
@@ -115,7 +119,7 @@ class Express(Crossing):
         before, after, _, _ = reply.head
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
         client = self._client
-        client.write(b"".join((before, record.request_id.encode(), after, end, body)))
+        client.write(b"".join((before, exchange.request_id.encode(), after, end, body)))
         self._over = True
         self.deadline_s = math.inf
         shared.exchanges.discard(self)

@@ -106,7 +106,7 @@ def usual(document: bytes) -> tuple[int, int, int | None, int | None] | None:
     tokens_in, tokens_out = usage.prompt_tokens, usage.completion_tokens
     if tokens_in is None or tokens_out is None or reply.type is not ABSENT or _is_mixed(usage):
         return None
-    if tokens_in + tokens_out > MAX_QUANTITY or not _is_utf8(document):
+    if tokens_in + tokens_out > MAX_QUANTITY or not (document.isascii() or _is_utf8(document)):
         return None
     read, made = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = None if read is None else read.cached_tokens

@@ -48,29 +48,31 @@ class UsagePlan:
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     expected: frozenset[str] = frozenset()
     inject: bool = True
-    _ways: dict[tuple[bytes, bytes, bool], _Way] = field(
+    ways: dict[tuple[bytes, bytes, bool], _Way] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def way(self, content_type: bytes, content_encoding: bytes, *, injected: bool) -> _Way:
         """How a reply with these header values is read; decided once, for a bounded number."""
         key = (content_type, content_encoding, injected)
-        way = self._ways.get(key)
+        way = self.ways.get(key)
         if way is None:
-            if len(self._ways) >= _MAX_WAYS:
-                self._ways.clear()
-            way = self._ways[key] = _way(self, content_type, content_encoding, injected=injected)
+            if len(self.ways) >= _MAX_WAYS:
+                self.ways.clear()
+            way = self.ways[key] = _way(self, content_type, content_encoding, injected=injected)
         return way
 
 
 def read_usual(
-    plan: UsagePlan, content_type: bytes, content_encoding: bytes, body: bytes, *, bytes_in: int
+    plan: UsagePlan, content_type: bytes, content_encoding: bytes, body: bytes, bytes_in: int
 ) -> Quantities | None:
     """All quantities of a reply that came whole, where it is written as nearly all are, else None.
 
     What a Tap reads, in one step.
     """
-    way = plan.way(content_type, content_encoding, injected=False)
+    way = plan.ways.get((content_type, content_encoding, False))
+    if way is None:
+        way = plan.way(content_type, content_encoding, injected=False)
     read = known_usage.usual(body) if way.usual and len(body) <= MAX_JSON else None
     if read is None:
         return None

@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from metering.quantities import Tally, compact
+from metering.quantities import Quantities, Tally, compact
 from metering.usage import Outcome, UsageRecord
 
 NO_ROUTE: Final = "-"  # the label of requests that matched none
@@ -118,7 +118,9 @@ class Telemetry:
             self._whole += 1
         else:
             self._records[record.outcome,] += 1
-        quantities = compact(record.quantities)
+        quantities = record.quantities
+        if type(quantities) is not Quantities:
+            quantities = compact(quantities)
         self._usage.add(quantities)
         if quantities.kind.missing:
             self.usage_missing[record.route,] += 1
