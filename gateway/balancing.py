@@ -44,6 +44,7 @@ class Balancer:
     conditions: dict[Pool, Condition] = field(init=False)
     _healthy: list[Pool] = field(init=False)
     _turn: int = 0
+    _troubled: bool = False  # somebody failed since all were well
 
     def __post_init__(self) -> None:
         self.conditions = {pool: Condition() for pool in self.pools}
@@ -60,6 +61,8 @@ class Balancer:
         One that was tried is picked again only when no other is healthy.
         """
         healthy = self._healthy
+        if not tried and len(healthy) == 1:
+            return healthy[0]
         if tried:
             self.retries += 1
             healthy = [pool for pool in healthy if pool not in tried] or healthy
@@ -78,9 +81,9 @@ class Balancer:
 
     def succeeded(self, pool: Pool) -> None:
         """A call went well there."""
-        condition = self.conditions[pool]
-        if condition.failures:
-            condition.failures = 0
+        if self._troubled:
+            self.conditions[pool].failures = 0
+            self._troubled = any(each.failures for each in self.conditions.values())
 
     def failed(self, pool: Pool) -> None:
         """A call failed there before a reply's head: no connection, timed out, cut.
@@ -88,6 +91,7 @@ class Balancer:
         A used connection that turned out to be closed already is no failure.
         """
         condition = self.conditions[pool]
+        self._troubled = True
         condition.failures += 1
         if condition.ejected or condition.failures < self.health.failures:
             return

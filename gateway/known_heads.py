@@ -115,9 +115,11 @@ class KnownHeads:
             key = raw[:start] + raw[end:] + caller.key
         known = self._kept.get(key)
         if known is not None and length >= 0:
-            directory = self._directory
-            if known.generation == directory.generation and directory.stands(
-                known.passage.admitted
+            directory, grounds = self._directory, known.passage.admitted.grounds
+            if (
+                known.generation == directory.generation
+                and grounds is not None
+                and directory.get(grounds.customer_id) is grounds  # as `stands`, for every call
             ):
                 return known, length if start >= 0 else known.framing
             self._forget(key)

@@ -51,6 +51,34 @@ class _Known(msgspec.Struct, gc=False):
     type: msgspec.Raw = ABSENT
 
 
+class _ChatUsage(msgspec.Struct, gc=False):
+    """A usage object as chat completions write it; of the others only whether they are there."""
+
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    prompt_tokens_details: _Cached | None = None
+    completion_tokens_details: _Reasoned | None = None
+    cache_read_input_tokens: _Count = None
+    total_tokens: _Count = None
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    cache_creation_input_tokens: _Count = None
+    input_tokens_details: msgspec.Raw = ABSENT
+    input_token_details: msgspec.Raw = ABSENT
+    output_tokens_details: msgspec.Raw = ABSENT
+    output_token_details: msgspec.Raw = ABSENT
+
+
+class _Chat(msgspec.Struct, gc=False):
+    """A chat completion; of what other replies hold only whether it is there."""
+
+    usage: _ChatUsage | None = None
+    message: msgspec.Raw = ABSENT
+    response: msgspec.Raw = ABSENT
+    type: msgspec.Raw = ABSENT
+
+
+_read_chat: Final = msgspec.json.Decoder(_Chat).decode
 _read_known: Final = msgspec.json.Decoder(_Known).decode
 
 
@@ -97,32 +125,34 @@ def usual(document: bytes) -> tuple[int, int, int | None, int | None] | None:
     None for any other document; then it is to be read by `known` or `decode`, which agree with this.
     """
     try:
-        reply = _read_known(document)
+        reply = _read_chat(document)
     except lenient.UNREADABLE:
         return None
     usage = reply.usage
-    if usage is None or reply.message is not ABSENT or reply.response is not ABSENT:
+    if (
+        usage is None
+        or reply.message is not ABSENT
+        or reply.response is not ABSENT
+        or reply.type is not ABSENT
+    ):
         return None
     tokens_in, tokens_out = usage.prompt_tokens, usage.completion_tokens
-    if tokens_in is None or tokens_out is None or reply.type is not ABSENT or _is_mixed(usage):
-        return None
-    if tokens_in + tokens_out > MAX_QUANTITY or not (document.isascii() or _is_utf8(document)):
+    if (
+        tokens_in is None
+        or tokens_out is None
+        or usage.input_tokens_details is not ABSENT
+        or usage.input_token_details is not ABSENT
+        or usage.output_tokens_details is not ABSENT
+        or usage.output_token_details is not ABSENT
+        or tokens_in + tokens_out > MAX_QUANTITY
+        or not (document.isascii() or _is_utf8(document))
+    ):
         return None
     read, made = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = None if read is None else read.cached_tokens
     if cached is None:
         cached = usage.cache_read_input_tokens
     return tokens_in, tokens_out, cached, None if made is None else made.reasoning_tokens
-
-
-def _is_mixed(usage: _Usage) -> bool:
-    """Whether it also states what other APIs state."""
-    return not (
-        usage.input_tokens_details is None
-        and usage.input_token_details is None
-        and usage.output_tokens_details is None
-        and usage.output_token_details is None
-    )
 
 
 def _is_utf8(document: bytes) -> bool:

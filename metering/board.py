@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -32,7 +32,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")  # in no id of ours
 _MAX_TIME: Final = 2**63 - 1  # what a finding may say
 
 
-class Open(NamedTuple):
+class Open(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A request that was sent upstream, as its slot says it. `started` is UTC ms."""
 
     request_id: str
@@ -85,19 +85,19 @@ class Board:
         """Write the request into a slot. Raises NoSlot."""
         if not self._free:
             raise NoSlot
-        request_id, customer_id, route, started = request
-        text = request_id.encode()
+        customer_id, route = request.customer_id, request.route
+        text = request.request_id.encode()
         own = len(text)
         named = self._names.get((customer_id, route))
         names, customer, path = named or self._names_of(customer_id, route)
         text += names
         if len(text) > _MAX_TEXT:
-            texts = _cut([part.encode() for part in request[:3]])
+            texts = _cut([request.request_id.encode(), customer_id.encode(), route.encode()])
             text = b"".join(texts)
             own, customer, path = map(len, texts)
         slot = self._free[-1]
         at = _PAGE + slot * _SLOT
-        _write_slot(self._map, at + 1, started, own, customer, path, text)
+        _write_slot(self._map, at + 1, request.started, own, customer, path, text)
         self._map[at] = 1
         self._free.pop()
         return slot

@@ -102,6 +102,7 @@ class SegmentWriter:
         self._at = self._first_at = HEADER_BYTES
         self._partitions = 0
         self._footer_room = 0
+        self.room = self.size - self._at  # bytes left for records
 
     @classmethod
     def create(cls, path: Path, size: int) -> "SegmentWriter":
@@ -124,17 +125,13 @@ class SegmentWriter:
         content = msgspec.json.encode(before)
         self._at = codec.write_entry(self._view, self._at, codec.START, content)
         self._first_at = self._at
+        self.room = self.size - self._at - self._footer_room
         header = HEADER.pack(MAGIC, lane_id.encode(), self.number, partitions)
         self._view[: len(header) + 4] = header + zlib.crc32(header).to_bytes(4, "little")
 
     @property
     def number(self) -> int:
         return int(self.path.name[:8])
-
-    @property
-    def room(self) -> int:
-        """Bytes left for records."""
-        return self.size - self._at - self._footer_room
 
     @property
     def largest(self) -> int:
@@ -155,6 +152,7 @@ class SegmentWriter:
     def append_as(self, shape: Shape, number: int, partition: int, record: UsageRecord) -> None:
         """As `append`, with the record's shape at hand."""
         self._at = codec.write_record(shape, self._view, self._at, number, record)
+        self.room -= shape.size
         footer = self._footer
         if not footer.first_ms:
             footer.first_ms = record.time_ms
@@ -166,6 +164,7 @@ class SegmentWriter:
             quantities = compact(quantities)
         if self._tally.add(quantities):
             self._footer_room = footer_room(self._partitions, self._tally.by_meter())
+            self.room = self.size - self._at - self._footer_room
 
     def finish(self) -> None:
         """Write the footer: nothing more is appended."""

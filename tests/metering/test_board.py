@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from metering.board import Board, NoSlot, Open, Totals, read_open, read_totals
 from metering.findings import Finding
@@ -26,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_entered_is_open_until_it_is_cleared(path: Path) -> None:
     """In whatever order the requests end."""
     board = Board(path, slots=3)
-    first, second = board.enter(CALL), board.enter(CALL._replace(request_id="r-2"))
+    first, second = board.enter(CALL), board.enter(replace(CALL, request_id="r-2"))
     board.clear(first)
     assert [call.request_id for call in read_open(path)] == ["r-2"]
     assert board.open == 1
@@ -113,7 +114,7 @@ def test_the_request_id_is_never_cut(path: Path) -> None:
     board = Board(path, slots=1)
     board.enter(Open("r" * 255, "客" * 64, "路" * 64, 7))
     (found,) = read_open(path)
-    assert found[:2] == ("r" * 255, "客" * 64)
+    assert (found.request_id, found.customer_id) == ("r" * 255, "客" * 64)
     assert found.started == 7
     assert found.route == "路" * 16
     board.close()
