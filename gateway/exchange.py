@@ -35,7 +35,7 @@ class Exchange:
     _tap: Tap | None = None
     _read: Callable[[bytes], bytes] | None = None  # the tap's
     _owed: int | None = None  # bytes of the reply's Content-Length still to come
-    _bytes_in = 0
+    bytes_in = 0  # of the body, from the client
     _bytes_out = 0
     _client_left = False
     _reply_over = False
@@ -70,7 +70,7 @@ class Exchange:
 
     def request_chunk(self, chunk: bytes) -> None:
         """Count a piece of the body as it came from the client."""
-        self._bytes_in += len(chunk)
+        self.bytes_in += len(chunk)
 
     def offer(self, collected: bytes) -> bytes | None:
         """The collected body as it must be sent, if it is not to go as it came."""
@@ -162,7 +162,7 @@ class Exchange:
             answer.content_type,
             answer.content_encoding,
             body,
-            self._bytes_in,
+            self.bytes_in,
         )
         if quantities is None:
             return None
@@ -228,7 +228,7 @@ class Exchange:
         )
 
     def _quantities(self) -> Quantities:
-        counted = (1, self._bytes_in, self._bytes_out)
+        counted = (1, self.bytes_in, self._bytes_out)
         if self._tap is None:
             return Quantities(_COUNTED, counted)
         return self._tap.quantities().behind(_COUNTED, counted)

@@ -52,8 +52,9 @@ class Express(Crossing):
         self.request_over = True
         self._collecting = False
         if piece:
-            exchange.request_chunk(piece)
-            telemetry.bytes_in += len(piece)
+            size = len(piece)
+            exchange.bytes_in = size
+            telemetry.bytes_in += size
         self._ahead = (piece,)
         self._pool = pool = self._balancer.pick()
         self._asked_s = shared.loop_time()

@@ -78,10 +78,10 @@ class Telemetry:
         self.upstream_errors: Counter[_Labels] = Counter()
         self.bytes_in = 0
         self.bytes_out = 0
-        self._usage = Tally()
+        self.usage_tally = Tally()
         self.usage_missing: Counter[_Labels] = Counter()
         self.disconnects: Counter[_Labels] = Counter()
-        self._whole = 0  # records of exchanges that ended well: nearly all
+        self.whole = 0  # records of exchanges that ended well: nearly all
         self._records: Counter[_Labels] = Counter()
         self.open_exchanges = 0
         self.drains_active = 0
@@ -115,13 +115,13 @@ class Telemetry:
     def recorded(self, record: UsageRecord) -> None:
         """A usage record was handed to the recorder."""
         if record.outcome is _COMPLETE:
-            self._whole += 1
+            self.whole += 1
         else:
             self._records[record.outcome,] += 1
         quantities = record.quantities
         if type(quantities) is not Quantities:
             quantities = compact(quantities)
-        self._usage.add(quantities)
+        self.usage_tally.add(quantities)
         if quantities.kind.missing:
             self.usage_missing[record.route,] += 1
 
@@ -150,20 +150,20 @@ class Telemetry:
 
     def records(self) -> Mapping[_Labels, int]:
         """Usage records by outcome."""
-        whole: Mapping[_Labels, int] = {(_COMPLETE,): self._whole} if self._whole else {}
+        whole: Mapping[_Labels, int] = {(_COMPLETE,): self.whole} if self.whole else {}
         return {**whole, **self._records}
 
     def usage(self) -> Mapping[_Labels, int]:
         """Readings by meter and grade."""
         readings: Counter[_Labels] = Counter()
-        for kind, (count, _) in self._usage.by_kind().items():
+        for kind, (count, _) in self.usage_tally.by_kind().items():
             for label in zip(kind.meters, kind.grades, strict=True):
                 readings[label] += count
         return readings
 
     def usage_quantity(self) -> Mapping[_Labels, int]:
         """Sums by meter."""
-        return {(meter,): value for meter, value in self._usage.by_meter().items()}
+        return {(meter,): value for meter, value in self.usage_tally.by_meter().items()}
 
     def registry(self) -> CollectorRegistry:
         """A registry that shows these numbers and nothing else."""

@@ -322,7 +322,7 @@ def test_an_error_of_ours_ends_both_sides_and_is_recorded() -> None:
         connection.send("x")
 
     with talker(handler) as up, gateway(up.url) as gw:
-        gw.telemetry.bytes_in = None  # type: ignore[assignment]  # something that breaks
+        gw.telemetry.bytes_out = None  # type: ignore[assignment]  # something that breaks
         with dial(gw) as client:
             with pytest.raises(ConnectionClosedError):
                 client.recv(timeout=10)
