@@ -21,7 +21,7 @@ demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
 	$(BIN)/tallygate demo
 
 test: $(VENV)/.dev ## every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 prove: $(VENV)/.run ## every failure drill in full; writes docs/proof.md
 	$(BIN)/tallygate drill all --proof docs/proof.md

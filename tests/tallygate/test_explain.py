@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 from redis.asyncio import Redis
 from sqlalchemy import Engine, delete
 from sqlmodel import select
@@ -153,7 +154,7 @@ async def test_a_request_under_way_is_open(site: Site) -> None:
     assert (await explain_request(left, "r-open")).open
     with writing(site.engine) as session:
         (slot,) = sealed.open
-        findings.insert(session, [Finding("uncertain", "lane-1", "host", 0, *slot)])
+        findings.insert(session, [Finding("uncertain", "lane-1", "host", 0, *astuple(slot))])
     said, text = await of_request(site, "r-open")
     assert said["findings"][0]["kind"] == "uncertain"
     assert "is named uncertain in the ledger" in text
