@@ -72,7 +72,9 @@ def _conditions(measured: Measured) -> Iterable[str]:
     yield f"{', '.join(measured.machine.values())}. Cores: {measured.cores}. Origin: {measured.origin}.  "
     yield f"{', '.join(filter(None, measured.versions.values()))}."
     for peer, command in measured.missing.items():
-        yield f"  \nNot compared: {peer} (`{command}`)."
+        # A command with the paths of this machine is for the screen, not for the page.
+        how = "not fetched" if "venv" in command else f"`{command}`"
+        yield f"  \nNot compared: {peer} ({how})."
 
 
 def placed(page: str, part: str) -> str:
