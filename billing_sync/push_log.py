@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from billing_sync.push_entries import Claimed, Entry, entry_of, line_of
+from metering.segments import sync
 
 DAY_MS: Final = 86_400_000
 KEEP_MS: Final = 62 * DAY_MS  # the marketplace takes nothing older than 21 days (spec §7.3)
@@ -105,7 +106,7 @@ class PushLog:
     def _locked(self) -> Iterator[None]:
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _sync_folder(self.folder.parent)
+            sync(self.folder.parent)
         lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -122,7 +123,7 @@ class PushLog:
         number = int(files[-1].name.partition("-")[0]) + 1 if files else 1
         path = self.folder / f"{number:06}-{month}.jsonl"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        _sync_folder(self.folder)
+        sync(self.folder)
         self._prune(files, at)
         return path
 
@@ -181,11 +182,3 @@ def _read_on(seen: _Seen, path: Path) -> None:
 def _entries(path: Path) -> Iterator[Entry]:
     with path.open("rb") as lines:
         yield from (entry for line in lines if (entry := entry_of(line)) is not None)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -17,7 +17,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.crossings import Crossings
-from gateway.crossings import Recorder as CallbackRecorder
 from gateway.disconnect import Drains
 from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
@@ -25,7 +24,7 @@ from gateway.known_heads import KnownHeads
 from gateway.linerate import line_rate
 from gateway.pools import Pools
 from gateway.proxy import Proxy
-from gateway.relay import Recorder as AsyncRecorder
+from gateway.recording import Recorder
 from gateway.relay import Workings
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
@@ -37,10 +36,6 @@ from gateway.websocket_upstream import UpstreamSockets
 from metering.clock import Clock
 
 KEEP_ALIVE_S: Final = 75.0  # longer than the minute after which most load balancers close
-
-
-class Recorder(AsyncRecorder, CallbackRecorder, Protocol):
-    """What both shells need."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ It obeys the order of relay.py, without a task: whoever has news calls it.
 However it ends, `_leave` is reached once: with a record, or with its slot emptied where no reply came.
 """
 
-import logging
 import math
 from contextlib import suppress
 
@@ -25,9 +24,8 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from gateway.recording import keep
 from metering.usage import Outcome
-
-logger = logging.getLogger("tallygate.gateway")
 
 
 class Crossing(Answering):
@@ -176,16 +174,7 @@ class Crossing(Answering):
             return
         shared = self._shared
         record = self._exchange.end(outcome, shared.clock.now_ms())
-        if record is None:
-            shared.recorder.forget(slot)
-            return
-        try:  # if it fails the slot stays, and the request is named uncertain
-            shared.recorder.record(record, slot)
-        except Exception as error:
-            shared.telemetry.uncounted += 1
-            logger.exception("exchange %s could not be recorded", record.request_id)
-            raise NotCounted from error
-        shared.telemetry.recorded(record)
+        keep(shared.recorder, shared.telemetry, record, slot)
 
     def _leave(self) -> None:
         shared = self._shared

@@ -15,34 +15,14 @@ import anyio
 from gateway.disconnect import Drains
 from gateway.known_heads import KnownHeads
 from gateway.pools import Pools
+from gateway.recording import Recorder
 from gateway.telemetry import Telemetry
 from gateway.wire import Dates
-from metering.board import Open
 from metering.clock import Clock
-from metering.usage import UsageRecord
 
 log = logging.getLogger("tallygate.gateway")
 
 SWEEP_S: Final = 0.25
-
-
-class Recorder(Protocol):
-    """Takes the record of every exchange; whatever it raises keeps the reply from being served."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether a reply's end has to wait for `when_durable`."""
-        ...
-
-    def begin(self, request: Open) -> int: ...
-
-    def forget(self, slot: int) -> None: ...
-
-    def record(self, record: UsageRecord, slot: int) -> None: ...
-
-    def when_durable(self, then: Callable[[], None]) -> bool:
-        """Call `then` soon, in the event loop, when all records are durable; False: no need."""
-        ...
 
 
 class Swept(Protocol):

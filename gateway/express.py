@@ -4,8 +4,6 @@ It does what Crossing does, in the same order, without the calls in between. Wha
 left to Crossing, before anything has been done.
 """
 
-import logging
-import math
 from typing import Final
 
 from gateway.connections import Connection
@@ -13,9 +11,8 @@ from gateway.crossing import Crossing
 from gateway.errors import Headers, NotCounted
 from gateway.injection import may_ask
 from gateway.known_replies import KnownReply
+from gateway.recording import keep
 from metering.board import Open
-
-logger = logging.getLogger("tallygate.gateway")
 
 _PLAIN_END: Final = b"\r\n"
 _CLOSE_END: Final = b"connection: close\r\n\r\n"
@@ -85,9 +82,7 @@ class Express(Crossing):
                     return
         super().received(data)
 
-    def _answer(  # noqa: PLR0915 - calls are what it saves
-        self, reply: KnownReply, connection: Connection, body: bytes
-    ) -> bool:
+    def _answer(self, reply: KnownReply, connection: Connection, body: bytes) -> bool:
         """Record the reply and hand it on; False where that takes more than one step."""
         shared, exchange = self._shared, self._exchange
         recorder = shared.recorder
@@ -107,23 +102,17 @@ class Express(Crossing):
         else:
             connection.close()
         slot, self._slot = self._slot, -1
-        try:  # if it fails the slot stays, and the request is named uncertain
-            recorder.record(record, slot)
-        except Exception:
-            telemetry.uncounted += 1
-            logger.exception("exchange %s could not be recorded", exchange.request_id)
-            self.fail(NotCounted())
+        try:
+            keep(recorder, telemetry, record, slot)
+        except NotCounted as error:
+            self.fail(error)
             return True
-        telemetry.recorded(record)
         figures.answers[reply.status // 100] += 1
         telemetry.bytes_out += len(body)
         before, after, _, _ = reply.head
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
         client = self._client
         client.write(b"".join((before, exchange.request_id.encode(), after, end, body)))
-        self._over = True
-        self.deadline_s = math.inf
-        shared.exchanges.discard(self)
-        telemetry.open_exchanges -= 1
+        self._leave()
         client.finished(keep_alive=self.keep_alive)
         return True

@@ -65,13 +65,7 @@ class LineRate(ClientSide):
     def data_received(self, data: bytes) -> None:
         """Whatever the client sends."""
         try:
-            if (
-                self._held
-                or self._crossing is not None
-                or self._body is not None
-                or self._asgi
-                or self._full
-            ):
+            if self._held or self._busy:
                 self._receive(data)
             elif self._begin(data):
                 self._next()

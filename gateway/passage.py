@@ -10,6 +10,7 @@ from gateway import headers as fields
 from gateway import injection
 from gateway.admission import Admitted
 from gateway.credentials import CREDENTIAL_HEADERS
+from gateway.decoding import is_event_stream
 from gateway.errors import Headers
 from gateway.routing import ServedRoute, Upstream
 from gateway.strictness import check_reply
@@ -137,7 +138,7 @@ def answer_of(status: int, headers: Headers, *, head_only: bool, injected: bool)
     has_body = not bodyless and length != 0
     content_type = fields.first(headers, b"content-type")
     readable = status < 400 and has_body
-    if readable and injected and _is_stream(content_type):
+    if readable and injected and is_event_stream(content_type):
         length = None  # an event will be taken out
     without = fields.HOP_BY_HOP | {b"x-request-id"}
     # A 304 announces the length of what it does not send; ASGI servers take it literally.
@@ -175,7 +176,3 @@ def passage_of(
     return Passage(
         route, admitted, path, head.method == "HEAD", has_body, collects, request_id, outgoing
     )
-
-
-def _is_stream(content_type: bytes) -> bool:
-    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"

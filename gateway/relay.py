@@ -18,7 +18,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -37,27 +37,15 @@ from gateway.errors import (
 )
 from gateway.exchange import Exchange
 from gateway.headers import dated
+from gateway.recording import Recorder, keep
 from gateway.telemetry import Telemetry
 from gateway.upstream import Reply, Upstreams
-from metering.board import Open
 from metering.clock import Clock
-from metering.usage import Outcome, UsageRecord
+from metering.usage import Outcome
 
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 5.0
-
-
-class Recorder(Protocol):
-    """Takes the record of every exchange; whatever it raises keeps the reply from being served."""
-
-    def begin(self, request: Open) -> int: ...
-
-    def forget(self, slot: int) -> None: ...
-
-    def record(self, record: UsageRecord, slot: int) -> None: ...
-
-    async def durable(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,16 +257,7 @@ class Relay:
         if slot < 0:
             return
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
-        if record is None:
-            self._workings.recorder.forget(slot)
-            return
-        try:  # if it fails the slot stays, and the request is named uncertain
-            self._workings.recorder.record(record, slot)
-        except Exception as error:
-            self._telemetry.uncounted += 1
-            logger.exception("exchange %s could not be recorded", record.request_id)
-            raise NotCounted from error
-        self._telemetry.recorded(record)
+        keep(self._workings.recorder, self._telemetry, record, slot)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone

@@ -36,6 +36,7 @@ from gateway.errors import (
 )
 from gateway.gate import Gate
 from gateway.passage import Passage, RequestHead
+from gateway.recording import keep
 from gateway.relay import Workings
 from gateway.settings import WebSocketSettings
 from gateway.websocket_deadlines import Deadlines
@@ -260,16 +261,7 @@ class WebSocketRelay:
             return
         now_ms, now_s = self._workings.clock.now_ms(), anyio.current_time()
         record = self._session.record(outcome, now_ms, now_s, last=last)
-        if record is None:
-            self._workings.recorder.forget(slot)
-            return
-        try:  # if it fails the slot stays, and the session is named uncertain
-            self._workings.recorder.record(record, slot)
-        except Exception as error:
-            self._telemetry.uncounted += 1
-            logger.exception("websocket %s could not be recorded", record.request_id)
-            raise NotCounted from error
-        self._telemetry.recorded(record)
+        keep(self._workings.recorder, self._telemetry, record, slot, of="websocket")
 
     # However it ends...
 

@@ -22,7 +22,7 @@ from metering.errors import JournalFull
 from metering.lanes import BOARD, INFO, LOCK, UNFINISHED, LaneFolder, LaneInfo
 from metering.local_disk import refuse_network_disk
 from metering.locks import try_lock
-from metering.segments import Footer, SegmentWriter, path_of, sync_folder
+from metering.segments import Footer, SegmentWriter, path_of, sync
 
 T = TypeVar("T")
 # As make_segment: the folder of all lanes, the lane's, the number and the bytes.
@@ -82,11 +82,11 @@ def _make(journal: Path, info: LaneInfo, segment_bytes: int) -> MadeLane:
         segment = SegmentWriter.create(path_of(draft, 1), segment_bytes)
         segment.begin(info.lane, info.partitions, Footer())
         (draft / INFO).write_bytes(msgspec.json.encode(info))
-        _sync(draft / INFO)
-        sync_folder(draft)
+        sync(draft / INFO)
+        sync(draft)
         final = journal / info.lane
         draft.rename(final)
-        sync_folder(journal)
+        sync(journal)
     except BaseException:
         _undo(draft, lock, board, segment)
         raise
@@ -104,11 +104,3 @@ def _undo(
     shutil.rmtree(draft, ignore_errors=True)
     if lock is not None:
         os.close(lock)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -111,7 +111,7 @@ class SegmentWriter:
         try:
             allocate(handle, size)
             os.fsync(handle)
-            sync_folder(path.parent)
+            sync(path.parent)
             return cls(path, handle, size)
         except BaseException:
             os.close(handle)
@@ -199,12 +199,12 @@ def replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in the folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Make a file durable, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

@@ -159,6 +159,33 @@ def _read_chunks(reader: Any) -> bytes:
 
 
 @contextmanager
+def accepting(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port at which each connection is served in a thread of its own until the block ends."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    open_ones: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                open_ones.append(connection)
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in open_ones:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        thread.join(_WAIT_SECONDS)
+
+
+@contextmanager
 def upstream(handler: Handler) -> Iterator[Upstream]:
     """An upstream that answers with `handler` until the block ends."""
     server = Upstream(handler)

@@ -31,6 +31,16 @@ http {{
 }}
 """
 
+# Both nginx peers forward alike, so that what Lua costs is all that lies between them.
+FORWARDS: Final = """\
+      proxy_pass http://origin;
+      proxy_http_version 1.1;
+      proxy_read_timeout 300s;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;"""
+
 
 def executable(name: str) -> str | None:
     """The full path of a server's binary; they lie where only root's PATH leads."""
@@ -54,6 +64,12 @@ def configuration(folder: Path, inside: str, *, workers: int = 1, lua: bool = Fa
     # Workers of a server that root starts are somebody else, who may not enter our folder.
     user = "user root;" if os.geteuid() == 0 else ""
     return _FRAME.format(user=user, modules=modules, folder=folder, workers=workers, inside=inside)
+
+
+def origin(port: int) -> str:
+    """What `FORWARDS` forwards to."""
+    server = f"server 127.0.0.1:{port};"
+    return f"  upstream origin {{ {server} keepalive 1024; keepalive_requests 1000000000; }}"
 
 
 def command(folder: Path, text: str) -> list[str]:

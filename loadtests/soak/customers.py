@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from loadtests.soak.bodies import skip_body
+
 _BODY: Final = b'{"model":"m","messages":[{"role":"user","content":"words"}]}'
 _LARGE: Final = b'{"model":"m","pad":"' + b"x" * 100_000 + b'"}'
 _PATIENCE_S: Final = 60.0
@@ -115,13 +117,6 @@ async def _read(
     again = b"\r\nconnection: close" not in head
     if head_only or status == "204":
         return status, again
-    if b"\r\ntransfer-encoding: chunked" in head:
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            await reader.readexactly(size + 2)
-        await reader.readuntil(b"\r\n")
-    elif b"\r\ncontent-length:" in head:
-        length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length))
-    else:
+    if not await skip_body(reader, head):
         await reader.read()
     return status, again

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 import click
 import uvloop
 
+from loadtests.soak.bodies import skip_body
 from tallygate.addresses import parse_address
 
 _USAGE: Final = (
@@ -46,20 +47,10 @@ async def serve_one(
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            await _read_body(reader, head.lower())
+            await skip_body(reader, head.lower())
             if not await _answer(writer, head, books, dice):
                 break
     writer.close()
-
-
-async def _read_body(reader: asyncio.StreamReader, head: bytes) -> None:
-    if b"\r\ntransfer-encoding: chunked" in head:
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            await reader.readexactly(size + 2)
-        await reader.readuntil(b"\r\n")
-    elif b"\r\ncontent-length:" in head:
-        length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length))
 
 
 async def _answer(

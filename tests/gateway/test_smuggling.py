@@ -3,7 +3,6 @@
 import contextlib
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from tests.gateway.reading_raw import requests_in
 from tests.gateway.running import Running, gateway
 from tests.gateway.smuggling import CASES
 from tests.gateway.smuggling_terms import NEXT, Case, Forwarded
-from tests.servers import ask
+from tests.servers import accepting, ask
 
 _NEXT = Forwarded("GET", b"/v1/next", b"")
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ")
@@ -62,29 +61,10 @@ class Witness:
 @contextmanager
 def witness() -> Iterator[Witness]:
     """A strict upstream until the block ends."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    seen = Witness(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    open_ones: list[socket.socket] = []
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                open_ones.append(connection)
-                threading.Thread(target=seen.serve, args=(connection,), daemon=True).start()
-
-    accepting = threading.Thread(target=accept, daemon=True)
-    accepting.start()
-    try:
+    seen = Witness()
+    with accepting(seen.serve) as port:
+        seen.url = f"http://127.0.0.1:{port}"
         yield seen
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in open_ones:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        accepting.join(10)
 
 
 @dataclass

@@ -1,12 +1,10 @@
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from msgspec.structs import astuple
-from redis.asyncio import Redis
-from sqlalchemy import Engine, delete
+from sqlalchemy import delete
 from sqlmodel import select
 
 from billing_sync.models import Drain, UsageRecord
@@ -16,7 +14,6 @@ from metering.board import Open
 from metering.connection import connect_one
 from metering.counters import Counters
 from metering.findings import Finding
-from metering.journal import Journal
 from metering.sealing import retire, seal
 from metering.segments import AUDIT, segment_files
 from metering.windows import HOUR_MS
@@ -28,15 +25,6 @@ from tallygate.reconciliation.from_request import explain_request
 from tests.tallygate.site import MINUTE, Site, folder_of
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def site(
-    tmp_path: Path, redis: Redis, engine: Engine, new_lane: Callable[..., Journal]
-) -> Site:
-    site = Site(tmp_path, redis, engine, new_lane)
-    await site.drain()
-    return site
 
 
 async def of_request(site: Site, request_id: str) -> tuple[dict[str, Any], str]:

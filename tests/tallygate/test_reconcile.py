@@ -1,9 +1,5 @@
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from redis.asyncio import Redis
-from sqlalchemy import Engine, update
+from sqlalchemy import update
 from sqlmodel import col
 
 from billing_sync.models import UsageWindow
@@ -11,7 +7,6 @@ from billing_sync.store.engine import writing
 from billing_sync.store.lanes import forget_lane
 from metering.board import Open
 from metering.connection import text_of
-from metering.journal import Journal
 from metering.lanes import INFO, State
 from metering.partitions import live_key, partition_of
 from metering.sealing import retire, seal
@@ -26,15 +21,6 @@ from tallygate.reconciliation.terms import Numbers, Place, Span
 from tests.tallygate.site import HOUR, MINUTE, PARTITIONS, Site, folder_of
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def site(
-    tmp_path: Path, redis: Redis, engine: Engine, new_lane: Callable[..., Journal]
-) -> Site:
-    site = Site(tmp_path, redis, engine, new_lane)
-    await site.drain()
-    return site
 
 
 def differing(report: Report) -> list[Place]:

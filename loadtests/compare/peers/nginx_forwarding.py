@@ -11,17 +11,11 @@ from loadtests.compare.processes import Command, listening, started
 from loadtests.compare.scenarios import Scenario
 
 _INSIDE: Final = """\
-  upstream origin {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 1000000000; }}
+{origin}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
-      proxy_pass http://origin;
-      proxy_http_version 1.1;
-      proxy_read_timeout 300s;
-      proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
+{forwards}
     }}
   }}"""
 START_S: Final = 20.0
@@ -49,7 +43,9 @@ class NginxForwarding:
     @contextmanager
     def running(self, site: Site) -> Iterator[Running]:
         """One worker."""
-        inside = _INSIDE.format(upstream=site.upstream, port=site.port)
+        inside = _INSIDE.format(
+            origin=nginx.origin(site.upstream), forwards=nginx.FORWARDS, port=site.port
+        )
         argv = nginx.command(site.folder, nginx.configuration(site.folder, inside))
         with started(Command(argv, site.folder, site.cores.proxy, name="nginx")) as process:
             listening(process, site.port, site.folder / "nginx.log", START_S)

@@ -20,19 +20,13 @@ _INSIDE: Final = """\
   lua_shared_dict counters 32m;
   init_by_lua_block {{ require("metering") }}
   init_worker_by_lua_block {{ require("metering").start("127.0.0.1", {redis}) }}
-  upstream origin {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 1000000000; }}
+{origin}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
       set $customer "";
       access_by_lua_block {{ require("metering").admit() }}
-      proxy_pass http://origin;
-      proxy_http_version 1.1;
-      proxy_read_timeout 300s;
-      proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
+{forwards}
       proxy_set_header X-Request-Id $request_id;
       proxy_set_header X-Customer-Id $customer;
       proxy_set_header Authorization "";
@@ -68,7 +62,11 @@ class NginxMetering:
         with redis_server(site.folder, site.cores.origin) as redis:
             _write_lua(site)
             inside = _INSIDE.format(
-                folder=site.folder, redis=redis, upstream=site.upstream, port=site.port
+                folder=site.folder,
+                redis=redis,
+                origin=nginx.origin(site.upstream),
+                forwards=nginx.FORWARDS,
+                port=site.port,
             )
             text = nginx.configuration(site.folder, inside, lua=True)
             argv = nginx.command(site.folder, text)

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from operator import itemgetter
 
 from tests.gateway.callers import reset
+from tests.servers import accepting
 
 KEY = b"X-Api-Key: sk-test\r\n"
 HOST = b"Host: gw\r\n"
@@ -67,7 +68,7 @@ class Seen:
 class Scripted:
     """An upstream that follows the script of the case that is played."""
 
-    port: int
+    port: int = 0
     script: Sequence[Steps] = ()
     early: bool = False
     seen: list[Seen] = field(default_factory=list)
@@ -169,26 +170,6 @@ def _size(line: bytes) -> int:
 @contextmanager
 def scripted() -> Iterator[Scripted]:
     """A scripted upstream until the block ends."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    server = Scripted(listener.getsockname()[1])
-    open_ones: list[socket.socket] = []
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                open_ones.append(connection)
-                threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
-
-    accepting = threading.Thread(target=accept, daemon=True)
-    accepting.start()
-    try:
+    server = Scripted()
+    with accepting(server.serve) as server.port:
         yield server
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in open_ones:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        accepting.join(_WAIT_S)

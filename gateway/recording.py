@@ -1,0 +1,57 @@
+"""How the record of an exchange is handed over, and what follows where that fails: for both shells."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.errors import NotCounted
+from gateway.telemetry import Telemetry
+from metering.board import Open
+from metering.usage import UsageRecord
+
+logger = logging.getLogger("tallygate.gateway")
+
+
+class Recorder(Protocol):
+    """Takes the record of every exchange; whatever it raises keeps the reply from being served."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a reply's end has to wait until its record is durable."""
+        ...
+
+    def begin(self, request: Open) -> int: ...
+
+    def forget(self, slot: int) -> None: ...
+
+    def record(self, record: UsageRecord, slot: int) -> None: ...
+
+    def when_durable(self, then: Callable[[], None]) -> bool:
+        """Call `then` soon, in the event loop, when all records are durable; False: no need."""
+        ...
+
+    async def durable(self) -> None: ...
+
+
+def keep(
+    recorder: Recorder,
+    telemetry: Telemetry,
+    record: UsageRecord | None,
+    slot: int,
+    *,
+    of: str = "exchange",
+) -> None:
+    """Record what a slot ended with, or empty the slot where that is nothing. Raises NotCounted.
+
+    If it fails the slot stays, and the request is named uncertain.
+    """
+    if record is None:
+        recorder.forget(slot)
+        return
+    try:
+        recorder.record(record, slot)
+    except Exception as error:
+        telemetry.uncounted += 1
+        logger.exception("%s %s could not be recorded", of, record.request_id)
+        raise NotCounted from error
+    telemetry.recorded(record)
