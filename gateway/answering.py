@@ -116,7 +116,7 @@ class Answering(Asking):
         if said.status == 101 or self._interim > _MAX_INTERIM:
             raise UpstreamProtocol
         if said.status != 100 and self._known.modern and not self._gone:
-            self._client.write(interim_head(said))
+            self._shared.writes.put(self._client, interim_head(said))
 
     def _pass_on(self, plain: Callable[[bytes], bytes | None], data: bytes) -> bool:
         """Hand over chunks in the upstream's framing where nothing is unusual: `_take` at less cost.
@@ -130,7 +130,8 @@ class Answering(Asking):
         shared = self._shared
         if handed:
             shared.telemetry.bytes_out += len(handed)
-            self._client.write(data if handed is content else encode_chunk(handed))
+            piece = data if handed is content else encode_chunk(handed)
+            self._shared.writes.put(self._client, piece)
         self._on_client = self._full
         self.deadline_s = shared.now_s + self._idle_s
         return True
@@ -210,7 +211,7 @@ class Answering(Asking):
             telemetry.answered(self._exchange.route.name, reply.status)
         telemetry.bytes_out += size
         self._pending = b""
-        self._client.write(pending)
+        self._shared.writes.put(self._client, pending)
 
     def _add_last(self, content: bytes) -> None:
         """The last of the reply: it waits for the record."""

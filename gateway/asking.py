@@ -112,7 +112,7 @@ class Asking(ABC):
         if piece:
             self._count(piece)
         elif not over and self._known.expects:
-            self._client.write(CONTINUE)
+            self._shared.writes.put(self._client, CONTINUE)
         if not self._collecting:
             self._ahead = (piece,)
             self._aim()
@@ -132,7 +132,7 @@ class Asking(ABC):
         elif self._connection is None:
             self._store(piece)
         else:
-            self._connection.write(self._framed(piece))
+            self._shared.writes.put(self._connection, self._framed(piece))
             self._wait()
 
     def _count(self, piece: bytes) -> None:
@@ -189,11 +189,11 @@ class Asking(ABC):
             if not self._again:
                 self._ahead = ()
             self.deadline_s = self._shared.now_s + self._exchange.route.timeouts.head
-            connection.write(message)
+            self._shared.writes.put(connection, message)
         else:
             self._ahead = ()
             self._client.go_on()
-            connection.write(message)  # which may be more than the upstream takes
+            self._shared.writes.put(connection, message)  # which may be more than it takes
             self._wait()
 
     def not_connected(self, error: GatewayError) -> None:

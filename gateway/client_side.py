@@ -100,7 +100,7 @@ class ClientSide(HttpToolsProtocol):
         elif self._held or self._body is not None:  # half a message: its sender knows of no end yet
             self.deadline_s = min(self.deadline_s, self.shared.now_s + _LINGER_S)
         else:
-            self.transport.close()
+            self._close()
 
     # For the sweep
 
@@ -113,7 +113,7 @@ class ClientSide(HttpToolsProtocol):
             self.transport.abort()
         else:
             self.deadline_s = self.shared.now_s + _LINGER_S
-            self.transport.close()
+            self._close()
 
     # What an exchange wants of its client
 
@@ -150,12 +150,14 @@ class ClientSide(HttpToolsProtocol):
         if closes and (b"connection", b"close") not in fields:
             fields.append((b"connection", b"close"))
         head = serialised(STATUS_LINE[error.status], fields)
-        self.write(head + b"\r\n" + (b"" if self._head_only else body))
+        whole = head + b"\r\n" + (b"" if self._head_only else body)
+        shared.writes.put(self, whole)
         self.finished(keep_alive=not closes)
 
     def cut(self, *, hard: bool) -> None:
         """The reply broke off: the client can tell, by a reset where a plain end means nothing."""
         self._crossing = None
+        self.shared.writes.flush()
         if self._lost:
             self.connections.discard(self)
         elif hard:
@@ -165,7 +167,7 @@ class ClientSide(HttpToolsProtocol):
             self.transport.abort()
         else:
             self.deadline_s = self.shared.now_s + _LINGER_S
-            self.transport.close()
+            self._close()
 
     def hold(self) -> None:
         """Read no more of the request."""
@@ -184,7 +186,7 @@ class ClientSide(HttpToolsProtocol):
         self._swallowing = 0
         if self._ending:
             self.deadline_s = self.shared.now_s + _LINGER_S
-            self.transport.close()
+            self._close()
             return
         self.deadline_s = self.shared.now_s + self.keep_alive_s
         self.flow.resume_reading()
@@ -198,8 +200,14 @@ class ClientSide(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._ending and self.transport.can_write_eof():
+            self.shared.writes.flush()
             self.transport.write_eof()
         self.flow.resume_reading()
+
+    def _close(self) -> None:
+        """End it when all of it is written."""
+        self.shared.writes.flush()
+        self.transport.close()
 
     def _refuse(self, error: GatewayError) -> None:
         self._ending = True

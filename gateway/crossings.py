@@ -18,6 +18,7 @@ from gateway.pools import Pools
 from gateway.recording import Recorder
 from gateway.telemetry import Telemetry
 from gateway.wire import Dates
+from gateway.write_queue import WriteQueue
 from metering.clock import Clock
 
 log = logging.getLogger("tallygate.gateway")
@@ -51,6 +52,7 @@ class Crossings:
     drains: Drains
     new_id: Callable[[], str]
     loop_time: Callable[[], float]
+    writes: WriteQueue = field(default_factory=WriteQueue)
     dates: Dates = field(default_factory=Dates)
     now_s: float = 0.0
     exchanges: set[Ending] = field(default_factory=set)

@@ -67,7 +67,8 @@ class Express(Crossing):
             if passage.has_body:
                 between += b"%d" % self._framing
             self.deadline_s = shared.now_s + passage.route.timeouts.head
-            connection.write(b"".join((before, exchange.request_id.encode(), between, end, piece)))
+            head = b"".join((before, exchange.request_id.encode(), between, end, piece))
+            shared.writes.put(connection, head)
 
     def received(self, data: bytes) -> None:
         """Bytes of the reply."""
@@ -112,7 +113,8 @@ class Express(Crossing):
         before, after, _, _ = reply.head
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
         client = self._client
-        client.write(b"".join((before, exchange.request_id.encode(), after, end, body)))
+        whole = b"".join((before, exchange.request_id.encode(), after, end, body))
+        shared.writes.put(client, whole)
         self._leave()
         client.finished(keep_alive=self.keep_alive)
         return True

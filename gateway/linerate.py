@@ -179,7 +179,7 @@ class LineRate(ClientSide):
         elif self._asgi:
             super().data_received(data)  # which finds it out by itself
         else:
-            self.transport.close()
+            self._close()
 
     def _wait_for_head(self, data: bytes, *, whole: bool) -> bool:
         self._head_only = data.startswith(b"HEAD ")
@@ -225,6 +225,7 @@ class LineRate(ClientSide):
         ):
             self._become_websocket(head, rest)
             return
+        self.shared.writes.flush()  # uvicorn writes by itself
         self._asgi, self._replied = True, False
         body = framing.request_body(head.headers, head.http_version)
         self._body = None if body.over else body
@@ -240,6 +241,7 @@ class LineRate(ClientSide):
         except GatewayError as error:
             self._refuse(error)
             return
+        self.shared.writes.flush()
         self.shared.clients.discard(self)
         hand_over(self, head.target, head.headers)
         successor = self.transport.get_protocol()
@@ -266,7 +268,7 @@ class LineRate(ClientSide):
         if self._ending:
             fields.append((b"connection", b"close"))
         fields = dated(fields, self.shared.clock.now_ms())
-        self.write(serialised(STATUS_LINE[204], fields) + b"\r\n")
+        self.shared.writes.put(self, serialised(STATUS_LINE[204], fields) + b"\r\n")
         self.finished(keep_alive=True)
 
 

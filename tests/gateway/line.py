@@ -24,6 +24,7 @@ from gateway.pools import Pools
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, HealthSettings, Route
 from gateway.telemetry import Telemetry
+from gateway.write_queue import WriteQueue
 from tests.fakes import FakeClock, Ids
 from tests.gateway.running import KEY, Kept
 
@@ -188,6 +189,7 @@ class Bench:
             new_id=Ids("request-"),
             loop_time=self.loop.time,
             now_s=self.loop.now_s,
+            writes=WriteQueue(self.loop.call_soon),
         )
         self._protocol = line_rate(self.shared, 4096, 75.0)
         self.server = ServerState()
