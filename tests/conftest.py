@@ -7,12 +7,13 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from billing_sync.store.engine import open_engine, sqlite_url
 from metering import embedded
 from metering.connection import connect_one
 from metering.embedded import EmbeddedValkey
 from metering.journal import Durability, Journal
+from tests.databases import Database, PostgresDatabase, SqliteFile
 from tests.fakes import FakeClock
+from tests.postgres import PostgresServer, running
 from tests.redis_cluster import TestCluster, cluster
 
 
@@ -45,10 +46,37 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClus
         yield servers
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server that lives as long as the session."""
+    with running(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty ledger in a file."""
-    opened = open_engine(sqlite_url(tmp_path / "ledger.db"))
+def database_kind() -> str:
+    """Where a ledger is; tests of the ledger itself have both kinds."""
+    return "sqlite"
+
+
+@pytest.fixture
+def database(
+    database_kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """The place of an empty ledger."""
+    if database_kind == "sqlite":
+        yield SqliteFile(tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    fresh = PostgresDatabase(server, tmp_path, server.fresh())
+    yield fresh
+    fresh.drop()
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    """An empty ledger."""
+    opened = database.open()
     yield opened
     opened.dispose()
 
