@@ -47,9 +47,9 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClus
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A server that lives as long as the session."""
-    with running(tmp_path_factory.mktemp("postgres")) as server:
+    with running() as server:
         yield server
 
 
@@ -74,9 +74,17 @@ def database(
 
 
 @pytest.fixture
-def engine(database: Database) -> Iterator[Engine]:
-    """An empty ledger."""
-    opened = database.open()
+def engine(
+    database_kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Engine]:
+    """An empty ledger; a test that changes its database asks for that too."""
+    place: Database
+    if "database" in request.fixturenames or database_kind == "sqlite":
+        place = request.getfixturevalue("database")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        place = PostgresDatabase(server, tmp_path, server.shared())
+    opened = place.open()
     yield opened
     opened.dispose()
 
