@@ -19,7 +19,7 @@ from typing import Final
 
 from anyio import to_thread
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from billing_sync.booking import UsageRow, book
 from billing_sync.lineage import Reason, Step, next_step
@@ -96,6 +96,9 @@ class Drainer:
         try:
             head = await self.counters.head(partition)
             done = _at_rest(place, head) or await self.drain(partition)
+        except DataError as failure:  # a value that no column of the ledger takes
+            self._is_stuck(partition, failure)
+            return False
         except (MeteringError, SQLAlchemyError):
             raise
         except Exception as failure:  # noqa: BLE001  (what is in Redis came from outside)

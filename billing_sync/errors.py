@@ -11,6 +11,8 @@ BillingSyncError
 ├── NothingToRecover   the ledger was not set back
 ├── LogDamaged         the push log holds lines that cannot be read
 ├── RecordsClash       the push log and the ledger say different things of the same time
+├── LedgerTooNew       a newer version made the ledger
+├── LedgerUnsuitable   the database cannot hold a ledger, or holds one that cannot be read
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -57,6 +59,14 @@ class LogDamaged(BillingSyncError):
 
 class RecordsClash(BillingSyncError):
     """A record of the push log lies over one of the ledger, or is another one under its name."""
+
+
+class LedgerTooNew(BillingSyncError):
+    """The ledger is at a revision that this code does not know."""
+
+
+class LedgerUnsuitable(BillingSyncError):
+    """The database answers, but cannot be used as a ledger; the text says why."""
 
 
 class BadQuestion(BillingSyncError):

@@ -87,6 +87,7 @@ def recover(
         )
     with writing(engine) as session:
         ledger.lock_all(session)
+        stops.alone(session)
         stop = stops.stopped(session)
         lacking = recovery.unknown_claims(session, [batch.claim for batch in told.batches])
         batches = [batch for batch in told.batches if batch.claim in lacking]

@@ -11,6 +11,7 @@ from tallygate.addresses import HIGHEST_PORT, Address, parse_address, shifted
 from tallygate.config_catalogue import check_customers, check_products
 from tallygate.config_errors import Place, Problem, dotted, repeats
 from tallygate.config_schema import EMBEDDED, Config
+from tallygate.database_urls import wrong_with
 
 _UNIX: Final = "http+unix://"  # of an upstream at a socket; its path begins with a slash
 _REDIS_SCHEMES: Final = ("redis", "rediss")
@@ -32,6 +33,8 @@ def _check_stores(config: Config) -> Iterator[Problem]:
         yield Problem(("data_dir",), "~ is not expanded; write ${HOME}/… instead")
     if config.redis != EMBEDDED:
         yield from _check_redis(config.redis)
+    if config.database != EMBEDDED and (problem := wrong_with(config.database)):
+        yield Problem(("database",), problem)
 
 
 def _check_redis(url: str) -> Iterator[Problem]:

@@ -6,15 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from billing_sync.app import Control, Parts
 from billing_sync.store.customers import StaticCustomer
-from billing_sync.store.engine import open_engine, sqlite_url
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
 from tallygate.certificates import certificate_of
 from tallygate.installation import Installation
+from tallygate.ledgers import open_ledger
 from tallygate.listeners import Listener, serve
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced
 from tallygate.reloading import kept_up
@@ -55,7 +56,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
     secret, admin_token = installation.secret(), installation.admin_token()
     installation.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        engine = open_engine(sqlite_url(installation.data_dir / "ledger.db"))
+        engine = await to_thread.run_sync(open_ledger, installation)
         stack.callback(engine.dispose)
         redis = installation.redis()
         stack.push_async_callback(_close, redis)

@@ -1,4 +1,4 @@
-"""A process that pushes one batch and is killed in its middle: `python -m … FOLDER STEP`.
+"""A process that pushes one batch and is killed in its middle: `python -m … FOLDER STEP LEDGER`.
 
 STEP names what was done last. Its marketplace is a file: what was posted, a line each.
 """
@@ -16,7 +16,7 @@ from billing_sync.koogallery.outcomes import PushOutcome
 from billing_sync.outbox import Outbox
 from billing_sync.push_entries import Claimed, Entry
 from billing_sync.push_log import PushLog
-from billing_sync.store.engine import open_engine, sqlite_url
+from billing_sync.store.engine import open_engine
 from tests.billing_sync.books import START
 from tests.billing_sync.pushing import ACCEPTED
 from tests.fakes import FakeClock
@@ -65,9 +65,9 @@ class FileMarket:
         return ACCEPTED
 
 
-def main(folder: Path, step: str) -> None:
+def main(folder: Path, step: str, url: str) -> None:
     """Push what is due, and die on the way."""
-    engine = open_engine(sqlite_url(folder / "ledger.db"))
+    engine = open_engine(url)
     market = FileMarket(folder / "posted", step)
     log = DyingLog(folder / "push", step)
     outbox = Outbox(engine, market, FakeClock(START), log, lambda: uuid.uuid4().hex)
@@ -75,4 +75,4 @@ def main(folder: Path, step: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -17,7 +17,6 @@ products: [{{product_id: P1, routes: [chat], meter: requests, cycle: {cycle}, ch
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("database: postgresql+psycopg://u@h/db", "database"),
         (SHOP.format(normalize="true", cycle="hour", charged_by="merchant"), "routes[0].usage.normalize"),
         (SHOP.format(normalize="false", cycle="day", charged_by="merchant"), "products[0].cycle"),
         (SHOP.format(normalize="false", cycle="hour", charged_by="agents_gateway"), "products[0].charged_by"),
