@@ -92,9 +92,7 @@ class Lifecycle:
         return Asked(instance.instance_id, instance.product.metered, related)
 
 
-def _remember(
-    instance: Instance, action: str, body: Mapping[str, object], sent_ms: int
-) -> None:
+def _remember(instance: Instance, action: str, body: Mapping[str, object], sent_ms: int) -> None:
     if action == "freeze":
         instance.freeze(sent_ms)
     elif action == "unfreeze":

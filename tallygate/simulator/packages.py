@@ -49,9 +49,7 @@ class PackageBook:
             product_id = instance.product_at(sdr.begin_ms).product_id
             self._use(sdr.package, product_id, sdr.usage)
 
-    def deduct(
-        self, sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]
-    ) -> Deduction:
+    def deduct(self, sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]) -> Deduction:
         """What packages pay of a record that is being collected; the rest is pay-per-use."""
         if sdr.package is not None and instances[sdr.package].product.stop_before_excess:
             return ((sdr.package, sdr.usage),)
