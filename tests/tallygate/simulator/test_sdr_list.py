@@ -9,7 +9,7 @@ from tests.tallygate.simulator.stage import NOW_MS, record
 
 
 def stored(state: State, reason: str = "", **fields: object) -> StoredRecord:
-    made = StoredRecord(record("i-1", **fields), NOW_MS)
+    made = StoredRecord(record("i-1", 0, **fields), NOW_MS)
     made.state, made.reason = state, reason
     return made
 
