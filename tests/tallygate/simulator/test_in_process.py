@@ -170,6 +170,17 @@ async def test_upgrade(scene):
     assert names == ["chat", "big"]
 
 
+async def test_renewal_with_a_change(scene):
+    """Only the scene of that name makes it another product, and only one that is on sale."""
+    instance_id = await scene.bought()
+    instance = scene.market.marketplace.instance(instance_id)
+    await scene.market.act(instance_id, "refresh", {"productId": "big"})
+    await scene.market.act(instance_id, "refresh", {"scene": "RENEWAL_CHANGE", "productId": "no"})
+    assert instance.product == CHAT
+    await scene.market.act(instance_id, "refresh", {"scene": "RENEWAL_CHANGE", "productId": "big"})
+    assert instance.product.product_id == "big"
+
+
 async def test_failed_upgrade_changes_nothing(scene):
     """Nor does one to what is not on sale."""
     instance_id = await scene.bought()
