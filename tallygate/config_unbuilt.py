@@ -15,8 +15,6 @@ from tallygate.config_shape import field_at
 SETTINGS: Final = (
     "database",
     "routes.*.usage.normalize",
-    "products.*.cycle",
-    "products.*.charged_by",
     "billing.push_by",
     "billing.hold",
     "limits.default.requests_per_second",
