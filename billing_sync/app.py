@@ -31,6 +31,7 @@ from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
 from billing_sync.telemetry import Telemetry
 from billing_sync.usage_view import UsageView
+from billing_sync.zones import day_zone
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.connection import Store
@@ -162,6 +163,7 @@ def runner_of(parts: Parts, counters: Counters) -> Runner:
         partitions=parts.partitions,
         grace_ms=parts.billing.grace_ms,
         clock=parts.clock,
+        zone=day_zone(parts.billing, parts.koogallery),
     )
 
 

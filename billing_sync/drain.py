@@ -169,7 +169,10 @@ class Drainer:
                 session, partition, prev=drain.last, drain_id=drain.id
             ):
                 return False
-            rows = book(drain.deltas, closed_through=row.closed_through, now_ms=now_ms)
+            closed = max(
+                row.closed_through, row.closing
+            )  # a close that has begun looks back no more
+            rows = book(drain.deltas, closed_through=closed, now_ms=now_ms)
             booked = ahead.take(session, rows)
             ledger.add_usage(session, partition, booked)
             deduct_rows(session, _new(booked), self.catalogue, now_ms)

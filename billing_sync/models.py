@@ -24,12 +24,17 @@ class Meta(SQLModel, table=True):
 
 
 class Partition(SQLModel, table=True):
-    """One row per partition; its row lock orders drains and closes."""
+    """One row per partition; its row lock orders drains and closes.
+
+    `closing` is the end of the window whose close has begun, and maybe not ended: what comes in for
+    it from then on is late.
+    """
 
     id: int = Field(primary_key=True)
     epoch: str
     last: str
     closed_through: int = _big(0)
+    closing: int = _big(0)
 
 
 class Checkpoint(SQLModel, table=True):
@@ -92,6 +97,7 @@ class UsageWindow(SQLModel, table=True):
         Index(  # what a close looks for: small, however long the history
             "ix_usage_window_unrecorded",
             "partition",
+            "instance_id",
             "window",
             sqlite_where=text("quantity > recorded"),
             postgresql_where=text("quantity > recorded"),
@@ -124,7 +130,7 @@ class PackageUse(SQLModel, table=True):
 
 
 class Bucket(SQLModel, table=True):
-    """Usage that no record will carry, by name: unbillable, overshoot."""
+    """Usage that no record will carry, by name: unbillable, overshoot, agents_gateway."""
 
     instance_id: str = Field(primary_key=True)
     window: int = Field(primary_key=True)
@@ -137,13 +143,27 @@ class Carry(SQLModel, table=True):
 
     `waiting` are the whole meter units in it that no record's `quantity` covers yet, `origins` their
     windows (see UsageRecord). `quantity` is below zero only after a recovery in which records came
-    back without those whose remainder they had taken over.
+    back without those whose remainder they had taken over, or after an adjustment. `unit` is the one
+    by which it was divided last: a remainder is less than that, so one that is not was changed since
+    and is worth a record of its own. After an upgrade to another meter `package_id` ends with the
+    old product (see upgrades.py).
     """
+
+    __table_args__ = (
+        Index(  # what a close looks for: as good as always empty
+            "ix_carry_due",
+            "instance_id",
+            "package_id",
+            sqlite_where=text("quantity >= unit"),
+            postgresql_where=text("quantity >= unit"),
+        ),
+    )
 
     instance_id: str = Field(primary_key=True)
     package_id: str = Field(primary_key=True, default="")
     quantity: int = _big(0)
     waiting: int = _big(0)
+    unit: int = _big(1)
     origins: str = "[]"
 
 

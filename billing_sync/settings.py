@@ -29,6 +29,7 @@ class BillingSettings(Strict):
 
     grace: Annotated[str, Field(pattern=r"^\d+s$")] = "120s"
     push_by: Annotated[str, Field(pattern=r"^\d\d:\d\d$")] = "00:12"
+    day_zone: str | None = None  # IANA name; see zones.py for the default
     hold: dict[str, object] = {}
 
     @property

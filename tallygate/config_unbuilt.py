@@ -14,8 +14,6 @@ from tallygate.config_shape import field_at
 # `*` stands for every item of a list. When a setting is built, its line goes.
 SETTINGS: Final = (
     "routes.*.usage.normalize",
-    "products.*.cycle",
-    "products.*.charged_by",
     "billing.push_by",
     "billing.hold",
     "limits.default.requests_per_second",

@@ -9,7 +9,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlmodel import Session, SQLModel
 
-import billing_sync.models  # noqa: F401  (registers the tables)
+import billing_sync.models
+import billing_sync.upgrade_models  # noqa: F401  (both register tables)
 from billing_sync.errors import LedgerUnsuitable
 from billing_sync.migrations.upgrading import upgrade
 from billing_sync.store import on_sqlite

@@ -34,6 +34,7 @@ from billing_sync.records import SCALE
 from billing_sync.store import ahead, clashes
 from billing_sync.store.engine import add_up, in_parts
 from billing_sync.store.packages import deduct_rows
+from billing_sync.store.upgrades import MeterOf, remainder_place
 from metering.catalogue import Catalogue
 from metering.windows import Window, end_ms
 
@@ -82,8 +83,10 @@ def put_back(
     affected = _affected(session, lacking)
     _undo_deductions(session, affected)
     again: list[UsageRow] = []
+    meter_of = _meters(catalogue)
     for record in lacking:
-        again += _put(session, record, accepted.get(record.metering_sn), now_ms)
+        place = _remainder(session, record, meter_of)
+        again += _put(session, record, place, accepted.get(record.metering_sn), now_ms)
     session.flush()
     _deduct(session, again, catalogue, now_ms, recorded=True)
     _deduct(session, _unrecorded(session, affected), catalogue, now_ms, recorded=False)
@@ -95,7 +98,26 @@ def put_back(
     )
 
 
-def _put(session: Session, record: Logged, sent_at: int | None, now_ms: int) -> list[UsageRow]:
+def _meters(catalogue: Catalogue) -> MeterOf:
+    return lambda product_id: (found := catalogue.get(product_id)) and found.meter
+
+
+def _remainder(session: Session, record: Logged, meter_of: MeterOf) -> str:
+    """The key of the remainder that the record took from."""
+    instance = session.get(Instance, record.instance_id)
+    if instance is None:
+        return record.relate_pkg_instance
+    return remainder_place(
+        session,
+        (instance.id, instance.product_id),
+        (record.product_id, record.relate_pkg_instance),
+        meter_of,
+    )
+
+
+def _put(
+    session: Session, record: Logged, place: str, sent_at: int | None, now_ms: int
+) -> list[UsageRow]:
     """One record: its row, its remainder, its usage. The usage whose ordinary packages must be
     asked again, because nothing else remembers what they gave to it."""
     state: dict[str, Any] = {"state": "pending", "next_attempt": now_ms}
@@ -108,17 +130,21 @@ def _put(session: Session, record: Logged, sent_at: int | None, now_ms: int) -> 
         .where(col(Instance.id) == record.instance_id, col(Instance.recorded_until) < record.end)
         .values(recorded_until=record.end)
     )
-    new = _settle_remainder(session, record)
+    new = _settle_remainder(session, record, place)
     if record.relate_pkg_instance:
         _give(session, record, origins.total(new))
     marked = _mark(session, record, new)
     return [] if record.relate_pkg_instance else marked
 
 
-def _settle_remainder(session: Session, record: Logged) -> Origins:
-    """What the record carries besides units that waited in the remainder, which counted already."""
-    place = (record.instance_id, record.relate_pkg_instance)
-    carry = session.get(Carry, place) or Carry(instance_id=place[0], package_id=place[1])
+def _settle_remainder(session: Session, record: Logged, place: str) -> Origins:
+    """What the record carries besides units that waited in the remainder, which counted already.
+
+    A record that an adjustment made carries no usage: it only takes from the remainder. Should the
+    ledger have lost the adjustment, the remainder is below zero until it is made again.
+    """
+    key = (record.instance_id, place)
+    carry = session.get(Carry, key) or Carry(instance_id=key[0], package_id=key[1])
     carried, waiting = origins.decode(record.origins), origins.decode(carry.origins)
     waited = origins.common(waiting, carried)
     new, left = origins.without(carried, waited), origins.without(waiting, waited)

@@ -1,6 +1,7 @@
 """A ledger to play with: buy, use, close, release on real SQL; and the audit that must always hold."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -8,8 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import SQLModel, col, select
 
-from billing_sync import closing
-from billing_sync.closing import Made
+from billing_sync.closing import Closer, Made
 from billing_sync.drain import Drainer
 from billing_sync.lifecycle import Activity
 from billing_sync.models import (
@@ -67,6 +67,8 @@ class Books:
         self.clock = FakeClock(START + 10 * MINUTE)
         self.ids = Ids("drain")
         self.newest_claim = ""
+        self.zone: tzinfo = UTC
+        self.page = 4000
         ledger.set_up(engine, 1, Ids())
 
     def buy(self, instance_id: str, product_id: str = "TOKENS", **columns: Any) -> str:
@@ -108,25 +110,21 @@ class Books:
         """Close what is over by now."""
         now_ms = self.clock.now_ms()
         through = now_ms // HOUR_MS * HOUR_MS if through_ms is None else through_ms
-        return closing.close(
-            self.engine,
-            0,
-            through_ms=through,
-            catalogue=self.catalogue,
-            now_ms=now_ms,
-            newest_claim=self.newest_claim,
+        return self._closer().close(
+            0, through_ms=through, now_ms=now_ms, newest_claim=self.newest_claim
         )
 
     def cut(self, *, released_only: bool = False) -> Made:
         """Record up to now."""
-        return closing.cut(
-            self.engine,
+        return self._closer().cut(
             0,
-            catalogue=self.catalogue,
             now_ms=self.clock.now_ms(),
             released_only=released_only,
             newest_claim=self.newest_claim,
         )
+
+    def _closer(self) -> Closer:
+        return Closer(self.engine, self.catalogue, self.zone, self.page)
 
     def release(self, instance_id: str, *, sent_at: int | None = None) -> None:
         """The marketplace's callback, received now."""

@@ -18,6 +18,7 @@ from billing_sync.store import findings
 from billing_sync.store.engine import open_engine, sqlite_url, writing
 from billing_sync.store.stops import Stop
 from billing_sync.usage_view import UsageView
+from metering.catalogue import catalogue
 from metering.counters import Counters
 from metering.findings import Finding
 from tests.billing_sync.books import CATALOGUE, HOUR, Books
@@ -162,7 +163,23 @@ async def test_instances_page_by_page(api: httpx.AsyncClient, books: Books) -> N
     mine = await answer(api, "/api/v1/instances?customer=cust-1")
     assert [row["id"] for row in mine["data"]] == ["i1", "i3"]
     (only,) = (await answer(api, "/api/v1/instances?instance=i2"))["data"]
-    assert set(only) == set(Instance.model_fields)
+    assert set(only) == {*Instance.model_fields, "remainders"}
+    assert only["remainders"] == []
+
+
+async def test_remainders_are_seen(api: httpx.AsyncClient, books: Books) -> None:
+    """What is carried to the next record, in meter units, and how much of it stands in none yet."""
+    products = [CATALOGUE["TOKENS"].model_copy(update={"unit": 30_000_000})]
+    books.catalogue = catalogue(products)
+    books.buy("i")
+    books.use("i", 4321)
+    books.to_the_next_hour()
+    books.close()
+    books.use("i", 7)
+    books.to_the_next_hour()
+    books.close()
+    (row,) = (await answer(api, "/api/v1/instances"))["data"]
+    assert row["remainders"] == [{"package_id": "", "quantity": "1328.0000", "waiting": 7}]
 
 
 async def test_records_page_by_page(api: httpx.AsyncClient, books: Books) -> None:
