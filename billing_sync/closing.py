@@ -20,7 +20,7 @@ from billing_sync import records
 from billing_sync.models import Instance
 from billing_sync.packages import Balance
 from billing_sync.room import Room, fit, room_for
-from billing_sync.store import ledger, stops
+from billing_sync.store import ledger, stops, waiting
 from billing_sync.store import records as store
 from billing_sync.store.engine import writing
 from billing_sync.store.packages import naming_packages
@@ -61,8 +61,9 @@ def close(
         row.closed_through = through_ms
         session.add(row)
         through = Window(window_of(through_ms) - 1)
-        waiting = store.unrecorded(session, partition=partition, through_window=through)
-        return _Recording(session, catalogue, now_ms).record_all(waiting)
+        waiting.settle_partition(session, partition, catalogue, now_ms)
+        unrecorded = store.unrecorded(session, partition=partition, through_window=through)
+        return _Recording(session, catalogue, now_ms).record_all(unrecorded)
 
 
 def cut(
@@ -79,13 +80,14 @@ def cut(
         ledger.partition(session, partition)
         if not stops.may_bill(session, newest_claim, now_ms):
             return Made(0, 0)
-        waiting = store.unrecorded(
+        waiting.settle_partition(session, partition, catalogue, now_ms)
+        unrecorded = store.unrecorded(
             session,
             partition=partition,
             through_window=window_of(now_ms),
             released_only=released_only,
         )
-        return _Recording(session, catalogue, now_ms).record_all(waiting)
+        return _Recording(session, catalogue, now_ms).record_all(unrecorded)
 
 
 @dataclass(frozen=True, slots=True)

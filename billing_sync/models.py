@@ -115,6 +115,15 @@ class PackageUse(SQLModel, table=True):
     """What a package gave to a pay-per-use instance in a window, in the meter's unit."""
 
     __tablename__ = "package_use"  # type: ignore[mutable-override]  # SQLModel types it so
+    __table_args__ = (
+        Index(  # what a close looks for
+            "ix_package_use_unrecorded",
+            "instance_id",
+            "window",
+            sqlite_where=text("quantity > recorded"),
+            postgresql_where=text("quantity > recorded"),
+        ),
+    )
 
     package_id: str = Field(primary_key=True)
     instance_id: str = Field(primary_key=True, index=True)
@@ -258,6 +267,7 @@ class Instance(SQLModel, table=True):
     expires: int = _big(0)
     released: int = _big(0)
     recorded_until: int = _big(0)  # end of its last usage record
+    linear_value: int = _big(1)  # the quantity the buyer chose, by which a package's quota grows
 
 
 class OrderLine(SQLModel, table=True):

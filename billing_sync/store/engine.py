@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlmodel import Session, SQLModel
 
 import billing_sync.models  # noqa: F401  (registers the tables)
+import billing_sync.package_models  # noqa: F401  (registers the tables)
 
 _BUSY_MS = 5000
 _WAL_TRIES = 100
