@@ -117,7 +117,9 @@ class UsageView:
         return {
             package.id: [
                 UsageFigure(i.id, value_of(gave[package.id, i.id], product.unit), now_ms)
-                for i in self._related(package, known.values(), {i for p, i in gave if p == package.id})
+                for i in self._related(
+                    package, known.values(), {i for p, i in gave if p == package.id}
+                )
                 if (product := self.catalogue.get(i.product_id)) is not None
             ]
             for package in packages

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlmodel import Session, SQLModel
 
-import billing_sync.models  # noqa: F401  (registers the tables)
+import billing_sync.models
 import billing_sync.package_models  # noqa: F401  (registers the tables)
 
 _BUSY_MS = 5000

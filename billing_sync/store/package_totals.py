@@ -50,9 +50,7 @@ def give(session: Session, given: Iterable[Given]) -> None:
         use["quantity"] += one.quantity
         use["recorded"] += one.recorded
         place = {"package_id": one.package_id, "instance_id": one.instance_id, "item": item}
-        total = totals.setdefault(
-            (one.package_id, one.instance_id, item), place | {"quantity": 0}
-        )
+        total = totals.setdefault((one.package_id, one.instance_id, item), place | {"quantity": 0})
         total["quantity"] += one.quantity
     add_up(session, PackageUse, list(uses.values()), "quantity", "recorded")
     add_up(session, PackageTotal, list(totals.values()), "quantity")

@@ -196,12 +196,15 @@ def _covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance
     for item_id, quota in quotas.items():
         product = catalogue.get(item_id)
         if product is not None:
-            yield item_id, Balance(
-                row.id,
-                packages.quota_in_meter_units(quota, product.unit, row.linear_value),
-                sold.package.stop_before_excess,
-                row.expires,
-                row.started,
-                row.released if row.status == InstanceStatus.RELEASED else 0,
-                overshoot=sold.package.overshoot,
+            yield (
+                item_id,
+                Balance(
+                    row.id,
+                    packages.quota_in_meter_units(quota, product.unit, row.linear_value),
+                    sold.package.stop_before_excess,
+                    row.expires,
+                    row.started,
+                    row.released if row.status == InstanceStatus.RELEASED else 0,
+                    overshoot=sold.package.overshoot,
+                ),
             )

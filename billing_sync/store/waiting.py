@@ -23,7 +23,6 @@ from metering.catalogue import Catalogue
 from metering.entitlement import InstanceStatus
 from metering.windows import window_of
 
-
 # What a released instance waits for comes too late: no record of it could say so.
 _WAITS: Final = (
     PackageTotal.package_id == WAITING,
@@ -108,7 +107,14 @@ def take_back(session: Session, instance_id: str, window: int, quantity: int) ->
 
 
 def _owed(session: Session, customer_ids: Collection[str]) -> list[_Owed]:
-    if session.exec(select(PackageTotal.instance_id).where(PackageTotal.package_id == WAITING, PackageTotal.quantity > 0).limit(1)).first() is None:
+    if (
+        session.exec(
+            select(PackageTotal.instance_id)
+            .where(PackageTotal.package_id == WAITING, PackageTotal.quantity > 0)
+            .limit(1)
+        ).first()
+        is None
+    ):
         return []  # as good as always
     found: list[_Owed] = []
     for some in in_parts(sorted(customer_ids)):
@@ -126,9 +132,7 @@ def _owed(session: Session, customer_ids: Collection[str]) -> list[_Owed]:
     return sorted(found)
 
 
-def _hand_over(
-    session: Session, owed: _Owed, part: packages.Allocation, now_ms: int
-) -> None:
+def _hand_over(session: Session, owed: _Owed, part: packages.Allocation, now_ms: int) -> None:
     """Move a part from WAITING to the package, the oldest window first."""
     i, item, package_id, now = owed.instance_id, owed.item, part.package_id, window_of(now_ms)
     billed = []
@@ -168,9 +172,7 @@ def _out_of_the_bucket(session: Session, instance_id: str, window: int, quantity
     add_up(session, Bucket, [row | {"quantity": -quantity}], "quantity")
 
 
-def _carry_over(
-    session: Session, instance_id: str, package_id: str, used: origins.Origins
-) -> None:
+def _carry_over(session: Session, instance_id: str, package_id: str, used: origins.Origins) -> None:
     """It waits for the package's next record, as a remainder does."""
     quantity = origins.total(used)
     if not quantity:

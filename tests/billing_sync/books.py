@@ -221,7 +221,6 @@ class Books:
         with reading(self.engine) as session:
             audit_intervals(session.get_one(Instance, instance_id), found)
 
-
     def given(self) -> dict[tuple[str, str], int]:
         """What each package, OVERSHOOT and WAITING gave to each instance."""
         totals: dict[tuple[str, str], int] = {}

@@ -112,9 +112,7 @@ class FakeFigures:
 class Marketplace:
     """KooGallery, one merchant and his production address, without a network between them."""
 
-    def __init__(
-        self, engine: Engine, products: Catalogue = CATALOGUE, **settings: Any
-    ) -> None:
+    def __init__(self, engine: Engine, products: Catalogue = CATALOGUE, **settings: Any) -> None:
         self.engine = engine
         self.clock = FakeClock()
         self.orders = FakeOrders()

@@ -329,7 +329,7 @@ def test_a_drain_asks_once_however_many_customers_it_has(books: Books) -> None:
         books.buy(f"c{number}-p", "PACK", customer_id=f"c{number}")
     few = asked_by(books.engine, lambda: books.drain(drain_of(1)))
     many = asked_by(books.engine, lambda: books.drain(drain_of(100)))
-    assert len(few) == len(many)
+    assert len(many) <= len(few) < 20
     assert len(books.all(PackageTotal)) == 100
 
 

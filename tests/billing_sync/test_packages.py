@@ -112,9 +112,7 @@ def test_the_last_of_several_decides() -> None:
         ({"frozen": (Span(20, NEVER),)}, False, True),
     ],
 )
-def test_a_package_gives_while_it_lives(
-    life: dict[str, object], gives: bool, stops: bool
-) -> None:
+def test_a_package_gives_while_it_lives(life: dict[str, object], gives: bool, stops: bool) -> None:
     """From its start, until it expires, is frozen or released; it keeps the buyer from being charged
     until it is released."""
     ordinary, stopping = package("a", 10, **life), package("a", 10, stop=True, **life)

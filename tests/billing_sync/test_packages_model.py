@@ -271,9 +271,7 @@ class Packages(RuleBasedStateMachine):
             assert deducted + plain + overshoot == used
             self._values_are_exact(name, found, carries)
 
-    def _values_are_exact(
-        self, name: str, found: list[UsageRecord], carries: list[Carry]
-    ) -> None:
+    def _values_are_exact(self, name: str, found: list[UsageRecord], carries: list[Carry]) -> None:
         unit = UNITS[ITEMS[name]]
         for place in {r.relate_pkg_instance for r in found} | {c.package_id for c in carries}:
             mine = [r for r in found if r.relate_pkg_instance == place]
