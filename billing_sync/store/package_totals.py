@@ -141,5 +141,6 @@ def of_customers(
                 col(PackageTotal.package_id), col(Instance.customer_id), col(PackageTotal.item)
             )
         )
-        found |= {tuple(place): int(total) for *place, total in session.exec(query)}
+        for package_id, customer_id, item, total in session.exec(query):
+            found[package_id, customer_id, item] = int(total)
     return found

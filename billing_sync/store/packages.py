@@ -159,7 +159,7 @@ def _packages_of(
             col(Instance.customer_id).in_(some), col(Instance.is_package).is_(True)
         )
         if since_ms is not None:
-            is_held = Instance.status != InstanceStatus.RELEASED
+            is_held = col(Instance.status) != InstanceStatus.RELEASED
             query = query.where(or_(is_held, col(Instance.released) > since_ms))
         found += session.exec(query)
     return found

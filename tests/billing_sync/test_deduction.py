@@ -378,3 +378,24 @@ def test_usage_nobody_can_price_is_left_alone(books: Books) -> None:
     books.catalogue = unknown
     books.use("i", 10)
     assert books.all(PackageUse) == []
+
+
+def test_a_plain_record_reaches_out_of_the_life_of_a_package(books: Books) -> None:
+    """Between the release of one and the purchase of the next: a record inside either would have to
+    name it (spec §8.4), so the plain one gets the seconds."""
+    books.buy("first", "STOP", started=START - HOUR_MS)
+    books.use("i", 9000)
+    at(books, 30)
+    callback(books, "first", Event.RELEASE)
+    at(books, 35)
+    books.use("i", 1000)
+    at(books, 40)
+    books.buy("second", "STOP", started=books.clock.now_ms())
+    books.use("i", 9000)
+    books.to_the_next_hour()
+    books.close()
+    (plain,) = [record for record in books.records() if not record.relate_pkg_instance]
+    assert plain.quantity == 1000
+    assert plain.end > START + 30 * MINUTE
+    assert plain.begin < START + 40 * MINUTE
+    books.audit()

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ from metering.windows import HOUR_MS
 NOW = Moment(50, 40, 50)
 
 
-def package(package_id: str, left: int, *, stop: bool = False, **more: object) -> Balance:
+def package(package_id: str, left: int, *, stop: bool = False, **more: Any) -> Balance:
     """One that never ends and began at 1."""
     return Balance(package_id, left, stop, 0, 1)._replace(**more)
 
@@ -112,7 +113,7 @@ def test_the_last_of_several_decides() -> None:
         ({"frozen": (Span(20, NEVER),)}, False, True),
     ],
 )
-def test_a_package_gives_while_it_lives(life: dict[str, object], gives: bool, stops: bool) -> None:
+def test_a_package_gives_while_it_lives(life: dict[str, Any], gives: bool, stops: bool) -> None:
     """From its start, until it expires, is frozen or released; it keeps the buyer from being charged
     until it is released."""
     ordinary, stopping = package("a", 10, **life), package("a", 10, stop=True, **life)
