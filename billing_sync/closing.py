@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from billing_sync.cycles import last_complete
 from billing_sync.grouping import Group, Terms
 from billing_sync.recording import Recording
-from billing_sync.store import ledger, pages, stops, upgrades
+from billing_sync.store import ledger, pages, stops, upgrades, waiting
 from billing_sync.store.engine import writing
 from billing_sync.store.pages import Wanted
 from billing_sync.store.partitioning import partition_count
@@ -83,6 +83,8 @@ class Closer:
                 ):
                     return made
                 row.closing = max(row.closing, through_ms)
+                if at == _At():
+                    waiting.settle_partition(session, partition, self.catalogue, now_ms)
                 begun = upgrades.open_ones(session, partition, received_until=now_ms)
                 recording = Recording(session, self._terms, now_ms, _over(through_ms))
                 at = self._page(recording, wanted._replace(upgraded=begun), at, carries=True)
@@ -108,6 +110,8 @@ class Closer:
                 ledger.partition(session, partition)
                 if not stops.may_bill(session, newest_claim, now_ms):
                     return made
+                if at == _At():
+                    waiting.settle_partition(session, partition, self.catalogue, now_ms)
                 begun = upgrades.open_ones(session, partition, received_until=now_ms - SETTLE_MS)
                 may_cut = _ended if released_only else _divisible
                 recording = Recording(session, self._terms, now_ms, may_cut)

@@ -25,7 +25,7 @@ from billing_sync.booking import UsageRow, book
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
-from billing_sync.store import ahead, ledger
+from billing_sync.store import ahead, ledger, waiting
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
@@ -175,6 +175,7 @@ class Drainer:
             rows = book(drain.deltas, closed_through=closed, now_ms=now_ms)
             booked = ahead.take(session, rows)
             ledger.add_usage(session, partition, booked)
+            waiting.settle(session, _customers(booked), self.catalogue, now_ms)
             deduct_rows(session, _new(booked), self.catalogue, now_ms)
             deduct_rows(session, _plain(booked), self.catalogue, now_ms, recorded=True)
             link = Drain(
@@ -209,6 +210,10 @@ def _at_rest(place: Place, head: Head) -> bool:
     """Nothing to do: the lineage is whole and nothing was counted."""
     whole = next_step(epoch=place.epoch, last=place.last, head=head) is Step.SET_ASIDE
     return whole and not head.dirty
+
+
+def _customers(booked: list[Booked]) -> set[str]:
+    return {one.row.customer_id for one in booked if one.row.instance_id}
 
 
 def _new(booked: list[Booked]) -> list[UsageRow]:

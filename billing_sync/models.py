@@ -4,8 +4,13 @@ Quantities are 64-bit integers in the meter's smallest unit; values that are pus
 text. Money and quantity never touch a float.
 """
 
+from typing import Final
+
 from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
+
+# Of an index: what a close looks for is little, however long the history.
+_OPEN: Final = dict.fromkeys(("sqlite_where", "postgresql_where"), text("quantity > recorded"))
 
 
 def _big(default: int | None = None) -> int:
@@ -94,14 +99,7 @@ class UsageWindow(SQLModel, table=True):
     __tablename__ = "usage_window"  # type: ignore[mutable-override]  # SQLModel types it so
     __table_args__ = (
         Index("ix_usage_window_instance", "instance_id", "window"),
-        Index(  # what a close looks for: small, however long the history
-            "ix_usage_window_unrecorded",
-            "partition",
-            "instance_id",
-            "window",
-            sqlite_where=text("quantity > recorded"),
-            postgresql_where=text("quantity > recorded"),
-        ),
+        Index("ix_usage_window_unrecorded", "partition", "instance_id", "window", **_OPEN),
     )
 
     window: int = Field(primary_key=True)
@@ -121,6 +119,7 @@ class PackageUse(SQLModel, table=True):
     """What a package gave to a pay-per-use instance in a window, in the meter's unit."""
 
     __tablename__ = "package_use"  # type: ignore[mutable-override]  # SQLModel types it so
+    __table_args__ = (Index("ix_package_use_unrecorded", "instance_id", "window", **_OPEN),)
 
     package_id: str = Field(primary_key=True)
     instance_id: str = Field(primary_key=True, index=True)
@@ -278,6 +277,7 @@ class Instance(SQLModel, table=True):
     expires: int = _big(0)
     released: int = _big(0)
     recorded_until: int = _big(0)  # end of its last usage record
+    linear_value: int = _big(1)  # the quantity the buyer chose, by which a package's quota grows
 
 
 class OrderLine(SQLModel, table=True):

@@ -10,6 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# What becomes of usage beyond the last stop-before-excess package: nobody is charged, or it is
+# deducted from a package bought later, or it is charged as pay-per-use.
+Overshoot = Literal["absorb", "next_package", "pay_per_use"]
+
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -23,7 +27,7 @@ class PackageItem(Strict):
     """One billing item a package holds quota for; `quota` is in billing units."""
 
     of: Identifier
-    quota: Annotated[Decimal, Field(gt=0)]
+    quota: Annotated[Decimal, Field(gt=0, le=Decimal(10) ** 12)]
 
 
 class Package(Strict):
@@ -31,6 +35,7 @@ class Package(Strict):
 
     items: Annotated[list[PackageItem], Field(min_length=1)]
     stop_before_excess: bool = False
+    overshoot: Overshoot = "absorb"
 
 
 class Price(Strict):

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlmodel import Session, SQLModel
 
 import billing_sync.models
+import billing_sync.package_models
 import billing_sync.upgrade_models  # noqa: F401  (both register tables)
 from billing_sync.errors import LedgerUnsuitable
 from billing_sync.migrations.upgrading import upgrade

@@ -115,6 +115,7 @@ def settle(session: Session, instance_id: str, purchase: Purchase, at: int) -> b
     instance.customer_id = order.customer_id
     instance.product_id = purchase.product_id
     instance.is_package = purchase.is_package
+    instance.linear_value = order.linear_value(purchase.product_id)
     instance.expires = instance.expires or order.expires  # a refresh may have come before
     instance.status = next_status(InstanceStatus(instance.status), Event.KNOWN)
     instance.started = at

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, col, select
 
+from billing_sync import packages
 from billing_sync.grouping import Unrecorded
 from billing_sync.lifecycle import Activity
-from billing_sync.models import Instance, LifecycleInbox, PackageUse, UsageWindow
-from billing_sync.packages import OVERSHOOT
+from billing_sync.models import Instance, LifecycleInbox, UsageWindow
+from billing_sync.store.packages import unrecorded_uses
 from metering.entitlement import InstanceStatus
 
 
@@ -34,22 +35,7 @@ def partitions_with_released(session: Session, *, since_ms: int, until_ms: int) 
 
 
 def slices(session: Session, usage: Unrecorded, naming: Sequence[str]) -> dict[str, int]:
-    """Unrecorded package slices that get records of their own, and the overshoot.
-
-    Never more than the usage itself: slices of a meter the product had before are not this usage's.
-    """
-    query = select(PackageUse).where(
-        PackageUse.instance_id == usage.instance_id,
-        PackageUse.window == usage.window,
-        col(PackageUse.package_id).in_([*naming, OVERSHOOT]),
-        PackageUse.quantity > PackageUse.recorded,
-    )
-    waiting = {row.package_id: row.quantity - row.recorded for row in session.exec(query)}
-    taken = {}
-    left = usage.quantity
-    for package_id in [*naming, OVERSHOOT]:
-        part = min(waiting.get(package_id, 0), left)
-        if part:
-            taken[package_id] = part
-            left -= part
-    return taken
+    """Unrecorded package slices that get records of their own, and the overshoot."""
+    place = (usage.instance_id, usage.window)
+    given = unrecorded_uses(session, place[:1], through_window=usage.window).get(place, {})
+    return packages.slices(usage.quantity, given, naming)

@@ -23,7 +23,6 @@ from billing_sync.models import (
     Ahead,
     Carry,
     Instance,
-    PackageUse,
     PushClaim,
     UsageRecord,
     UsageWindow,
@@ -31,12 +30,12 @@ from billing_sync.models import (
 from billing_sync.origins import Origins
 from billing_sync.push_entries import Claimed, Logged
 from billing_sync.records import SCALE
-from billing_sync.store import ahead, clashes
-from billing_sync.store.engine import add_up, in_parts
+from billing_sync.store import ahead, clashes, package_totals, waiting
+from billing_sync.store.engine import in_parts
+from billing_sync.store.package_totals import Given
 from billing_sync.store.packages import deduct_rows
 from billing_sync.store.upgrades import MeterOf, remainder_place
 from metering.catalogue import Catalogue
-from metering.windows import Window, end_ms
 
 
 class PutBack(NamedTuple):
@@ -81,15 +80,15 @@ def put_back(
     )
     clashes.refuse_overlaps(session, lacking)
     affected = _affected(session, lacking)
-    _undo_deductions(session, affected)
+    package_totals.undo_unrecorded(session, affected)
     again: list[UsageRow] = []
     meter_of = _meters(catalogue)
     for record in lacking:
         place = _remainder(session, record, meter_of)
         again += _put(session, record, place, accepted.get(record.metering_sn), now_ms)
     session.flush()
-    _deduct(session, again, catalogue, now_ms, recorded=True)
-    _deduct(session, _unrecorded(session, affected), catalogue, now_ms, recorded=False)
+    deduct_rows(session, again, catalogue, now_ms, recorded=True)
+    deduct_rows(session, _unrecorded(session, affected), catalogue, now_ms)
     known = _instances(session, {record.instance_id for record in lacking})
     return PutBack(
         [r.metering_sn for r in lacking if r.metering_sn in accepted],
@@ -157,18 +156,8 @@ def _settle_remainder(session: Session, record: Logged, place: str) -> Origins:
 
 def _give(session: Session, record: Logged, quantity: int) -> None:
     """The package gave this much: a fact, whatever its balance."""
-    place = {
-        "package_id": record.relate_pkg_instance,
-        "instance_id": record.instance_id,
-        "window": record.window,
-    }
-    add_up(
-        session,
-        PackageUse,
-        [{**place, "quantity": quantity, "recorded": quantity}],
-        "quantity",
-        "recorded",
-    )
+    place = (record.relate_pkg_instance, record.instance_id, record.product_id, record.window)
+    package_totals.give(session, [Given(*place, quantity, quantity)])
 
 
 def _mark(session: Session, record: Logged, new: Origins) -> list[UsageRow]:
@@ -184,6 +173,8 @@ def _mark(session: Session, record: Logged, new: Origins) -> list[UsageRow]:
             left -= part
             session.add(row)
             marked.append(_usage(row, part))
+        if record.relate_pkg_instance:
+            left -= waiting.take_back(session, record.instance_id, origin, left)
         ahead.put(
             session,
             Ahead(
@@ -241,19 +232,6 @@ def _affected(session: Session, lacking: Iterable[Logged]) -> list[str]:
     return sorted(found)
 
 
-def _undo_deductions(session: Session, instance_ids: Sequence[str]) -> None:
-    """What packages gave to usage without a record is open again."""
-    for some in in_parts(instance_ids):
-        session.execute(
-            update(PackageUse)
-            .where(
-                col(PackageUse.instance_id).in_(some),
-                col(PackageUse.quantity) > col(PackageUse.recorded),
-            )
-            .values(quantity=col(PackageUse.recorded))
-        )
-
-
 def _unrecorded(session: Session, instance_ids: Sequence[str]) -> list[UsageRow]:
     rows: list[UsageRow] = []
     for some in in_parts(instance_ids):
@@ -262,23 +240,6 @@ def _unrecorded(session: Session, instance_ids: Sequence[str]) -> list[UsageRow]
         )
         rows += [_usage(row, row.quantity - row.recorded) for row in session.exec(query)]
     return rows
-
-
-def _deduct(
-    session: Session,
-    rows: Sequence[UsageRow],
-    catalogue: Catalogue,
-    now_ms: int,
-    *,
-    recorded: bool,
-) -> None:
-    """As the drains would have, each window with the packages that were usable in it."""
-    by_window: dict[int, list[UsageRow]] = {}
-    for row in rows:
-        by_window.setdefault(row.window, []).append(row)
-    for window, mine in sorted(by_window.items()):
-        at_ms = min(now_ms, end_ms(Window(window)) - 1)
-        deduct_rows(session, mine, catalogue, at_ms, recorded=recorded)
 
 
 def _instances(session: Session, ids: Iterable[str]) -> dict[str, Instance]:

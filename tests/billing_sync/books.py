@@ -19,11 +19,13 @@ from billing_sync.models import (
     CustomerRow,
     Instance,
     LifecycleInbox,
+    PackageUse,
     Partition,
     UsageRecord,
     UsageWindow,
 )
 from billing_sync.origins import decode, total
+from billing_sync.package_models import PackageTotal
 from billing_sync.records import SCALE, metering_sn, up_to_second
 from billing_sync.store import ledger
 from billing_sync.store.engine import reading, writing
@@ -216,6 +218,24 @@ class Books:
             )
         with reading(self.engine) as session:
             audit_intervals(session.get_one(Instance, instance_id), found)
+
+    def given(self) -> dict[tuple[str, str], int]:
+        """What each package, OVERSHOOT and WAITING gave to each instance."""
+        totals: dict[tuple[str, str], int] = {}
+        for row in self.all(PackageTotal):
+            place = (row.package_id, row.instance_id)
+            totals[place] = totals.get(place, 0) + row.quantity
+        return {place: quantity for place, quantity in totals.items() if quantity}
+
+    def audit_packages(self) -> None:
+        """The running totals are the sums of what stands per window, and nothing is below zero."""
+        sums: dict[tuple[str, str], int] = {}
+        for row in self.all(PackageUse):
+            assert 0 <= row.recorded <= row.quantity
+            place = (row.package_id, row.instance_id)
+            sums[place] = sums.get(place, 0) + row.quantity
+        assert {place: total for place, total in sums.items() if total} == self.given()
+        assert all(row.quantity >= 0 for row in self.all(PackageTotal))
 
 
 def _audit_values(found: list[UsageRecord], carries: list[Carry], unit: int) -> None:

@@ -135,6 +135,7 @@ class Plane:
             rows = [row for row in self.all(UsageWindow) if row.instance_id == instance_id]
             assert sum(row.quantity for row in rows) == used
             assert sum(row.quantity - row.recorded for row in rows) == 0
+        self.books.audit_packages()
 
     def _unit(self, instance_id: str) -> int:
         with reading(self.engine) as session:
