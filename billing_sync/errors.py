@@ -11,6 +11,8 @@ BillingSyncError
 ├── NothingToRecover   the ledger was not set back
 ├── LogDamaged         the push log holds lines that cannot be read
 ├── RecordsClash       the push log and the ledger say different things of the same time
+├── UnknownRecord      no usage record has this metering_sn
+├── WrongState         a usage record that this cannot be done with
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -57,6 +59,14 @@ class LogDamaged(BillingSyncError):
 
 class RecordsClash(BillingSyncError):
     """A record of the push log lies over one of the ledger, or is another one under its name."""
+
+
+class UnknownRecord(BillingSyncError):
+    """No usage record of the ledger has this metering_sn."""
+
+
+class WrongState(BillingSyncError):
+    """A usage record is not where it would have to be for this; the text says where it is."""
 
 
 class BadQuestion(BillingSyncError):

@@ -34,6 +34,7 @@ ELSEWHERE: Final = {
     "init": "tallygate.init",
     "lanes": "tallygate.lanes_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
+    "records": "tallygate.records_command",
     "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
 }

@@ -17,8 +17,6 @@ SETTINGS: Final = (
     "routes.*.usage.normalize",
     "products.*.cycle",
     "products.*.charged_by",
-    "billing.push_by",
-    "billing.hold",
     "limits.default.requests_per_second",
     "limits.default.concurrent",
     "koogallery.kit_key",

@@ -12,7 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlmodel import Session, SQLModel
 
-import billing_sync.models  # noqa: F401  (registers the tables)
+import billing_sync.act_models
+import billing_sync.models  # noqa: F401  (both register the tables)
 
 _BUSY_MS = 5000
 _WAL_TRIES = 100
