@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from billing_sync.act_models import RecordAct
 from billing_sync.deadlines import EXPIRY_MS
 from billing_sync.errors import BadQuestion, UnknownRecord, WrongState
 from billing_sync.models import UsageRecord

@@ -53,14 +53,14 @@ def _deciding(act: str, text: str) -> None:
         from tallygate.records import run_decide
 
         installation = load_installation(config_path)
-        run(
-            partial(
-                run_decide, installation, act, metering_sn, (author, reason), as_json=as_json
-            )
-        )
+        run(partial(run_decide, installation, act, metering_sn, (author, reason), as_json=as_json))
 
-    example = f"  tallygate records {act} 5b1e… --author ann --reason 'price mended' -c tallygate.yaml"
-    decide.__doc__ = f"{text}\n\nExit code 1: with some it could not be done.\n\n\b\nExample:\n{example}"
+    example = (
+        f"  tallygate records {act} 5b1e… --author ann --reason 'price mended' -c tallygate.yaml"
+    )
+    decide.__doc__ = (
+        f"{text}\n\nExit code 1: with some it could not be done.\n\n\b\nExample:\n{example}"
+    )
     for option in (json_option, reason_option, author_option, config_option, serials_argument):
         decide = option(decide)
     records.command(act)(decide)
@@ -68,5 +68,7 @@ def _deciding(act: str, text: str) -> None:
 
 _deciding("retry", "Push dead letters again, as they were: the cause is mended.")
 _deciding("release", "Push held records now: they are right.")
-_deciding("hold", "Keep records that were not pushed yet from being pushed, until somebody decides.")
+_deciding(
+    "hold", "Keep records that were not pushed yet from being pushed, until somebody decides."
+)
 _deciding("reject", "Never push held records; their usage stays named `withheld`.")

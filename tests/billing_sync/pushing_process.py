@@ -122,9 +122,7 @@ def main(folder: Path, step: str) -> None:
     market = FileMarket(folder / "posted", step)
     log = DyingLog(folder / "push", step)
     tender = dying_tender(engine, step) if step in TENDING else None
-    outbox = Outbox(
-        engine, market, FakeClock(START), log, lambda: uuid.uuid4().hex, tender=tender
-    )
+    outbox = Outbox(engine, market, FakeClock(START), log, lambda: uuid.uuid4().hex, tender=tender)
     anyio.run(outbox.push_due)
 
 

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from billing_sync.deadlines import Deadline, deadline, due_until, last_collection, of_cycle
 
 BEIJING = timezone(timedelta(hours=8))
-ZONES: list[tzinfo] = [UTC, BEIJING, timezone(timedelta(hours=5, minutes=30)), ZoneInfo("Europe/Paris")]
+ZONES: list[tzinfo] = [
+    UTC,
+    BEIJING,
+    timezone(timedelta(hours=5, minutes=30)),
+    ZoneInfo("Europe/Paris"),
+]
 TIMES = st.integers(1_700_000_000, 1_900_000_000).map(lambda seconds: seconds * 1000)
 
 

@@ -135,9 +135,7 @@ def test_named_by_instance_and_interval() -> None:
     for number, record in enumerate(records):
         record.instance_id, record.begin, record.end = "i", number * 1000, number * 1000 + 1000
     place = ("i", "19700101T000001Z", "19700101T000002Z")
-    outcome = PushOutcome(
-        Kind.PERMANENT, "94060999", blame=Blame.RECORDS, abnormal_places=(place,)
-    )
+    outcome = PushOutcome(Kind.PERMANENT, "94060999", blame=Blame.RECORDS, abnormal_places=(place,))
     assert {sn: v["state"] for sn, v in judged(records, outcome).items()} == {
         "a": "pending",
         "b": "rejected",

@@ -3,7 +3,17 @@
 import pytest
 
 from billing_sync.errors import WrongState
-from billing_sync.states import ACTS, MOVES, TAKEN, UNPUSHED, Act, State, may_move, moved_by, sources
+from billing_sync.states import (
+    ACTS,
+    MOVES,
+    TAKEN,
+    UNPUSHED,
+    Act,
+    State,
+    may_move,
+    moved_by,
+    sources,
+)
 
 
 def test_every_state_has_its_row() -> None:

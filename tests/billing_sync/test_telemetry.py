@@ -141,7 +141,9 @@ async def test_the_ledger(telemetry: Telemetry, engine: Engine) -> None:
 async def test_deadlines(telemetry: Telemetry, engine: Engine) -> None:
     """What waits under each class, what it is worth, and what was done about records."""
     telemetry.runner.outbox.keeper.terms = Terms(
-        catalogue([Product(product_id="p", meter="requests", price=Price(unit_price=Decimal("0.5")))])
+        catalogue(
+            [Product(product_id="p", meter="requests", price=Price(unit_price=Decimal("0.5")))]
+        )
     )
     begin = NOW - 3 * HOUR_MS
     with writing(engine) as session:

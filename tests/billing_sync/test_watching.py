@@ -17,8 +17,12 @@ TERMS = Terms(
     catalogue(
         [
             Product(product_id="p", meter=METER, price=Price(unit_price=Decimal("0.02"))),
-            Product(product_id="q", meter=METER, price=Price(unit_price=Decimal(3), currency="USD")),
-            Product(product_id="tiered", meter=METER, price=Price(mode="tier", unit_price=Decimal(9))),
+            Product(
+                product_id="q", meter=METER, price=Price(unit_price=Decimal(3), currency="USD")
+            ),
+            Product(
+                product_id="tiered", meter=METER, price=Price(mode="tier", unit_price=Decimal(9))
+            ),
             Product(product_id="d", meter=METER, cycle="day"),
         ]
     )

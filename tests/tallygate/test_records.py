@@ -80,7 +80,11 @@ def test_listed(place: Place) -> None:
 def test_listed_for_scripts(place: Place) -> None:
     """A JSON array; no secrets, no internals."""
     (row,) = json.loads(place.run("list", "--state", "rejected", "--json").stdout)
-    assert (row["metering_sn"], row["error"], row["value"]) == ("sn-2", "MKT.9001 not found", "7.0000")
+    assert (row["metering_sn"], row["error"], row["value"]) == (
+        "sn-2",
+        "MKT.9001 not found",
+        "7.0000",
+    )
 
 
 def test_decided(place: Place) -> None:

@@ -72,7 +72,9 @@ def test_a_package_is_named_in_order() -> None:
 
 def test_the_old_interface() -> None:
     """The product in place of the number, the rest alike (spec §7.4)."""
-    new, old = (json.loads(make([record()]))["usage_records"][0] for make in (serialise, serialise_old))
+    new, old = (
+        json.loads(make([record()]))["usage_records"][0] for make in (serialise, serialise_old)
+    )
     assert new.pop("metering_sn") == record().metering_sn
     assert old.pop("product_id") == "p"
     assert new == old
