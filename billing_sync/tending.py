@@ -66,9 +66,8 @@ class Tender:
     def tend(self) -> None:
         """All steps. Raises SQLAlchemyError."""
         minute = self.clock.now_ms() // _MINUTE_MS
-        if self.holds or minute != self._minute:
-            self._all_of(self._release)
         if self.holds:
+            self._all_of(self._release)
             self._all_of(self._review)
         if minute != self._minute:
             self._all_of(self._age)
@@ -153,7 +152,7 @@ class Tender:
         self.held[reason.code] = self.held.get(reason.code, 0) + 1
 
     def _age(self, session: Session) -> int:
-        """Step 3."""
+        """Step 3, and step 1 where no rule holds any more but something is still held."""
         now_ms = self.clock.now_ms()
         expired = store.expire(session, oldest_ms=now_ms - EXPIRY_MS, now_ms=now_ms)
         if expired:
@@ -165,7 +164,7 @@ class Tender:
         by_day = store.collect(session, self._collection(Deadline.DAILY, now_ms), daily)
         self.expired += expired
         self.collected += hourly + by_day
-        most = max(expired, hourly, by_day)
+        most = max(self._release(session), expired, hourly, by_day)
         if most < store.SOME:
             self._warner.look(risks_at(session, self.terms, now_ms))
         return most

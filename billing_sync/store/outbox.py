@@ -38,9 +38,10 @@ def claim(
 ) -> list[UsageRecord]:
     """The next batch to push, marked `sending`; nobody else takes it before `until_ms`.
 
-    What was tried least comes first, of that the oldest: what failed together with a bad record lets
-    the others pass. A record that is to go alone comes by itself, after all others. A batch that is
-    not empty is remembered by its `claim_id`.
+    What was tried least comes first, of that the oldest, and only what was tried as often goes
+    together: what failed with a bad record among it lets the others pass. A record that is to go
+    alone comes by itself, after all others. A batch that is not empty is remembered by its
+    `claim_id`.
     """
     due = (
         select(UsageRecord)
@@ -59,7 +60,7 @@ def claim(
         .with_for_update(skip_locked=True)
     )
     batch = list(session.exec(due))
-    together = [record for record in batch if not record.alone] or batch[:1]
+    together = _alike(batch)
     for record in together:
         record.state = State.SENDING
         record.attempts += 1
@@ -68,6 +69,13 @@ def claim(
     if together:
         session.add(PushClaim(id=claim_id, at=now_ms))
     return together
+
+
+def _alike(batch: list[UsageRecord]) -> list[UsageRecord]:
+    if not batch or batch[0].alone:
+        return batch[:1]
+    attempts = batch[0].attempts
+    return [record for record in batch if record.attempts == attempts and not record.alone]
 
 
 def claimable(oldest_ms: int, *, reviewed_only: bool) -> list[ColumnElement[bool]]:

@@ -246,7 +246,7 @@ def test_what_a_person_decided_comes_out_as_well(log: PushLog) -> None:
 def test_a_log_of_an_older_version_is_read() -> None:
     """Its lines know nothing of acts."""
     line = (
-        b'{"crc32":"4f3fd25b","entry":{"type":"outcome","claim":"a","at":5,"kind":"accepted",'
+        b'{"crc32":"84c69a90","entry":{"type":"outcome","claim":"a","at":5,"kind":"accepted",'
         b'"accepted":["sn-1"]}}\n'
     )
     assert entry_of(line) == Settled("a", 5, "accepted", ("sn-1",))

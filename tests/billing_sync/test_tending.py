@@ -52,8 +52,8 @@ def tender(engine: Engine, clock: FakeClock, **hold: Any) -> Tender:
 def history(engine: Engine, count: int = 3, value: str = "1.0000") -> None:
     """Records that the instance had before, collected and long gone."""
     with writing(engine) as session:
-        for number in range(900, 900 + count):
-            begin = START - (number - 899) * HOUR_MS
+        for number in range(90_000, 90_000 + count):
+            begin = START - (number - 89_999) * HOUR_MS
             columns = {"begin": begin, "end": begin + HOUR_MS, "value": value}
             session.add(record(f"r{number}", state="collected", sent_at=1, **columns))
 
@@ -177,7 +177,7 @@ async def test_the_baseline_is_ones_own(engine: Engine, clock: FakeClock) -> Non
 async def test_many_at_once(engine: Engine, clock: FakeClock) -> None:
     """More than one transaction's worth is looked at in one go."""
     history(engine)
-    fill(engine, 2 * store.SOME + 10, value="1.0000")
+    fill(engine, 2 * store.SOME + 10, value="1.0000", instance_id="j")
     with writing(engine) as session:
         session.add(record("r5000", value="99.0000"))
     market = Marketplace()
@@ -252,21 +252,24 @@ async def test_deadlines_are_said_once(
     engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When they come near, when they are missed, when it is over; with what it is worth."""
-    fill(engine, 2, begin=START, end=START + HOUR_MS, value="50.0000", instance_id="x")
+    with writing(engine) as session:
+        for number in range(2):
+            given = {"begin": START, "end": START + HOUR_MS - number, "value": "50.0000"}
+            session.add(record(f"r{number}", **given))
     away = PushOutcome(Kind.TRANSIENT, "ConnectError", "was not sent")
     market = Marketplace(lambda _: away)
     outbox = outbox_of(engine, market, clock, tender=tender(engine, clock))
     with caplog.at_level(logging.INFO, logger="tallygate.push"):
-        while clock.now_ms() < START + 3 * HOUR_MS + 2 * MINUTE:
+        for minute in (89, 90, 91, 179, 180, 181):
+            clock.time_ms = START + minute * MINUTE
             await outbox.push_due()
-            clock.advance(seconds=20)
         market.judge = Marketplace().judge
-        for _ in range(8):
+        for minute in (183, 184):
+            clock.time_ms = START + minute * MINUTE
             await outbox.push_due()
-            clock.advance(seconds=20)
     said = [message for message in caplog.messages if "deadline" in message]
     assert said == [
-        "hourly deadline in 5400 s for 2 usage records (100.0000 billing units, 2 CNY) not pushed",
+        "hourly deadline in 5399 s for 2 usage records (100.0000 billing units, 2 CNY) not pushed",
         "hourly deadline missed by 2 of 2 usage records (100.0000 billing units, 2 CNY)",
         "no usage record is near its hourly deadline any more",
     ]
