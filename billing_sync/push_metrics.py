@@ -50,8 +50,9 @@ def deadlines(risks: Sequence[Risk]) -> Iterable[Metric]:
         )
     ]
     for risk in risks:
-        for family, value in zip(families, (risk.records, risk.units, risk.passed), strict=True):
-            family.add_metric([risk.kind.value], float(value))
+        values = (float(risk.records), float(risk.units), float(risk.passed))
+        for family, value in zip(families, values, strict=True):
+            family.add_metric([risk.kind.value], value)
     yield from families
     yield _seconds(risks)
     yield _money(risks)

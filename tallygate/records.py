@@ -18,7 +18,6 @@ from billing_sync.states import Act, State
 from billing_sync.store.engine import reading
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
-from tallygate.invocation import Misused
 
 _SHOWN: Final = (
     "metering_sn",
@@ -49,9 +48,9 @@ class Wanted(NamedTuple):
 
 
 async def run_list(installation: Installation, wanted: Wanted, *, as_json: bool) -> None:
-    """Print them. Raises Misused for a state that does not exist."""
+    """Print them. Raises UsageError for a state that does not exist."""
     if wanted.state is not None and wanted.state not in [state.value for state in State]:
-        raise Misused(f"--state {wanted.state}: write one of {', '.join(State)}")
+        raise click.UsageError(f"--state {wanted.state}: write one of {', '.join(State)}")
     async with parts_of(installation) as parts:
         await to_thread.run_sync(set_up, parts)
         rows = await to_thread.run_sync(_rows, parts, wanted)
@@ -74,7 +73,7 @@ async def run_decide(
     as_json: bool,
 ) -> None:
     """Do it for each record, and say so. Raises ClickException when one was not done,
-    Misused for a bad author or reason."""
+    UsageError for a bad author or reason."""
     async with parts_of(installation) as parts:
         await to_thread.run_sync(set_up, parts)
         decisions = [Decision(Act(act), serial, *said) for serial in dict.fromkeys(serials)]
@@ -104,7 +103,7 @@ def _decide_all(parts: Parts, decisions: Sequence[Decision]) -> dict[str, dict[s
     try:
         return {decision.metering_sn: _decide(parts, decision) for decision in decisions}
     except BadQuestion as problem:
-        raise Misused(str(problem)) from None
+        raise click.UsageError(str(problem)) from None
 
 
 def _decide(parts: Parts, decision: Decision) -> dict[str, str]:
