@@ -68,7 +68,10 @@ def _check(name: str, text: str, longest: int) -> None:
 def _checked(session: Session, decision: Decision, now_ms: int) -> UsageRecord:
     if stops.stopped(session) is not None:
         raise WrongState("billing is stopped; run `tallygate recover` first")
-    record = acts.locked(session, decision.metering_sn)
+    serial = decision.metering_sn
+    record = (
+        acts.locked(session, serial) if serial.isprintable() else None
+    )  # PostgreSQL takes no NUL
     if record is None:
         raise UnknownRecord(f"no usage record {decision.metering_sn[:64]!r}")
     moved_by(decision.act, record.state)

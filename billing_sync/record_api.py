@@ -53,7 +53,7 @@ class RecordApi:
 
     def _shown(self, serial: str) -> Response:
         with reading(self._engine) as session:
-            record = session.get(UsageRecord, serial)
+            record = session.get(UsageRecord, serial) if serial.isprintable() else None
             if record is None:
                 return _error(404, "unknown_record", "no usage record has this metering_sn")
             decided = [act.model_dump() for act in acts.of_record(session, serial)]

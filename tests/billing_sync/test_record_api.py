@@ -79,8 +79,10 @@ async def test_a_bad_body(api: httpx.AsyncClient, engine: Engine, body: bytes) -
 
 async def test_impossible(api: httpx.AsyncClient) -> None:
     """404 for a stranger, 409 for the wrong state, 405 for what only POST does."""
-    for verb in (api.get("/api/v1/records/x"), api.post("/api/v1/records/x/retry", json=SAID)):
-        assert (await verb).status_code == 404
+    for stranger in ("x", "%00", "x" * 5000):
+        assert (await api.get(f"/api/v1/records/{stranger}")).status_code == 404
+        reply = await api.post(f"/api/v1/records/{stranger}/retry", json=SAID)
+        assert reply.status_code == 404
     reply = await api.post("/api/v1/records/r1/release", json=SAID)
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "wrong_state")
     assert (await api.get("/api/v1/records/r1/retry")).status_code == 405
