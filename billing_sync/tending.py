@@ -62,6 +62,8 @@ class Tender:
         self._rule = Rule(hold.times, hold.above, hold.estimated_share)
         self._minute = -1
         self._warner = Warner()
+        self._kept: dict[str, Reason] = {}  # not said yet
+        self._let_go: list[str] = []
 
     def tend(self) -> None:
         """All steps. Raises SQLAlchemyError."""
@@ -69,9 +71,11 @@ class Tender:
         if self.holds:
             self._all_of(self._release)
             self._all_of(self._review)
+            self._say()
         if minute != self._minute:
             self._all_of(self._age)
             self._minute = minute
+            self._say()
 
     def _all_of(self, step: Callable[[Session], int]) -> None:
         """A step again and again, until it finds less than it may take at once."""
@@ -79,6 +83,25 @@ class Tender:
         while done >= store.SOME:
             with writing(self.engine) as session:
                 done = step(session) if stops.stopped(session) is None else 0
+
+    def _say(self) -> None:
+        """Once, however many transactions it took."""
+        kept, self._kept = self._kept, {}
+        let_go, self._let_go = self._let_go, []
+        if let_go:
+            log.warning(
+                "%d held usage records are pushed now, because nobody decided until push_by (%s …)",
+                len(let_go),
+                let_go[0],
+            )
+        for serial, reason in list(kept.items())[:1]:
+            log.warning(
+                "%d usage records are held for a person to look at (%s: %s); see `tallygate records "
+                "list --state held`",
+                len(kept),
+                serial,
+                reason.text,
+            )
 
     def _release(self, session: Session) -> int:
         """Step 1."""
@@ -88,12 +111,7 @@ class Tender:
             acts.change(session, record, acts.columns_after(Act.RELEASE, State.PENDING, "", now_ms))
             self._note(session, record, Act.RELEASE, "nobody decided until billing.push_by")
         self.released += len(due)
-        if due:
-            log.warning(
-                "%d held usage records are pushed now, because nobody decided until push_by (%s …)",
-                len(due),
-                due[0].metering_sn,
-            )
+        self._let_go += [record.metering_sn for record in due]
         return len(due)
 
     def _review(self, session: Session) -> int:
@@ -105,15 +123,7 @@ class Tender:
                 self._hold(session, record, reason)
         free = [record.metering_sn for record in new if record.metering_sn not in reasons]
         reviewing.mark_reviewed(session, free)
-        if reasons:
-            first = next(iter(reasons))
-            log.warning(
-                "%d usage records are held for a person to look at (%s: %s); see `tallygate records "
-                "list --state held`",
-                len(reasons),
-                first,
-                reasons[first].text,
-            )
+        self._kept |= reasons
         return len(new)
 
     def _reasons(self, session: Session, new: Sequence[UsageRecord]) -> dict[str, Reason]:

@@ -1,6 +1,7 @@
 """What happens to records beside their push: held, released, expired, collected, watched."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -174,16 +175,20 @@ async def test_the_baseline_is_ones_own(engine: Engine, clock: FakeClock) -> Non
     assert {sn for sn, state in states(engine).items() if state == "held"} == {"r4"}
 
 
-async def test_many_at_once(engine: Engine, clock: FakeClock) -> None:
-    """More than one transaction's worth is looked at in one go."""
+async def test_many_at_once(
+    engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More than one transaction's worth is looked at in one go, and spoken of once."""
     history(engine)
     fill(engine, 2 * store.SOME + 10, value="1.0000", instance_id="j")
     with writing(engine) as session:
-        session.add(record("r5000", value="99.0000"))
+        session.add_all(record(f"r{n}", value="99.0000") for n in range(5000, 5000 + store.SOME))
     market = Marketplace()
     outbox = outbox_of(engine, market, clock, tender=tender(engine, clock, times=10))
     assert await outbox.push_due() == 2 * store.SOME + 10
-    assert one(engine, "r5000").state == "held"
+    assert outbox.keeper.held == {"baseline": store.SOME}
+    said = [message for message in caplog.messages if "are held" in message]
+    assert [message.split()[0] for message in said] == [str(store.SOME)]
 
 
 async def test_too_old_is_never_sent(engine: Engine, clock: FakeClock) -> None:
@@ -293,9 +298,12 @@ def test_two_at_once(engine: Engine, clock: FakeClock) -> None:
     """Whoever comes second finds nothing left to do, and counts nothing twice."""
     history(engine)
     fill(engine, 5, value="99.0000")
-    keepers = [tender(engine, clock, times=10) for _ in range(2)]
-    for keeper in keepers:
-        keeper.tend()
+    keepers = [tender(engine, clock, times=10) for _ in range(4)]
+    for number, keeper in enumerate(keepers):
+        keeper.new_id = Ids(f"act of {number} ")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Tender.tend, keepers))
     assert sum(keeper.held.get("baseline", 0) for keeper in keepers) == 5
+    assert len(acts(engine)) == 5
     with reading(engine) as session:
         assert len(session.exec(select(UsageRecord).where(UsageRecord.state == "held")).all()) == 5
