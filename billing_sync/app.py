@@ -19,10 +19,11 @@ from billing_sync import admin_api, callbacks
 from billing_sync.callbacks import CallbackService
 from billing_sync.drain import Drainer
 from billing_sync.koogallery.orders import OrderClient
-from billing_sync.koogallery.usage_push import PushClient
+from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.outbox import Outbox
 from billing_sync.projector import Projector
 from billing_sync.push_log import PushLog
+from billing_sync.record_api import RecordApi
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
 from billing_sync.settings import BillingSettings, KooGallerySettings
@@ -30,8 +31,10 @@ from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
 from billing_sync.telemetry import Telemetry
+from billing_sync.tending import Tender
 from billing_sync.usage_view import UsageView
 from billing_sync.zones import day_zone
+from billing_sync.watching import Terms
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.connection import Store
@@ -106,15 +109,15 @@ class Control:
     def admin(self) -> Starlette:
         """The operator's listener."""
         parts = self._parts
-        return Starlette(
-            routes=admin_api.routes(
-                self.view,
-                parts.engine,
-                self.telemetry.registry(),
-                parts.admin_token,
-                lambda: self.runner.halt.stop,
-            )
+        deciding = RecordApi(parts.engine, push_log_of(parts), parts.clock, new_id)
+        listing = admin_api.routes(
+            self.view,
+            parts.engine,
+            self.telemetry.registry(),
+            parts.admin_token,
+            lambda: self.runner.halt.stop,
         )
+        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token)])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -153,17 +156,29 @@ def set_up(parts: Parts) -> None:
 def runner_of(parts: Parts, counters: Counters) -> Runner:
     """The sync run of this configuration; also what `tallygate sync` uses."""
     drainer = drainer_of(parts, counters)
-    pusher = PushClient(parts.http, parts.koogallery, parts.clock, lambda: str(uuid.uuid4()))
     return Runner(
         engine=parts.engine,
         redis=parts.redis,
         drainer=drainer,
-        outbox=Outbox(parts.engine, pusher, parts.clock, push_log_of(parts), new_id),
+        outbox=outbox_of(parts),
         catalogue=parts.catalogue,
         partitions=parts.partitions,
         grace_ms=parts.billing.grace_ms,
         clock=parts.clock,
         zone=day_zone(parts.billing, parts.koogallery),
+    )
+
+
+def outbox_of(parts: Parts) -> Outbox:
+    """What pushes this ledger's records."""
+    return Outbox(
+        parts.engine,
+        PushClient(parts.http, parts.koogallery, parts.clock, lambda: str(uuid.uuid4())),
+        parts.clock,
+        push_log_of(parts),
+        new_id,
+        tender=Tender(parts.engine, parts.clock, new_id, Terms(parts.catalogue), parts.billing),
+        body_of=body_of(parts.koogallery),
     )
 
 

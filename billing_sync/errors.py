@@ -13,6 +13,8 @@ BillingSyncError
 ├── RecordsClash       the push log and the ledger say different things of the same time
 ├── LedgerTooNew       a newer version made the ledger
 ├── LedgerUnsuitable   the database cannot hold a ledger, or holds one that cannot be read
+├── UnknownRecord      no usage record has this metering_sn
+├── WrongState         a usage record that this cannot be done with
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -67,6 +69,12 @@ class LedgerTooNew(BillingSyncError):
 
 class LedgerUnsuitable(BillingSyncError):
     """The database answers, but cannot be used as a ledger; the text says why."""
+class UnknownRecord(BillingSyncError):
+    """No usage record of the ledger has this metering_sn."""
+
+
+class WrongState(BillingSyncError):
+    """A usage record is not where it would have to be for this; the text says where it is."""
 
 
 class BadQuestion(BillingSyncError):

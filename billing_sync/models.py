@@ -203,7 +203,12 @@ class UsageRecord(SQLModel, table=True):
     next_attempt: int = _big(0)
     alone: bool = False  # its batch was refused whole: pushed by itself from now on
     sent_at: int = _big(0)
+    code: str = ""  # why it is held, rejected or expired: the marketplace's code, or our word
     error: str = ""
+    reviewed: bool = False  # nobody needs to look at it (any more) before it is pushed
+    release_by: int = _big(0)  # when a held record goes by itself; 0: when a person says so
+    collected_at: int = _big(0)  # the collection it is assumed to have been in
+    confirmed_at: int = _big(0)
 
 
 class PushClaim(SQLModel, table=True):

@@ -1,5 +1,7 @@
 """Pushes pending usage records to the marketplace. The order, and what a crash after each step leaves:
 
+0. tend the outbox (see tending)   each of its steps is done or not; what is not looked at yet, or
+                                   held, or too old, is not claimed
 1. claim a batch in SQL            records `sending` under a lease, the claim's id remembered; when
    (`sending`, leased)             the lease ends, the same records go again
 2. enter it in the push log,       the same; should the ledger be set back, the log brings back
@@ -24,15 +26,18 @@ import anyio
 from anyio import to_thread
 from sqlalchemy import Engine
 
+from billing_sync.deadlines import EXPIRY_MS
 from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.koogallery.usage_push import serialise
 from billing_sync.models import UsageRecord
 from billing_sync.pacing import Pace, judge
 from billing_sync.push_entries import claimed, settled
 from billing_sync.push_log import PushLog
+from billing_sync.states import State
 from billing_sync.store import outbox as store
 from billing_sync.store import stops
 from billing_sync.store.engine import reading, writing
+from billing_sync.tending import Tender
 from metering.clock import Clock
 
 log = logging.getLogger("tallygate.push")
@@ -56,7 +61,7 @@ class _Claim(NamedTuple):
 class Outbox:
     """Claims, pushes and settles. `outcomes` counts batches, `rejected` records.
 
-    `new_id` gives fresh random ids for claims.
+    `new_id` gives fresh random ids for claims. Without a `tender` nothing is held.
     """
 
     engine: Engine
@@ -65,12 +70,15 @@ class Outbox:
     log: PushLog
     new_id: Callable[[], str]
     batch_size: int = BATCH
+    tender: Tender | None = None
+    body_of: Callable[[Sequence[UsageRecord]], bytes] = serialise
     outcomes: dict[str, int] = field(default_factory=dict)
     rejected: int = 0
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.batch_size, self.batch_size)
         self._said = ""
+        self.keeper = self.tender or Tender(self.engine, self.clock, self.new_id)
 
     async def push_due(self) -> int:
         """Push what is due, batch by batch; how many records were accepted.
@@ -78,6 +86,7 @@ class Outbox:
         Stops early when the marketplace is away or refuses us as such, or the push log cannot be
         written, and then does nothing until it is time to try again. Raises SQLAlchemyError, and OSError when the log cannot be read.
         """
+        await to_thread.run_sync(self.keeper.tend)
         accepted = 0
         while self.clock.now_ms() >= self._pace.resume_ms:
             claim = await to_thread.run_sync(self._claim)
@@ -108,7 +117,7 @@ class Outbox:
                 f"{self.log.folder} cannot be written: {problem.strerror or problem}",
                 blame=Blame.CALLER,
             )
-        outcome = await self.pusher.push(serialise(claim.batch))
+        outcome = await self.pusher.push(self.body_of(claim.batch))
         # Without its outcome the batch counts as ambiguous, which it may well be.
         with suppress(OSError):
             await to_thread.run_sync(self._enter_outcome, claim, outcome)
@@ -126,6 +135,7 @@ class Outbox:
                 now_ms=now_ms,
                 until_ms=now_ms + LEASE_MS,
                 limit=self._pace.size,
+                where=store.claimable(now_ms - EXPIRY_MS, reviewed_only=self.keeper.holds),
             )
         return _Claim(claim_id, batch)
 
@@ -146,7 +156,7 @@ class Outbox:
             for serials, columns in judge(claim.batch, outcome, self.clock.now_ms()):
                 lease_ms = claim.batch[0].next_attempt
                 written = store.settle(session, serials, lease_ms=lease_ms, **columns)
-                self.rejected += written if columns["state"] == "rejected" else 0
+                self.rejected += written if columns["state"] == State.REJECTED else 0
 
     def _in_flight(self) -> int:
         with reading(self.engine) as session:

@@ -2,15 +2,17 @@
 
 Records that the marketplace names as bad are rejected and the others go again. A batch that fails
 without names is halved until a single record is left, so that one bad record holds nobody up.
-Where our keys or rights are at fault no record is: all wait until somebody mends them.
+Where our keys or rights are at fault, or we push too often, no record is: all wait.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from billing_sync.koogallery.aksk import sdk_date
 from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.models import UsageRecord
+from billing_sync.states import State
 
 _FIRST_WAIT_MS: Final = 1000
 _LONGEST_WAIT_MS: Final = 60_000
@@ -24,11 +26,11 @@ def judge(batch: Sequence[UsageRecord], outcome: PushOutcome, now_ms: int) -> li
     serials = [record.metering_sn for record in batch]
     error = f"{outcome.code} {outcome.message}".strip()[:_MAX_ERROR]
     if outcome.kind is Kind.ACCEPTED:
-        return [(serials, {"state": "sent", "sent_at": now_ms, "error": ""})]
+        return [(serials, {"state": State.SENT, "sent_at": now_ms, "code": "", "error": ""})]
     if outcome.kind is Kind.PERMANENT and outcome.blame is not Blame.CALLER:
-        return _blame_records(serials, outcome.abnormal, error, now_ms)
+        return _blame_records(batch, outcome, error, now_ms)
     columns: dict[str, object] = {
-        "state": "sending" if outcome.kind is Kind.AMBIGUOUS else "pending",
+        "state": State.SENDING if outcome.kind is Kind.AMBIGUOUS else State.PENDING,
         "next_attempt": now_ms + _wait_ms(batch, outcome),
         "error": error,
     }
@@ -38,15 +40,24 @@ def judge(batch: Sequence[UsageRecord], outcome: PushOutcome, now_ms: int) -> li
 
 
 def _blame_records(
-    serials: list[str], abnormal: Sequence[str], error: str, now_ms: int
+    batch: Sequence[UsageRecord], outcome: PushOutcome, error: str, now_ms: int
 ) -> list[Verdict]:
-    rejected: dict[str, object] = {"state": "rejected", "error": error}
+    serials = [record.metering_sn for record in batch]
+    rejected: dict[str, object] = {"state": State.REJECTED, "code": outcome.code, "error": error}
     if len(serials) == 1:
         return [(serials, rejected)]
-    again: dict[str, object] = {"state": "pending", "next_attempt": now_ms, "error": error}
-    bad = set(abnormal) & set(serials)
+    again: dict[str, object] = {"state": State.PENDING, "next_attempt": now_ms, "error": error}
+    bad = {record.metering_sn for record in batch if _is_named(record, outcome)}
     good = [serial for serial in serials if serial not in bad]
     return [(ids, columns) for ids, columns in ((sorted(bad), rejected), (good, again)) if ids]
+
+
+def _is_named(record: UsageRecord, outcome: PushOutcome) -> bool:
+    """By its number, or where the old interface has none, by its instance and interval."""
+    if not outcome.abnormal_places:
+        return record.metering_sn in outcome.abnormal
+    place = (record.instance_id, sdk_date(record.begin), sdk_date(record.end))
+    return record.metering_sn in outcome.abnormal or place in outcome.abnormal_places
 
 
 def _wait_ms(batch: Sequence[UsageRecord], outcome: PushOutcome) -> int:
@@ -78,7 +89,9 @@ class Pace:
             return replace(self, size=min(self.size * 2, self.most), failures=0)
         if outcome.blame is Blame.CALLER:
             return self._paused(outcome, now_ms, self.size)
-        size = self.size if outcome.abnormal else max(len(batch) // 2, 1)
+        # Names of strangers alone are none: the same batch would go for ever.
+        named = any(_is_named(record, outcome) for record in batch)
+        size = self.size if named else max(len(batch) // 2, 1)
         if outcome.kind is Kind.PERMANENT:
             return replace(self, size=size)
         return self._paused(outcome, now_ms, size)

@@ -1,4 +1,5 @@
-"""The lines of the push log: a batch that is about to be pushed, and what became of one. Pure.
+"""The lines of the push log: a batch that is about to be pushed, what became of one, and what a person
+decided about a record. Pure.
 
 A line is JSON with a checksum over the very bytes of its entry, so that a torn or a damaged one is
 told from a whole one.
@@ -54,12 +55,24 @@ class Settled(msgspec.Struct, frozen=True, tag="outcome"):
     accepted: tuple[str, ...] = ()
 
 
-Entry = Claimed | Settled
+class Acted(msgspec.Struct, frozen=True, tag="act"):
+    """A person's act on a record. `record` is there unless an earlier entry holds it."""
+
+    id: str
+    at: Number
+    act: str
+    author: str
+    reason: str
+    metering_sn: str
+    record: Logged | None = None
+
+
+Entry = Claimed | Settled | Acted
 
 
 def claimed(claim: str, at: int, batch: Iterable[UsageRecord]) -> Claimed:
     """The entry of a batch."""
-    return Claimed(claim, at, tuple(_logged(record) for record in batch if not record.logged))
+    return Claimed(claim, at, tuple(logged(record) for record in batch if not record.logged))
 
 
 def settled(claim: str, at: int, kind: str, accepted: Sequence[str]) -> Settled:
@@ -67,7 +80,8 @@ def settled(claim: str, at: int, kind: str, accepted: Sequence[str]) -> Settled:
     return Settled(claim, at, kind, tuple(accepted))
 
 
-def _logged(record: UsageRecord) -> Logged:
+def logged(record: UsageRecord) -> Logged:
+    """What an entry holds of a record."""
     return Logged(**{name: getattr(record, name) for name in Logged.__struct_fields__})
 
 
@@ -83,6 +97,6 @@ def entry_of(line: bytes) -> Entry | None:
     if not line.endswith(_TAIL) or line[:_HEAD_BYTES] != _HEAD % zlib.crc32(body):
         return None
     try:
-        return msgspec.json.decode(body, type=Claimed | Settled)
+        return msgspec.json.decode(body, type=Claimed | Settled | Acted)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

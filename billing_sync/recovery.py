@@ -3,8 +3,8 @@ after each step leaves behind:
 
 1. read the push log                 nothing changed
 2. one SQL transaction               all of it or nothing: the records the ledger lacks, the usage
-                                     they carry marked as recorded, the batches known again, and the
-                                     stop of billing lifted
+                                     they carry marked as recorded, what persons decided about
+                                     records, the batches known again, and the stop of billing lifted
 3. ask for findings again (by who    the control plane asks too, as soon as it finds billing stopped
    called)
 
@@ -19,9 +19,9 @@ from typing import Final
 from sqlalchemy import Engine
 
 from billing_sync.errors import LogDamaged, NothingToRecover
-from billing_sync.push_entries import Claimed, Settled
+from billing_sync.push_entries import Acted, Claimed, Settled
 from billing_sync.push_log import Line, PushLog
-from billing_sync.store import ahead, ledger, recovery, stops
+from billing_sync.store import ahead, deciding, ledger, recovery, stops
 from billing_sync.store.engine import reading, writing
 from metering.catalogue import Catalogue
 
@@ -47,6 +47,7 @@ class Recovered:
     gap: bool
     unknown_instances: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    acts: int = 0  # of persons, on single records
 
 
 @dataclass
@@ -54,6 +55,7 @@ class _Told:
     """What the log tells of the batches that the ledger does not know."""
 
     batches: list[Claimed] = field(default_factory=list)
+    acts: list[Acted] = field(default_factory=list)
     accepted: dict[str, int] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
@@ -97,8 +99,10 @@ def recover(
                 "it set back"
             )
         records = [record for batch in batches for record in batch.records]
+        records += deciding.lacking(session, told.acts, records)
         put = recovery.put_back(session, records, told.accepted, catalogue, now_ms)
         recovery.learn_claims(session, batches)
+        done = deciding.take_in(session, told.acts, now_ms)
         stops.lift(session)
         session.flush()
         return Recovered(
@@ -112,6 +116,7 @@ def recover(
             gap=told.gap,
             unknown_instances=put.unknown,
             damaged=told.damaged,
+            acts=done,
         )
 
 
@@ -138,6 +143,7 @@ def _sort_out(engine: Engine, lines: Iterable[Line], told: _Told) -> None:
     told.batches += [entry for entry in claims if entry.claim in unknown]
     told.unknown |= unknown
     told.known += len(claims) - len(unknown)
+    told.acts += [entry for _, entry in entries if isinstance(entry, Acted)]
     for _, entry in entries:
         if isinstance(entry, Settled) and entry.claim in told.unknown:
             told.accepted |= dict.fromkeys(entry.accepted, entry.at)

@@ -1,5 +1,6 @@
 """What the control plane is told: listeners, the marketplace, and when to bill."""
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
@@ -24,17 +25,46 @@ class ControlSettings(Strict):
     tls: Tls | None = None
 
 
+class HoldSettings(Strict):
+    """Which new records wait for a person before they are pushed. Off unless `times` or
+    `estimated_share` is given.
+
+    `times`: a value of more than so many times the median of the instance's last `baseline` records.
+    `above`: smaller values, in billing units, are never compared with it. `estimated_share`: more than
+    this share of the usage behind the record is of grade `estimated`.
+    """
+
+    times: Annotated[Decimal, Field(gt=1)] | None = None
+    above: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    estimated_share: Annotated[Decimal, Field(ge=0, lt=1)] | None = None
+    baseline: Annotated[int, Field(ge=3, le=1000)] = 24
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any record can be held by rule."""
+        return self.times is not None or self.estimated_share is not None
+
+
 class BillingSettings(Strict):
-    """When windows close and records are pushed."""
+    """When windows close and records are pushed.
+
+    `push_by`: until when a held record waits, 00:MM past each hour, so that it still makes the
+    collection at minute 15 (spec §7.2, rule 5).
+    """
 
     grace: Annotated[str, Field(pattern=r"^\d+s$")] = "120s"
-    push_by: Annotated[str, Field(pattern=r"^\d\d:\d\d$")] = "00:12"
+    push_by: Annotated[str, Field(pattern=r"^00:(0\d|1[0-4])$")] = "00:12"
     day_zone: str | None = None  # IANA name; see zones.py for the default
-    hold: dict[str, object] = {}
+    hold: HoldSettings = HoldSettings()
 
     @property
     def grace_ms(self) -> int:
         return int(self.grace[:-1]) * 1000
+
+    @property
+    def push_by_ms(self) -> int:
+        """After the full hour."""
+        return int(self.push_by[3:]) * 60_000
 
 
 class AgentApp(Strict):
@@ -61,6 +91,7 @@ class KooGallerySettings(Strict):
     ak: SecretStr | None = None
     sk: SecretStr | None = None
     push_auth: Literal["signature", "aksk", "both"] = "both"
+    push_interface: Literal["new", "old"] = "new"  # spec §7.1 and §7.4
     create_per: Literal["line", "product"] = "line"
     agent_apps: list[AgentApp] = []
     jwt_header: str = "Authorization"

@@ -9,15 +9,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
 
+from billing_sync import push_metrics
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
-from billing_sync.store import ahead, findings, outbox, usage
+from billing_sync.store import acts, ahead, findings, outbox, usage
 from billing_sync.store.engine import reading
+from billing_sync.watching import Risk, risks_at
 from metering.clock import Clock
-
-_STATES = ("pending", "held", "sending", "sent", "collected", "confirmed", "rejected", "expired")
-
 
 _KINDS = ("uncertain", "unexplained", "lost_lane")
 
@@ -29,6 +29,7 @@ class _LedgerFigures(NamedTuple):
     ahead: int
     waiting: int
     oldest_end: int
+    risks: list[Risk]
 
 
 @dataclass
@@ -71,6 +72,7 @@ class _Collector(Collector):
             ("projections", "Entitlements written to Redis.", self._telemetry.projected()),
         ):
             yield _counter(f"billing_sync_{name}", text, value)
+        yield from push_metrics.tended(runner.outbox.keeper)
         # Copies, because the event loop goes on counting while this thread reads.
         yield _labelled_counter(
             "billing_sync_failures",
@@ -142,14 +144,10 @@ class _Collector(Collector):
             return
         up.add_metric([], 1)
         yield up
-        outbox = GaugeMetricFamily(
-            "billing_sync_outbox", "Usage records by state.", labels=["state"]
-        )
-        for state in _STATES:
-            outbox.add_metric([state], figures.states.get(state, 0))
-        yield outbox
+        yield push_metrics.states(figures.states)
+        yield from push_metrics.deadlines(figures.risks)
         buckets = GaugeMetricFamily(
-            "billing_sync_bucket", "Usage no record carries, in meter units.", labels=["bucket"]
+            "billing_sync_bucket", "Usage on no bill, in meter units.", labels=["bucket"]
         )
         for bucket, quantity in figures.buckets.items():
             buckets.add_metric([bucket], quantity)
@@ -177,16 +175,26 @@ class _Collector(Collector):
         )
 
     def _figures(self) -> _LedgerFigures:
+        keeper = self._telemetry.runner.outbox.keeper
         with reading(self._telemetry.engine) as session:
             waiting, oldest_end = usage.unpushed(session)
             return _LedgerFigures(
                 outbox.count_by_state(session),
-                usage.buckets(session),
+                _buckets(session),
                 findings.count_by_kind(session),
                 ahead.outstanding(session),
                 waiting,
                 oldest_end,
+                risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
             )
+
+
+def _buckets(session: Session) -> dict[str, int]:
+    """What no record carries, and what stands in records that reach no bill."""
+    found = usage.buckets(session)
+    for each in acts.unbilled(session):
+        found[each.bucket] = found.get(each.bucket, 0) + each.quantity
+    return found
 
 
 def _labelled_counter(

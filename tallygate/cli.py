@@ -35,6 +35,7 @@ ELSEWHERE: Final = {
     "lanes": "tallygate.lanes_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
     "packages": "tallygate.packages_command",
+    "records": "tallygate.records_command",
     "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
 }

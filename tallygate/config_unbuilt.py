@@ -16,6 +16,8 @@ SETTINGS: Final = (
     "routes.*.usage.normalize",
     "billing.push_by",
     "billing.hold",
+    "products.*.cycle",
+    "products.*.charged_by",
     "limits.default.requests_per_second",
     "limits.default.concurrent",
     "koogallery.kit_key",

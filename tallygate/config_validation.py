@@ -25,7 +25,7 @@ _SHAPES: Final[Mapping[str, str]] = {
 # By section and field: a regular expression tells a user little.
 _PATTERNS: Final[Mapping[str, str]] = {
     "billing.grace": "must be seconds, such as 120s",
-    "billing.push_by": 'must be hh:mm in quotes, such as "00:12"',
+    "billing.push_by": 'must be "00:MM" in quotes, MM from 00 to 14: minutes past each hour, before the collection at minute 15',
     "routes.path": "must start with /",
     "meters.path": "must lead to a number in the reply, such as $.usage.pages",
     "customers.key_hashes": "must be the key's SHA-256, 64 lower-case hex digits: printf %s KEY | sha256sum",

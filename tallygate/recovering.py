@@ -76,6 +76,8 @@ def told(recovered: Recovered) -> Iterator[str]:
             f"still to come again from the lanes: {recovered.ahead} meter units of usage that is "
             "recorded already"
         )
+    if recovered.acts:
+        yield f"done again: {recovered.acts} decisions of persons about single records"
     yield from _unknown(recovered)
     yield "recording and pushing go on"
 

@@ -1,9 +1,12 @@
 """What an attempt to push usage came to: the codes of spec §7.3 judged, by table. Pure."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from billing_sync.koogallery.codes import OPEN_API_SUCCESS, RECORDS_REFUSED, open_api_number
 
@@ -21,16 +24,23 @@ class Kind(StrEnum):
 
 
 class Blame(StrEnum):
-    """Whose fault a permanent failure is: splitting a batch helps only against bad records."""
+    """Whose fault a failure is: splitting a batch helps only against bad records."""
 
     NOBODY = ""
     RECORDS = "records"
-    CALLER = "caller"  # keys, address or rights: every batch would fail alike
+    CALLER = "caller"  # keys, address, rights, or our haste: every batch would fail alike
+
+
+Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class PushOutcome:
-    """The judgement of one attempt. `abnormal` lists the metering_sn named as bad, if any were."""
+    """The judgement of one attempt.
+
+    `abnormal` lists the metering_sn named as bad, if any were, `abnormal_places` the (instance_id,
+    begin_time, end_time) of those named without one, as the old interface has none.
+    """
 
     kind: Kind
     code: str = ""
@@ -38,12 +48,13 @@ class PushOutcome:
     retry_after_s: float | None = None
     blame: Blame = Blame.NOBODY
     abnormal: tuple[str, ...] = ()
+    abnormal_places: tuple[Place, ...] = ()
 
 
 # By the number of the code: MKT here, CBC on the pages of the order query (spec §7.3, §7.5).
 _NUMBERS: Final[dict[str, tuple[Kind, Blame]]] = {
     "0999": (Kind.TRANSIENT, Blame.NOBODY),  # internal error
-    "0250": (Kind.TRANSIENT, Blame.NOBODY),  # too frequent
+    "0250": (Kind.TRANSIENT, Blame.CALLER),  # too frequent
     "0100": (Kind.PERMANENT, Blame.RECORDS),  # parameter check failed
     "0101": (Kind.PERMANENT, Blame.RECORDS),  # extra or missing parameter
     "0102": (Kind.PERMANENT, Blame.CALLER),  # body signature wrong
@@ -56,13 +67,15 @@ _NUMBERS: Final[dict[str, tuple[Kind, Blame]]] = {
     "9003": (Kind.PERMANENT, Blame.RECORDS),  # more than 1000 records
     "9004": (Kind.PERMANENT, Blame.RECORDS),  # begin_time older than 21 days
 }
-_TRANSIENT_STATUS: Final = frozenset({408, 425, 429})
+_TRANSIENT_STATUS: Final = frozenset({408, 425})
+_TOO_OFTEN: Final = 429
 
 
 def classify(http_status: int, body: bytes, retry_after_s: float | None = None) -> PushOutcome:
     """Judge a reply. An answer without a code is judged by its HTTP status alone."""
     data = _object(body)
     code = _printable(data.get("error_code"), 64)
+    named = _abnormal(data) if code == RECORDS_REFUSED else []
     kind, blame = _by_code(code, http_status) or _by_status(http_status, retry_after_s)
     return PushOutcome(
         kind=kind,
@@ -70,7 +83,8 @@ def classify(http_status: int, body: bytes, retry_after_s: float | None = None) 
         message=_printable(data.get("error_msg"), _MAX_MESSAGE),
         retry_after_s=retry_after_s,
         blame=blame,
-        abnormal=_abnormal(data) if code == RECORDS_REFUSED else (),
+        abnormal=tuple(dict.fromkeys(n for n in named if isinstance(n, str))),
+        abnormal_places=tuple(dict.fromkeys(n for n in named if not isinstance(n, str))),
     )
 
 
@@ -95,6 +109,8 @@ def _by_status(status: int, retry_after_s: float | None) -> tuple[Kind, Blame]:
 
     A 5xx may come after the records were stored, and a 2xx without a known code says nothing.
     """
+    if status == _TOO_OFTEN:
+        return Kind.TRANSIENT, Blame.CALLER
     if status in _TRANSIENT_STATUS or (status == 413 and retry_after_s is not None):
         return Kind.TRANSIENT, Blame.NOBODY
     if status == 413:  # without Retry-After the batch itself is too large (spec §7.6)
@@ -112,23 +128,42 @@ def _object(body: bytes) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _abnormal(data: dict[str, Any]) -> tuple[str, ...]:
-    # The page cuts off before the fields, so any object with a metering_sn counts, at any depth.
-    found: dict[str, None] = {}
+def _abnormal(data: dict[str, Any]) -> list[str | Place]:
+    # The page cuts off before the fields, so any object that names a record counts, at any depth.
+    found: list[str | Place] = []
     waiting: list[object] = [data]
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
-            if isinstance(serial := item.get("metering_sn"), str):
-                found[serial] = None
+            found.extend(_name(item))
             waiting.extend(reversed(item.values()))
         elif isinstance(item, list):
             waiting.extend(reversed(item))
-    return tuple(found)
+    return found
 
 
-def seconds_of(header: str | None) -> float | None:
-    """Seconds of a Retry-After header (RFC 9110 §10.2.3), at most an hour; dates count as absent."""
-    if header is None or not (header.isascii() and header.isdigit()):
+def _name(item: dict[str, Any]) -> Iterator[str | Place]:
+    place = tuple(item.get(key) for key in ("instance_id", "begin_time", "end_time"))
+    if isinstance(serial := item.get("metering_sn"), str):
+        yield serial
+    elif all(isinstance(part, str) for part in place):
+        yield cast(Place, place)
+
+
+def seconds_of(header: str | None, now_ms: int | None = None) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110 §10.2.3), at most an hour. A date counts from `now_ms`,
+    and without that as absent."""
+    if header is None or not header.isascii():
         return None
-    return min(float(header[:10]), _MAX_RETRY_AFTER_S)
+    if header.isdigit():
+        return min(float(header[:10]), _MAX_RETRY_AFTER_S)
+    return None if now_ms is None else _seconds_until(header[:64], now_ms)
+
+
+def _seconds_until(date: str, now_ms: int) -> float | None:
+    try:
+        at = parsedate_to_datetime(date)
+        seconds = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp()) - now_ms // 1000
+    except (ValueError, OverflowError):
+        return None
+    return min(max(float(seconds), 0.0), _MAX_RETRY_AFTER_S)

@@ -1,4 +1,4 @@
-"""Usage push, new (spec §7.1, §7.2): serialising is pure, the client only sends.
+"""Usage push, new and old interface (spec §7.1, §7.2, §7.4): serialising is pure, the client only sends.
 
 What is sent is built once and signed at each attempt: a retry carries the same bytes under a new
 timestamp. The marketplace drops what it saw before, so resending is safe and dropping never is.
@@ -20,6 +20,7 @@ from billing_sync.settings import KooGallerySettings
 from metering.clock import Clock
 
 PATH: Final = "/api/mkp-openapi-public/global/v1/isv/usage-data"
+OLD_PATH: Final = "/rest/marketplace/v1/isv/usage-data"
 MAX_RECORDS: Final = 1000
 BUDGET_S: Final = 30.0
 _MAX_REPLY: Final = 1024 * 1024
@@ -30,9 +31,26 @@ def serialise(records: Sequence[UsageRecord]) -> bytes:
 
     Raises ValueError for more than 1000 records.
     """
+    return _body([_wire(record) | {"metering_sn": record.metering_sn} for record in records])
+
+
+def serialise_old(records: Sequence[UsageRecord]) -> bytes:
+    """The same for the old interface, which knows product_id in place of metering_sn.
+
+    Raises ValueError for more than 1000 records.
+    """
+    return _body([_wire(record) | {"product_id": record.product_id} for record in records])
+
+
+def body_of(settings: KooGallerySettings) -> Callable[[Sequence[UsageRecord]], bytes]:
+    """How the interface of the settings wants its bodies."""
+    return serialise_old if settings.push_interface == "old" else serialise
+
+
+def _body(records: Sequence[dict[str, str]]) -> bytes:
     if len(records) > MAX_RECORDS:
         raise ValueError(f"{len(records)} records in one push; the limit is {MAX_RECORDS}")
-    body = {"usage_records": [_wire(record) for record in records]}
+    body = {"usage_records": records}
     return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -42,7 +60,6 @@ def _wire(record: UsageRecord) -> dict[str, str]:
         "begin_time": sdk_date(record.begin),
         "end_time": sdk_date(record.end),
         "instance_id": record.instance_id,
-        "metering_sn": record.metering_sn,
         "record_time": sdk_date(record.recorded_at),
         **({"relate_pkg_instance": package} if package else {}),
         "usage_value": record.value,
@@ -65,6 +82,9 @@ class PushClient:
         self._clock = clock
         self._nonce = nonce
         self._budget_s = budget_s
+        is_old = settings.push_interface == "old"
+        self._path = OLD_PATH if is_old else PATH
+        self._way = "aksk" if is_old else settings.push_auth  # the old one knows nothing else
 
     async def push(self, body: bytes) -> PushOutcome:
         """One attempt, signed afresh as `koogallery.push_auth` says."""
@@ -85,7 +105,7 @@ class PushClient:
             return PushOutcome(Kind.AMBIGUOUS, type(error).__name__, "no answer after sending")
 
     def _missing(self) -> str | None:
-        settings, way = self._settings, self._settings.push_auth
+        settings, way = self._settings, self._way
         needed = (["access_key"] if way != "aksk" else []) + (
             ["ak", "sk"] if way != "signature" else []
         )
@@ -94,17 +114,17 @@ class PushClient:
     async def _send(self, body: bytes) -> PushOutcome:
         async with self._http.stream(
             "POST",
-            self._settings.host + PATH,
+            self._settings.host + self._path,
             content=body,
             headers={"Content-Type": "application/json", **self._signature(body)},
             auth=self._auth(),
         ) as reply:
-            wait = seconds_of(reply.headers.get("retry-after"))
+            wait = seconds_of(reply.headers.get("retry-after"), self._clock.now_ms())
             return classify(reply.status_code, await bounded(reply, _MAX_REPLY), wait)
 
     def _signature(self, body: bytes) -> dict[str, str]:
         key = self._settings.access_key
-        if self._settings.push_auth == "aksk" or key is None:
+        if self._way == "aksk" or key is None:
             return {}
         ts, nonce = str(self._clock.now_ms()), self._nonce()
         signature = push_signature(key.get_secret_value(), ts, nonce, body)
@@ -112,6 +132,6 @@ class PushClient:
 
     def _auth(self) -> AkSkAuth | None:
         ak, sk = self._settings.ak, self._settings.sk
-        if self._settings.push_auth == "signature" or ak is None or sk is None:
+        if self._way == "signature" or ak is None or sk is None:
             return None
         return AkSkAuth(ak.get_secret_value(), sk.get_secret_value(), self._clock)

@@ -30,6 +30,7 @@ from billing_sync.models import (
 from billing_sync.origins import Origins
 from billing_sync.push_entries import Claimed, Logged
 from billing_sync.records import SCALE
+from billing_sync.states import State, sources
 from billing_sync.store import ahead, clashes, package_totals, waiting
 from billing_sync.store.engine import in_parts
 from billing_sync.store.package_totals import Given
@@ -119,9 +120,9 @@ def _put(
 ) -> list[UsageRow]:
     """One record: its row, its remainder, its usage. The usage whose ordinary packages must be
     asked again, because nothing else remembers what they gave to it."""
-    state: dict[str, Any] = {"state": "pending", "next_attempt": now_ms}
+    state: dict[str, Any] = {"state": State.PENDING, "next_attempt": now_ms}
     if sent_at is not None:
-        state = {"state": "sent", "sent_at": sent_at}
+        state = {"state": State.SENT, "sent_at": sent_at}
     columns = {name: getattr(record, name) for name in record.__struct_fields__}
     session.add(UsageRecord(**(columns | state), logged=True))
     session.execute(
@@ -214,11 +215,12 @@ def _usage(row: UsageWindow, quantity: int) -> UsageRow:
 
 
 def _mark_sent(session: Session, accepted: Mapping[str, int]) -> None:
-    """What the ledger still means to push and the marketplace took already."""
-    waiting = select(UsageRecord).where(col(UsageRecord.state).in_(["pending", "sending"]))
+    """What the ledger still means to push, or gave up, and the marketplace took already."""
+    waiting = select(UsageRecord).where(col(UsageRecord.state).in_(sources(State.SENT)))
     for row in session.exec(waiting):
         if row.metering_sn in accepted:
-            row.state, row.sent_at, row.error = "sent", accepted[row.metering_sn], ""
+            row.state, row.sent_at = State.SENT, accepted[row.metering_sn]
+            row.code = row.error = ""
             session.add(row)
 
 

@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 
 from billing_sync.models import Bucket, CustomerRow, Instance, UsageRecord, UsageWindow
 from billing_sync.questions import Cell, UsageFilter
+from billing_sync.states import UNPUSHED
 
 
 def cells(session: Session, wanted: UsageFilter, limit: int) -> dict[Cell, int]:
@@ -88,7 +89,7 @@ def buckets(session: Session) -> dict[str, int]:
 
 def unpushed(session: Session) -> tuple[int, int]:
     """How many records wait to be pushed, and the earliest interval end among them (0 without)."""
-    waiting = col(UsageRecord.state).in_(["pending", "held", "sending"])
+    waiting = col(UsageRecord.state).in_(UNPUSHED)
     count, oldest = session.exec(
         select(func.count(), func.min(UsageRecord.end)).where(waiting)
     ).one()

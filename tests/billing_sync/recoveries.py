@@ -127,7 +127,7 @@ class Plane:
     def audit(self) -> None:
         """At rest: what the marketplace has is what was used, once, and the ledger agrees."""
         records = {record.metering_sn: record for record in self.all(UsageRecord)}
-        assert {record.state for record in records.values()} <= {"sent"}
+        assert {record.state for record in records.values()} <= {"sent", "collected"}
         assert self.market.taken.keys() == records.keys()
         assert self.all(Ahead) == []
         for instance_id, used in self.used.items():

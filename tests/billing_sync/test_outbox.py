@@ -434,3 +434,64 @@ async def test_a_ledger_that_forgot_a_batch_pushes_nothing(
         stops.lift(session)
         session.add(PushClaim(id="of another ledger", at=START))
     assert await outbox_of(engine, market, clock).push_due() == 1
+
+
+# --- what one record may not do to the others -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        (REFUSED, 5000),
+        (AMBIGUOUS, 500),
+        (PushOutcome(Kind.TRANSIENT, "MKT.0999"), 500),
+        (PushOutcome(Kind.PERMANENT, "94060999", blame=Blame.RECORDS, abnormal=("r123",)), 500),
+        (PushOutcome(Kind.PERMANENT, "94060999", blame=Blame.RECORDS, abnormal=("other",)), 500),
+    ],
+    ids=["refused", "ambiguous", "transient", "named", "strangers"],
+)
+async def test_one_poisoned_among_5000(
+    engine: Engine, clock: FakeClock, answer: PushOutcome, count: int
+) -> None:
+    """Whatever the marketplace answers to it: the other four batches are out a second later, the rest
+    of its own as it is halved, in some twenty pushes altogether."""
+    fill(engine, count)
+    batch = count // 5
+    market = Marketplace(poisoned("r123", answer=answer))
+    outbox = outbox_of(engine, market, clock, batch_size=batch)
+    accepted = 0
+    for second in range(20):
+        accepted += await outbox.push_due()
+        assert accepted >= (4 * batch if second else 0)
+        clock.advance(seconds=1)
+    assert accepted == count - 1
+    assert "r123" not in {sn for sn, state in states(engine).items() if state == "sent"}
+    assert len(market.pushed) < 40
+
+
+async def test_too_often_is_waited_for_without_halving(engine: Engine, clock: FakeClock) -> None:
+    """Smaller batches would be more of them. As long as the marketplace asks for, and no longer."""
+    fill(engine, 300)
+    asked = PushOutcome(Kind.TRANSIENT, "MKT.0250", retry_after_s=90.0, blame=Blame.CALLER)
+    market = Marketplace(lambda _: asked)
+    outbox = outbox_of(engine, market, clock, batch_size=100)
+    for _ in range(89):
+        await outbox.push_due()
+        clock.advance(seconds=1)
+    assert [len(batch) for batch in market.pushed] == [100]
+    market.judge = lambda _: ACCEPTED
+    clock.advance(seconds=1)
+    assert await outbox.push_due() == 300
+    assert [len(batch) for batch in market.pushed] == [100] * 4
+
+
+async def test_two_outboxes_with_a_poisoned_record(engine: Engine, clock: FakeClock) -> None:
+    """Neither waits for the other, and each record goes out once."""
+    fill(engine, 200)
+    markets = [Marketplace(poisoned("r50", answer=REFUSED)) for _ in range(2)]
+    async with anyio.create_task_group() as group:
+        for market in markets:
+            group.start_soon(outbox_of(engine, market, clock, batch_size=20).push_due)
+    taken = [serial for market in markets for serial in market.taken]
+    assert sorted(taken) == sorted(set(states(engine)) - {"r50"})
+    assert one(engine, "r50").state == "rejected"

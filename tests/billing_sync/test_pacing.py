@@ -1,5 +1,6 @@
 """What becomes of a batch, and of the next one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,14 +35,14 @@ def judged(records: list[UsageRecord], outcome: PushOutcome) -> dict[str, dict[s
 
 def test_accepted_is_sent() -> None:
     """With the time, and without the errors of earlier attempts."""
-    sent = {"state": "sent", "sent_at": NOW, "error": ""}
+    sent = {"state": "sent", "sent_at": NOW, "code": "", "error": ""}
     assert judged(batch("a", "b"), ACCEPTED) == {"a": sent, "b": sent}
 
 
 def test_the_ones_that_are_named_are_rejected() -> None:
     """The others go again at once; names we did not send mean nothing."""
     found = judged(batch("a", "b", "c"), NAMED)
-    assert found["b"] == {"state": "rejected", "error": "94060999 Failed"}
+    assert found["b"] == {"state": "rejected", "code": "94060999", "error": "94060999 Failed"}
     assert found["a"] == found["c"]
     assert (found["a"]["state"], found["a"]["next_attempt"]) == ("pending", NOW)
 
@@ -58,7 +59,7 @@ def test_refused_without_names() -> None:
     found = judged(batch("a", "b"), REFUSED)
     assert {(v["state"], v["next_attempt"]) for v in found.values()} == {("pending", NOW)}
     only = judged(batch("a"), REFUSED)["a"]
-    assert only == {"state": "rejected", "error": "MKT.9001 not found"}
+    assert only == {"state": "rejected", "code": "MKT.9001", "error": "MKT.9001 not found"}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,27 @@ def test_a_failing_batch_is_halved_and_a_good_one_doubled() -> None:
 
 def test_named_records_do_not_shrink_the_batch() -> None:
     """The marketplace has said which they are."""
-    assert Pace(1000, 1000).after(many(1000), NAMED, NOW).size == 1000
+    named = replace(NAMED, abnormal=("r7",))
+    assert Pace(1000, 1000).after(many(1000), named, NOW).size == 1000
+
+
+def test_names_of_strangers_do() -> None:
+    """They help nobody: the same batch would go again and again for ever."""
+    assert Pace(1000, 1000).after(many(1000), NAMED, NOW).size == 500
+
+
+def test_named_by_instance_and_interval() -> None:
+    """As the old interface does, which has no metering_sn."""
+    records = batch("a", "b")
+    for number, record in enumerate(records):
+        record.instance_id, record.begin, record.end = "i", number * 1000, number * 1000 + 1000
+    place = ("i", "19700101T000001Z", "19700101T000002Z")
+    outcome = PushOutcome(Kind.PERMANENT, "94060999", blame=Blame.RECORDS, abnormal_places=(place,))
+    assert {sn: v["state"] for sn, v in judged(records, outcome).items()} == {
+        "a": "pending",
+        "b": "rejected",
+    }
+    assert Pace(2, 2).after(records, outcome, NOW).size == 2
 
 
 def test_an_outage_pauses_everything() -> None:

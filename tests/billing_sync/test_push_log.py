@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing_sync.push_entries import Claimed, Entry, Logged, Settled, entry_of, line_of
+from billing_sync.push_entries import Acted, Claimed, Entry, Logged, Settled, entry_of, line_of
 from billing_sync.push_log import DAY_MS, PushLog
 
 NOVEMBER = 1_793_491_200_000 + 5 * DAY_MS  # in 2026
@@ -228,3 +228,25 @@ def test_a_stranger_in_the_folder_is_left_alone(log: PushLog) -> None:
     (log.folder / "copy.jsonl").write_bytes(line_of(batch("z")))
     log.append(batch("b"), durable=True)
     assert claims(log) == ["a", "b"]
+
+
+def test_what_a_person_decided_comes_out_as_well(log: PushLog) -> None:
+    """With the record, or without it where an earlier entry has it; it is no batch."""
+    entries: list[Entry] = [
+        batch("a"),
+        Acted("x1", NOVEMBER, "reject", "ann", "a test run", "sn-2", RECORD),
+        Acted("x2", NOVEMBER, "retry", "李", "价格已更正", "sn-1"),
+    ]
+    for entry in entries:
+        log.append(entry, durable=True)
+    assert [line.entry for line in log.lines()] == entries
+    assert log.newest() == "a"
+
+
+def test_a_log_of_an_older_version_is_read() -> None:
+    """Its lines know nothing of acts."""
+    line = (
+        b'{"crc32":"84c69a90","entry":{"type":"outcome","claim":"a","at":5,"kind":"accepted",'
+        b'"accepted":["sn-1"]}}\n'
+    )
+    assert entry_of(line) == Settled("a", 5, "accepted", ("sn-1",))

@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from billing_sync.act_models import RecordAct
+from billing_sync.acting import Decision, perform
+from billing_sync.app import new_id
 from billing_sync.errors import LogDamaged, NothingToRecover, RecordsClash
+from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.lineage import Reason
 from billing_sync.models import Ahead, Instance, PackageUse, Salvage, UsageRecord, UsageWindow
 from billing_sync.recovery import recover
+from billing_sync.states import Act
 from billing_sync.store import ledger, stops
 from billing_sync.store.engine import reading, writing
 from metering.catalogue import Product, catalogue
@@ -440,4 +445,68 @@ async def test_beside_a_running_control_plane(plane: Plane) -> None:
         await plane.runner.run_once()
         assert not plane.is_halted()
     await plane.come_to_rest()
+    plane.audit()
+
+
+def decide(plane: Plane, act: Act, serial: str) -> None:
+    """A person does, in the ledger as it is then."""
+    decision = Decision(act, serial, "ann", "a test run")
+    perform(
+        plane.engine,
+        log_of(plane.engine),
+        decision,
+        act_id=new_id(),
+        now_ms=plane.clock.now_ms(),
+    )
+
+
+@pytest.mark.parametrize("backup", [0, -1], ids=["before it was made", "after it was made"])
+async def test_what_a_person_withheld_is_not_pushed_by_an_old_ledger(
+    plane: Plane, backup: int
+) -> None:
+    """Whether the backup holds the record or not; the usage stays named, and who said so."""
+    plane.use("i", 5)
+    plane.books.to_the_next_hour()
+    await plane.flush()
+    await plane.runner.sync()
+    plane.back_up()
+    (serial,) = [r.metering_sn for r in plane.books.records("i") if r.state == "pending"]
+    decide(plane, Act.HOLD, serial)
+    decide(plane, Act.REJECT, serial)
+    plane.use("j", 3)
+    await plane.flush()
+    await plane.runner.sync()
+    plane.restore(backup)
+    await plane.runner.sync()
+    assert plane.is_halted()
+    assert plane.recover().acts == 2
+    with pytest.raises(NothingToRecover):
+        plane.recover()
+    await plane.come_to_rest()
+    assert serial not in plane.market.taken
+    found = {record.metering_sn: record for record in plane.books.records("i")}
+    assert (found[serial].state, found[serial].code) == ("rejected", "withheld")
+    assert [act.act for act in plane.all(RecordAct)] == ["hold", "reject"]
+    plane.books.audit("i")
+    plane.books.audit("j")
+
+
+async def test_a_dead_letter_that_was_pushed_again_since(plane: Plane) -> None:
+    """The backup calls it rejected; the log knows that the marketplace took it after all."""
+    plane.use("i", 5)
+    refused = PushOutcome(Kind.PERMANENT, "MKT.9001", "not found", blame=Blame.RECORDS)
+    plane.market.judge = lambda _: refused
+    await plane.to_the_next_hour()
+    (serial,) = [r.metering_sn for r in plane.books.records("i") if r.state == "rejected"]
+    plane.back_up()
+    plane.market.judge = lambda _: ACCEPTED
+    decide(plane, Act.RETRY, serial)
+    await plane.runner.outbox.push_due()
+    pushes = len(plane.market.pushed)
+    plane.restore()
+    await plane.runner.sync()
+    plane.recover()
+    assert {r.state for r in plane.books.records("i")} <= {"sent", "collected"}
+    await plane.come_to_rest()
+    assert len(plane.market.pushed) == pushes
     plane.audit()

@@ -1,6 +1,7 @@
 """What Prometheus is told, and that it is told at all when something is wrong."""
 
 import threading
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +20,14 @@ from billing_sync.store import findings as store
 from billing_sync.store.engine import open_engine, sqlite_url, writing
 from billing_sync.store.stops import Stop
 from billing_sync.telemetry import Telemetry
+from billing_sync.watching import Terms
+from metering.catalogue import Price, Product, catalogue
 from metering.counters import Counters
 from metering.findings import Finding
+from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, START
 from tests.billing_sync.pushing import Marketplace, outbox_of
+from tests.billing_sync.test_outbox import record
 from tests.fakes import FakeClock, Ids
 
 pytestmark = pytest.mark.anyio
@@ -127,9 +132,38 @@ async def test_the_ledger(telemetry: Telemetry, engine: Engine) -> None:
     assert found["billing_sync_outbox{state=confirmed}"] == 0
     assert found["billing_sync_bucket{bucket=unbillable}"] == 11
     assert found["billing_sync_unpushed_age_seconds"] == 540
+    assert found["billing_sync_bucket{bucket=rejected}"] == 1
     assert found["billing_sync_ahead"] == 7
     assert found["billing_sync_findings{kind=uncertain}"] == 1
     assert found["billing_sync_findings{kind=lost_lane}"] == 0
+
+
+async def test_deadlines(telemetry: Telemetry, engine: Engine) -> None:
+    """What waits under each class, what it is worth, and what was done about records."""
+    telemetry.runner.outbox.keeper.terms = Terms(
+        catalogue(
+            [Product(product_id="p", meter="requests", price=Price(unit_price=Decimal("0.5")))]
+        )
+    )
+    begin = NOW - 3 * HOUR_MS
+    with writing(engine) as session:
+        session.add(record("r0", begin=begin, end=begin + HOUR_MS, value="3.0000"))
+        session.add(record("r1", state="rejected", code="withheld", quantity=4))
+    keeper = telemetry.runner.outbox.keeper
+    keeper.held["baseline"], keeper.released, keeper.expired, keeper.collected = 1, 2, 3, 4
+    found = samples(telemetry)
+    assert found["billing_sync_deadline_records{deadline=hourly}"] == 1
+    assert found["billing_sync_deadline_missed_records{deadline=hourly}"] == 1
+    assert found["billing_sync_deadline_units{deadline=hourly}"] == 3
+    assert found["billing_sync_deadline_money{currency=CNY,deadline=hourly}"] == 1.5
+    assert found["billing_sync_deadline_seconds{deadline=hourly}"] == 0
+    assert found["billing_sync_deadline_records{deadline=daily}"] == 0
+    assert "billing_sync_deadline_seconds{deadline=daily}" not in found
+    assert found["billing_sync_bucket{bucket=withheld}"] == 4
+    assert found["billing_sync_records_held_total{reason=baseline}"] == 1
+    assert found["billing_sync_records_released_total"] == 2
+    assert found["billing_sync_records_expired_total"] == 3
+    assert found["billing_sync_records_collected_total"] == 4
 
 
 async def test_a_ledger_that_fails(redis: Redis, tmp_path: Path) -> None:

@@ -165,6 +165,20 @@ def test_an_unknown_key_names_place_and_nearest_key(text: str, message: str) -> 
             "billing.push_by: must be text, but YAML reads something else here; put it in quotes",
         ),
         ("billing: {grace: 2m}", "billing.grace: must be seconds, such as 120s"),
+        (
+            "billing: {push_by: '00:15'}",
+            'billing.push_by: must be "00:MM" in quotes, MM from 00 to 14: minutes past each hour, '
+            "before the collection at minute 15",
+        ),
+        ("billing: {hold: {times: 1}}", "billing.hold.times: must be greater than 1"),
+        (
+            "billing: {hold: {estimated_share: 1}}",
+            "billing.hold.estimated_share: must be less than 1",
+        ),
+        (
+            "billing: {hold: {baseline: 2}}",
+            "billing.hold.baseline: must be greater than or equal to 3",
+        ),
         ("koogallery: {site: us}", "koogallery.site: must be 'cn', 'intl' or 'eu'"),
         (
             "gateway: {trusted_proxies: [10.0.0.1/8]}",

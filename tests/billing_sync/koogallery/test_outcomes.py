@@ -31,8 +31,8 @@ def body(code: str, **more: object) -> bytes:
         (500, "MKT.9004", "permanent", "records"),
         (200, "94060999", "permanent", "records"),
         (200, "94060001", "permanent", "caller"),
-        (406, "CBC.0250", "transient", ""),
-        (429, "APIGW.0308", "transient", ""),
+        (406, "CBC.0250", "transient", "caller"),
+        (429, "APIGW.0308", "transient", "caller"),
         (401, "APIGW.0301", "permanent", "caller"),
         (504, "APIGW.0201", "ambiguous", ""),
         (500, "MKT.7777", "ambiguous", ""),
@@ -85,6 +85,14 @@ def test_abnormal_records_are_named() -> None:
     assert classify(200, body("MKT.0000", data=data)).abnormal == ()
 
 
+def test_abnormal_records_without_a_number_are_named_by_their_place() -> None:
+    """The old interface knows no metering_sn; half a place is none."""
+    place = {"instance_id": "i", "begin_time": "b", "end_time": "e"}
+    bad = [place, place | {"end_time": 7}, {"instance_id": "j"}, place | {"metering_sn": "a"}]
+    outcome = classify(200, body("94060999", abnormal_usage_data=bad))
+    assert (outcome.abnormal, outcome.abnormal_places) == (("a",), (("i", "b", "e"),))
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
@@ -100,6 +108,22 @@ def test_abnormal_records_are_named() -> None:
 def test_retry_after(header: str | None, seconds: float | None) -> None:
     """Seconds count, up to an hour; anything else is no advice."""
     assert seconds_of(header) == seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Mon, 21 Sep 2026 14:13:50 GMT", 30.0),
+        ("Mon, 21 Sep 2026 14:13:10 GMT", 0.0),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 3600.0),
+        ("Mon, 21 Sep 2026 99:13:50 GMT", None),
+        ("soon", None),
+        ("7", 7.0),
+    ],
+)
+def test_retry_after_at_a_date(header: str, seconds: float | None) -> None:
+    """Counted from now; what is past is at once, what is no date no advice."""
+    assert seconds_of(header, 1_790_000_000_000) == seconds
 
 
 @given(st.integers(100, 599), st.binary(max_size=100))

@@ -17,7 +17,14 @@ from starlette.routing import Route
 
 from billing_sync.koogallery.outcomes import Blame, Kind
 from billing_sync.koogallery.signing import push_signature
-from billing_sync.koogallery.usage_push import PATH, PushClient, serialise
+from billing_sync.koogallery.usage_push import (
+    OLD_PATH,
+    PATH,
+    PushClient,
+    body_of,
+    serialise,
+    serialise_old,
+)
 from billing_sync.models import UsageRecord
 from billing_sync.settings import KooGallerySettings
 from tests.billing_sync.marketplace import vector
@@ -63,6 +70,20 @@ def test_a_package_is_named_in_order() -> None:
     assert b" " not in body
 
 
+def test_the_old_interface() -> None:
+    """The product in place of the number, the rest alike (spec §7.4)."""
+    new, old = (
+        json.loads(make([record()]))["usage_records"][0] for make in (serialise, serialise_old)
+    )
+    assert new.pop("metering_sn") == record().metering_sn
+    assert old.pop("product_id") == "p"
+    assert new == old
+    assert list(old) == sorted(old)
+    settings = KooGallerySettings()
+    assert body_of(settings) is serialise
+    assert body_of(settings.model_copy(update={"push_interface": "old"})) is serialise_old
+
+
 def test_a_thousand_records_at_most() -> None:
     """1000 records fit, 1001 are a mistake of the caller."""
     assert serialise([record()] * 1000)
@@ -73,10 +94,12 @@ def test_a_thousand_records_at_most() -> None:
 class Mill:
     """The open API's server side: keeps what it is sent."""
 
-    def __init__(self, reply: str = '{"error_code":"MKT.0000"}', status: int = 200) -> None:
+    def __init__(
+        self, reply: str = '{"error_code":"MKT.0000"}', status: int = 200, path: str = PATH
+    ) -> None:
         self.seen: list[tuple[dict[str, str], bytes]] = []
         self.reply, self.status, self.hangs = reply, status, False
-        self.app = Starlette(routes=[Route(PATH, self.take, methods=["POST"])])
+        self.app = Starlette(routes=[Route(path, self.take, methods=["POST"])])
 
     async def take(self, request: Request) -> Response:
         self.seen.append((dict(request.headers), await request.body()))
@@ -110,6 +133,19 @@ async def test_headers_by_setting(way: str, signed: bool, aksk: bool) -> None:
         assert headers["nonce"] == "the-nonce"
         made = push_signature("K", headers["ts"], headers["nonce"], body)
         assert headers["signature"] == made
+
+
+@pytest.mark.parametrize("way", ["both", "signature", "aksk"])
+async def test_the_old_interface_knows_ak_and_sk_only(way: str) -> None:
+    """At its own address, whatever push_auth says; without them nothing is sent."""
+    mill = Mill(path=OLD_PATH)
+    outcome = await pusher(mill, push_auth=way, push_interface="old").push(b"{}")
+    assert outcome.kind is Kind.ACCEPTED
+    ((headers, _),) = mill.seen
+    assert "signature" not in headers
+    assert headers["authorization"].startswith("SDK-HMAC-SHA256 Access=AK, ")
+    outcome = await pusher(mill, push_interface="old", access_key=None, sk=None).push(b"{}")
+    assert (outcome.message, len(mill.seen)) == ("needs koogallery.sk", 1)
 
 
 async def test_a_refusal_is_judged() -> None:
