@@ -15,8 +15,9 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks
+from billing_sync import admin_api, callbacks, correction_api
 from billing_sync.callbacks import CallbackService
+from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient
@@ -106,13 +107,16 @@ class Control:
         """The operator's listener."""
         parts = self._parts
         return Starlette(
-            routes=admin_api.routes(
-                self.view,
-                parts.engine,
-                self.telemetry.registry(),
-                parts.admin_token,
-                lambda: self.runner.halt.stop,
-            )
+            routes=[
+                *admin_api.routes(
+                    self.view,
+                    parts.engine,
+                    self.telemetry.registry(),
+                    parts.admin_token,
+                    lambda: self.runner.halt.stop,
+                ),
+                *correction_api.routes(corrector_of(parts), parts.admin_token),
+            ]
         )
 
     @asynccontextmanager
@@ -168,6 +172,12 @@ def runner_of(parts: Parts, counters: Counters) -> Runner:
 def drainer_of(parts: Parts, counters: Counters) -> Drainer:
     """What brings usage from Redis into this ledger."""
     return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+
+
+def corrector_of(parts: Parts) -> Corrector:
+    """What takes adjustments and assigns suspense in this ledger."""
+    log = push_log_of(parts)
+    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock)
 
 
 def push_log_of(parts: Parts) -> PushLog:

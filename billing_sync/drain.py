@@ -25,7 +25,7 @@ from billing_sync.booking import UsageRow, book
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
-from billing_sync.store import ahead, ledger
+from billing_sync.store import ahead, ledger, suspense
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
@@ -169,6 +169,7 @@ class Drainer:
             rows = book(drain.deltas, closed_through=row.closed_through, now_ms=now_ms)
             booked = ahead.take(session, rows)
             ledger.add_usage(session, partition, booked)
+            suspense.put(session, rows, self.catalogue)
             deduct_rows(session, _new(booked), self.catalogue, now_ms)
             deduct_rows(session, _plain(booked), self.catalogue, now_ms, recorded=True)
             link = Drain(

@@ -11,6 +11,7 @@ BillingSyncError
 ├── NothingToRecover   the ledger was not set back
 ├── LogDamaged         the push log holds lines that cannot be read
 ├── RecordsClash       the push log and the ledger say different things of the same time
+├── CorrectionRefused  an adjustment or an assignment that makes no sense
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -57,6 +58,10 @@ class LogDamaged(BillingSyncError):
 
 class RecordsClash(BillingSyncError):
     """A record of the push log lies over one of the ledger, or is another one under its name."""
+
+
+class CorrectionRefused(BillingSyncError):
+    """An adjustment or an assignment of suspense cannot be taken; the text says what to do."""
 
 
 class BadQuestion(BillingSyncError):

@@ -1,4 +1,5 @@
-"""The lines of the push log: a batch that is about to be pushed, and what became of one. Pure.
+"""The lines of the push log: a batch that is about to be pushed, what became of one, and corrections
+(correction_entries.py). Pure.
 
 A line is JSON with a checksum over the very bytes of its entry, so that a torn or a damaged one is
 told from a whole one.
@@ -10,6 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from billing_sync.correction_entries import Adjusted, Assigned
 from billing_sync.models import UsageRecord
 
 _HEAD: Final = b'{"crc32":"%08x","entry":'
@@ -54,7 +56,7 @@ class Settled(msgspec.Struct, frozen=True, tag="outcome"):
     accepted: tuple[str, ...] = ()
 
 
-Entry = Claimed | Settled
+Entry = Claimed | Settled | Adjusted | Assigned
 
 
 def claimed(claim: str, at: int, batch: Iterable[UsageRecord]) -> Claimed:
@@ -83,6 +85,6 @@ def entry_of(line: bytes) -> Entry | None:
     if not line.endswith(_TAIL) or line[:_HEAD_BYTES] != _HEAD % zlib.crc32(body):
         return None
     try:
-        return msgspec.json.decode(body, type=Claimed | Settled)
+        return msgspec.json.decode(body, type=Claimed | Settled | Adjusted | Assigned)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

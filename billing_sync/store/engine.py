@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlmodel import Session, SQLModel
 
+import billing_sync.correction_models
 import billing_sync.models  # noqa: F401  (registers the tables)
 
 _BUSY_MS = 5000
