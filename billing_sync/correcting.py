@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from billing_sync import corrections, suspense
@@ -28,7 +29,6 @@ from billing_sync.corrections import AdjustmentAsked, AssignmentAsked
 from billing_sync.errors import CorrectionRefused
 from billing_sync.models import Instance
 from billing_sync.push_log import PushLog
-from billing_sync.records import SCALE
 from billing_sync.store import adjustments, ledger
 from billing_sync.store import suspense as store
 from billing_sync.store.engine import in_parts, writing
@@ -69,7 +69,9 @@ class Corrector:
             instance = self._locked(session, asked.instance_id)
             known = session.get(Adjustment, asked.id)
             if known is not None:
-                corrections.refuse_other(asked.id, _differing(known, asked, self._product(instance)))
+                corrections.refuse_other(
+                    asked.id, _differing(known, asked, self._product(instance))
+                )
                 return Taken(known, repeated=True)
             unrecorded = adjustments.has_unrecorded(session, asked.instance_id)
             product = corrections.adjustable(
@@ -113,7 +115,12 @@ class Corrector:
 
     def _enter(self, session: Session, entry: Correction) -> None:
         """Steps 2 and 3: what the database refuses never gets into the log."""
-        session.flush()
+        try:
+            session.flush()
+        except IntegrityError:
+            raise CorrectionRefused(
+                f"another correction came in under id {entry.id} at this moment; ask again"
+            ) from None
         self.log.append(entry, durable=True)
 
 

@@ -10,7 +10,9 @@ from metering.catalogue import Catalogue, Product
 from metering.entitlement import InstanceStatus
 
 MOST_UNITS: Final = 10**14  # meter units at once
-MOST_CARRY: Final = 4 * 10**18  # of an instance's remainder, below what a column of the ledger takes
+MOST_CARRY: Final = (
+    4 * 10**18
+)  # of an instance's remainder, below what a column of the ledger takes
 MOST_VALUE: Final = Decimal(MAX_STEPS).scaleb(-4)  # of one record (spec §7.1)
 _LENGTHS: Final = {"id": 64, "instance": 64, "customer": 128, "author": 64, "reason": 500}
 _OPPOSITE: Final = "to take one back, add another with the opposite sign under a new id"
@@ -55,9 +57,7 @@ class AssignmentAsked(NamedTuple):
 def check_adjustment(asked: AdjustmentAsked) -> None:
     """Raises CorrectionRefused for texts that are missing or endless, and for too much or too little
     said of the size."""
-    _check_texts(
-        id=asked.id, instance=asked.instance_id, author=asked.author, reason=asked.reason
-    )
+    _check_texts(id=asked.id, instance=asked.instance_id, author=asked.author, reason=asked.reason)
     if (asked.quantity is None) == (asked.value is None):
         raise CorrectionRefused(
             "say either a quantity in meter units or a value in billing units, and not both"

@@ -50,7 +50,9 @@ async def run_adjust(installation: Installation, body: AdjustmentBody, *, as_jso
     async with _corrector(installation) as corrector:
         taken = await _in_thread(lambda: corrector.adjust(adjustment_of(body)))
     row = taken.row
-    said = f"{row.quantity:+} {row.meter} for instance {row.instance_id}, netted into its next records"
+    said = (
+        f"{row.quantity:+} {row.meter} for instance {row.instance_id}, netted into its next records"
+    )
     _say(row.model_dump(), said, row.id, repeated=taken.repeated, as_json=as_json)
 
 
@@ -103,7 +105,14 @@ async def run_list_suspense(
     _table(
         titles,
         [
-            (*r[:4], _hour(r.first), _hour(r.last + 1), str(r.quantity), str(r.assigned), str(r.open))
+            (
+                *r[:4],
+                _hour(r.first),
+                _hour(r.last + 1),
+                str(r.quantity),
+                str(r.assigned),
+                str(r.open),
+            )
             for r in rows
         ],
     )

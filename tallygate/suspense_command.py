@@ -63,7 +63,9 @@ def list_(config_path: Path, *, as_json: bool, **said: Any) -> None:
 )
 @from_option
 @to_option
-@click.option("--quantity", type=int, help="In the meter's units, the oldest first.  [default: all]")
+@click.option(
+    "--quantity", type=int, help="In the meter's units, the oldest first.  [default: all]"
+)
 @click.option("--id", help="Yours; the same one never assigns twice.  [default: a new one]")
 @click.option("--author", required=True, help="Who decided it.")
 @click.option("--reason", required=True, help="Why.")

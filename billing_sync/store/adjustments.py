@@ -29,11 +29,8 @@ def append(session: Session, entry: Adjusted) -> Adjustment:
 
 def carried(session: Session, instance_id: str) -> int:
     """The remainder of the instance's records that name no package."""
-    return session.exec(
-        select(func.coalesce(func.sum(Carry.quantity), 0)).where(
-            Carry.instance_id == instance_id, Carry.package_id == ""
-        )
-    ).one()
+    query = select(Carry.quantity).where(Carry.instance_id == instance_id, Carry.package_id == "")
+    return session.exec(query).first() or 0
 
 
 def has_unrecorded(session: Session, instance_id: str) -> bool:

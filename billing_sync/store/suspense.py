@@ -175,7 +175,8 @@ def listed(
     )
     query = query.where(*_conditions(wanted)).group_by(*keys, *hours).order_by(*keys, *hours)
     return [
-        Listed(*row[:4], *map(int, row[4:])) for row in session.exec(query.offset(skip).limit(limit))
+        Listed(*row[:4], *map(int, row[4:]))
+        for row in session.exec(query.offset(skip).limit(limit))
     ]
 
 

@@ -36,7 +36,7 @@ class Desk:
         self.books = Books(engine, products)
         self.corrector = Corrector(engine, log_of(engine), products, 1, self.books.clock)
 
-    def adjust(self, quantity: int, *, id: str = "a1", **said: Any) -> Taken[Adjustment]:  # noqa: A002
+    def adjust(self, quantity: int, *, id: str = "a1", **said: Any) -> Taken[Adjustment]:
         """An adjustment of instance `i` in meter units."""
         given = {"instance_id": "i", "author": "li", "reason": "because"} | said
         return self.corrector.adjust(AdjustmentAsked(id, quantity=quantity, **given))

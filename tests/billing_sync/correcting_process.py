@@ -75,7 +75,7 @@ def compete(folder: Path, name: str) -> None:
         except CorrectionRefused:
             break
     adjusted = not corrector.adjust(adjustment()).repeated
-    print(done, adjusted)
+    sys.stdout.write(f"{done} {adjusted}\n")
 
 
 def main(folder: Path, step: str, name: str) -> None:

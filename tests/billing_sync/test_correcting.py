@@ -114,12 +114,14 @@ def test_one_is_taken_back_by_its_opposite(desk: Desk) -> None:
 
 
 def test_what_is_refused_leaves_no_trace(desk: Desk) -> None:
-    """Unknown, released, daft, and more than the ledger can hold."""
+    """Unknown, of size nought, or released with its last record made."""
     with pytest.raises(CorrectionRefused, match="no instance"):
         desk.adjust(5)
     desk.books.buy("i")
     desk.books.use("i", 1000)
     desk.books.release("i")
+    with pytest.raises(CorrectionRefused, match="changes nothing"):
+        desk.adjust(0, id="zero")
     desk.adjust(-5, id="while its last record is to come")
     desk.books.clock.advance(seconds=10)
     desk.books.cut(released_only=True)
@@ -127,8 +129,6 @@ def test_what_is_refused_leaves_no_trace(desk: Desk) -> None:
     assert record.value == "0.9950"
     with pytest.raises(CorrectionRefused, match="last record"):
         desk.adjust(-5, id="after it")
-    with pytest.raises(CorrectionRefused, match="changes nothing"):
-        desk.adjust(0, id="zero")
     assert len(desk.books.all(Adjustment)) == 1
     assert len(corrections_in_log(desk)) == 1
 

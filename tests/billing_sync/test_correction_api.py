@@ -166,7 +166,8 @@ async def test_what_makes_no_sense(api: httpx.AsyncClient, desk: Desk, body: byt
 
 
 @pytest.mark.parametrize(
-    "query", ["by=day", "after=x", "after=-1", "limit=0", "state=x", "from=yesterday", "by=hour&by="]
+    "query",
+    ["by=day", "after=x", "after=-1", "limit=0", "state=x", "from=yesterday", "by=hour&by="],
 )
 async def test_a_question_that_cannot_be_answered(api: httpx.AsyncClient, query: str) -> None:
     """400, not an answer to another one."""

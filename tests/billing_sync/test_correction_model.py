@@ -38,8 +38,12 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("use"), st.sampled_from(INSTANCES), SIZES, st.booleans()),
         st.tuples(st.just("drain"), st.just(""), st.just(0), st.booleans()),
-        st.tuples(st.just("adjust"), st.sampled_from(INSTANCES), st.integers(-8000, 8000), st.booleans()),
-        st.tuples(st.just("assign"), st.sampled_from(INSTANCES), st.integers(0, 4000), st.booleans()),
+        st.tuples(
+            st.just("adjust"), st.sampled_from(INSTANCES), st.integers(-8000, 8000), st.booleans()
+        ),
+        st.tuples(
+            st.just("assign"), st.sampled_from(INSTANCES), st.integers(0, 4000), st.booleans()
+        ),
         st.tuples(st.just("cut"), st.just(""), st.just(0), st.booleans()),
         st.tuples(st.just("close"), st.just(""), st.just(0), st.booleans()),
     ),
@@ -56,7 +60,9 @@ class Shop:
         self.books = Books(self.engine, SELLING)
         self.redis = connect_one(url)
         self.counters = Counters(self.redis)
-        self.drainer = Drainer(self.engine, self.counters, SELLING, self.books.clock, self.books.ids)
+        self.drainer = Drainer(
+            self.engine, self.counters, SELLING, self.books.clock, self.books.ids
+        )
         self.corrector = Corrector(self.engine, log_of(self.engine), SELLING, 1, self.books.clock)
         self.place = ("", 0)
         self.served: dict[str, int] = {}
@@ -108,9 +114,13 @@ class Shop:
             self.books.close()
         elif what == "adjust" and quantity:
             self.twice(
-                lambda: self.corrector.adjust(
-                    AdjustmentAsked(f"a{self.numbers}", instance_id, "li", "r", quantity=quantity)
-                ).repeated,
+                lambda: (
+                    self.corrector.adjust(
+                        AdjustmentAsked(
+                            f"a{self.numbers}", instance_id, "li", "r", quantity=quantity
+                        )
+                    ).repeated
+                ),
                 flag,
             )
         elif what == "assign":

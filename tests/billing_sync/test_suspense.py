@@ -14,9 +14,7 @@ from metering.windows import HOUR_MS, start_ms
 from tests.billing_sync.books import HOUR, METER
 from tests.billing_sync.correcting import SELLING
 
-TWO = [
-    Product(product_id=name, routes=["chat"], meter=METER) for name in ("BASIC", "PRO", "OTHER")
-]
+TWO = [Product(product_id=name, routes=["chat"], meter=METER) for name in ("BASIC", "PRO", "OTHER")]
 
 
 def row(quantity: int, instance_id: str = "", **columns: object) -> UsageRow:
@@ -144,7 +142,9 @@ CALLS = st.lists(
 
 
 @given(CALLS)
-def test_charged_and_unmatched_are_the_total(calls: list[tuple[str, int, int, str, bool, bool, int, Grade]]) -> None:
+def test_charged_and_unmatched_are_the_total(
+    calls: list[tuple[str, int, int, str, bool, bool, int, Grade]],
+) -> None:
     """For any calls, as the gateway merges them and the drain books them, to the unit."""
     records = []
     for customer, ago, tokens, route, by_tokens, by_call, status, grade in calls:
@@ -168,7 +168,9 @@ def test_charged_and_unmatched_are_the_total(calls: list[tuple[str, int, int, st
     for customer in ("cust-1", "cust-2"):
         mine = [r for r, c in zip(records, calls, strict=True) if c[0] == customer and r.quantities]
         tokens = sum(
-            r.quantities[METER].value for r in mine if r.route == "chat" and Charge(f"t-{customer}", METER) not in r.charges
+            r.quantities[METER].value
+            for r in mine
+            if r.route == "chat" and Charge(f"t-{customer}", METER) not in r.charges
         )
         called = sum(
             1

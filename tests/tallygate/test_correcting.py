@@ -29,9 +29,7 @@ class Shop:
         with writing(self.engine) as session:
             session.add(CustomerRow(id="cust-1"))
             session.add(
-                Instance(
-                    id="i", customer_id="cust-1", product_id="T", status="active", started=1
-                )
+                Instance(id="i", customer_id="cust-1", product_id="T", status="active", started=1)
             )
             for hour, quantity in ((HOUR, 3000), (HOUR + 1, 500)):
                 session.add(
@@ -75,7 +73,15 @@ def test_adjusted_listed_and_repeated(shop: Shop) -> None:
     listed = shop.run("adjust", "list", "--instance", "i")
     titles, row = listed.output.splitlines()
     assert titles.split() == ["at", "instance", "quantity", "meter", "id", "author", "reason"]
-    assert row.split()[1:] == ["i", "-1500", "tokens_total", "ticket-4711", "li.na", "test", "traffic"]
+    assert row.split()[1:] == [
+        "i",
+        "-1500",
+        "tokens_total",
+        "ticket-4711",
+        "li.na",
+        "test",
+        "traffic",
+    ]
     (one,) = shop.json("adjust", "list")  # type: ignore[misc]
     assert one["quantity"] == -1500
 
@@ -112,7 +118,9 @@ def test_suspense_is_listed_and_assigned(shop: Shop) -> None:
     words = ("suspense", "assign", "--customer", "cust-1", "--instance", "i", *WHO)
     done = shop.run(*words, "--to", "2027-01-15T09:00:00Z", "--id", "s1")
     assert done.exit_code == 0
-    assert done.output.startswith("s1: 3000 tokens_total charged to instance i, billed with the hour")
+    assert done.output.startswith(
+        "s1: 3000 tokens_total charged to instance i, billed with the hour"
+    )
     rows = shop.json("suspense", "list", "--by-hour")
     assert [row["open"] for row in rows] == [0, 500]  # type: ignore[attr-defined]
     assert shop.json(*words)["quantity"] == 500  # type: ignore[index]

@@ -41,7 +41,9 @@ def test_pages_are_sold(tmp_path: Path) -> None:
         headers = {"Authorization": f"Bearer {pages.app['password']}"}
 
         def convert_one(path: str = "/v1/convert") -> int:
-            return served.http.post(served.gateway + path, headers=headers, content=b"x").status_code
+            return served.http.post(
+                served.gateway + path, headers=headers, content=b"x"
+            ).status_code
 
         eventually(lambda: convert_one() == 200)
         assert [convert_one() for _ in range(4)] == [200] * 4

@@ -1,6 +1,5 @@
 """Reconciling after suspense was assigned: a person's booking is no use that the journals lack."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,12 @@ SELLING = catalogue(
 
 
 @pytest.fixture
-async def site(
-    tmp_path: Path, redis: Redis, engine: Engine, new_lane: NewLane
-) -> AsyncIterator[Site]:
+async def site(tmp_path: Path, redis: Redis, engine: Engine, new_lane: NewLane) -> Site:
     """Where the route sells tokens."""
     site = Site(tmp_path, redis, engine, new_lane)
     site.drainer.catalogue = SELLING
     await site.drain()
-    yield site
+    return site
 
 
 async def test_assigned_usage_is_no_difference(site: Site) -> None:
