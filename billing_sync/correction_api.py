@@ -60,6 +60,7 @@ class AssignmentBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 Body = TypeVar("Body", AdjustmentBody, AssignmentBody)
+Correction = TypeVar("Correction", Adjustment, Assignment)
 
 
 def routes(corrector: Corrector, admin_token: str) -> list[Route]:
@@ -165,9 +166,7 @@ def _answer_suspense(corrector: Corrector, page: SuspensePage) -> Response:
     return JSONResponse({"data": [suspense_row(row) for row in found], "next": more})
 
 
-async def _done(
-    correct: Callable[[], Taken[Adjustment]] | Callable[[], Taken[Assignment]],
-) -> Response:
+async def _done(correct: Callable[[], Taken[Correction]]) -> Response:
     try:
         taken = await to_thread.run_sync(correct)
     except CorrectionRefused as refusal:

@@ -166,7 +166,7 @@ def listed(
         col(Suspense.meter),
     ]
     hours = [col(Suspense.origin)] if by_hour else []
-    query: Any = select(
+    query: Any = select(  # type: ignore[call-overload]
         *keys,
         func.min(Suspense.origin),
         func.max(Suspense.origin),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -48,7 +49,7 @@ class Shop:
     def run(self, *words: str) -> Result:
         return CliRunner().invoke(cli, [*words, "-c", str(self.path)])
 
-    def json(self, *words: str) -> object:
+    def json(self, *words: str) -> Any:
         result = self.run(*words, "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.output)
@@ -82,7 +83,7 @@ def test_adjusted_listed_and_repeated(shop: Shop) -> None:
         "test",
         "traffic",
     ]
-    (one,) = shop.json("adjust", "list")  # type: ignore[misc]
+    (one,) = shop.json("adjust", "list")
     assert one["quantity"] == -1500
 
 
@@ -122,8 +123,8 @@ def test_suspense_is_listed_and_assigned(shop: Shop) -> None:
         "s1: 3000 tokens_total charged to instance i, billed with the hour"
     )
     rows = shop.json("suspense", "list", "--by-hour")
-    assert [row["open"] for row in rows] == [0, 500]  # type: ignore[attr-defined]
-    assert shop.json(*words)["quantity"] == 500  # type: ignore[index]
+    assert [row["open"] for row in rows] == [0, 500]
+    assert shop.json(*words)["quantity"] == 500
     nothing = shop.run(*words)
     assert (nothing.exit_code, nothing.output.count("\n")) == (2, 1)
     assert "there is no suspense of customer cust-1 for product T" in nothing.output
@@ -131,7 +132,7 @@ def test_suspense_is_listed_and_assigned(shop: Shop) -> None:
 
 def test_times_and_pages(shop: Shop) -> None:
     """Hours that begin before `--to`; a time that is none is said."""
-    (row,) = shop.json("suspense", "list", "--from", "2027-01-15T09:00Z", "--limit", "1")  # type: ignore[misc]
+    (row,) = shop.json("suspense", "list", "--from", "2027-01-15T09:00Z", "--limit", "1")
     assert (row["first"], row["first"] * HOUR_MS) == (HOUR + 1, (HOUR + 1) * HOUR_MS)
     assert shop.json("suspense", "list", "--after", "1") == []
     wrong = shop.run("suspense", "list", "--from", "noon")
