@@ -11,6 +11,7 @@ from billing_sync.store.engine import reading
 from billing_sync.usage_view import UsageView
 from metering.counters import Counters
 from tests.billing_sync.correcting import SELLING, Desk
+from tests.billing_sync.test_telemetry import samples, telemetry_of
 
 pytestmark = pytest.mark.anyio
 
@@ -43,10 +44,12 @@ async def test_a_lifetime_includes_what_was_adjusted_and_assigned(desk: Desk, re
     assert await lifetime() == Decimal("1.75")
 
 
-async def test_open_suspense_by_product(desk: Desk) -> None:
-    """As the metric shows it: what nobody has assigned."""
+async def test_open_suspense_by_product(desk: Desk, redis: Redis) -> None:
+    """The metric shows what nobody has assigned."""
     desk.serve(70)
     desk.serve(3, meter="requests")
     desk.assign(50)
     with reading(desk.books.engine) as session:
         assert suspense.open_by_product(session) == {"TOKENS": 20, "CALLS": 3}
+    shown = samples(telemetry_of(desk.books.engine, redis))
+    assert shown["billing_sync_suspense{product=TOKENS}"] == 20
