@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar
 import anyio
 import msgspec
 from anyio import to_thread
-from sqlmodel import Session
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -68,7 +67,7 @@ def routes(corrector: Corrector, admin_token: str) -> list[Route]:
 
     async def listed_adjustments(request: Request) -> Response:
         page = page_question(request.query_params, by_state=False)
-        return await to_thread.run_sync(_answer_page, corrector, page)
+        return await to_thread.run_sync(_answer_page, corrector, Adjustment, page)
 
     async def adjust(request: Request) -> Response:
         asked = adjustment_of(await _body(request, AdjustmentBody))
@@ -78,6 +77,10 @@ def routes(corrector: Corrector, admin_token: str) -> list[Route]:
         page = suspense_question(request.query_params)
         return await to_thread.run_sync(_answer_suspense, corrector, page)
 
+    async def listed_assignments(request: Request) -> Response:
+        page = page_question(request.query_params, by_state=False)
+        return await to_thread.run_sync(_answer_page, corrector, Assignment, page)
+
     async def assign(request: Request) -> Response:
         asked = assignment_of(await _body(request, AssignmentBody))
         return await _done(partial(corrector.assign, asked))
@@ -86,6 +89,7 @@ def routes(corrector: Corrector, admin_token: str) -> list[Route]:
         ("GET", "/api/v1/adjustments", listed_adjustments),
         ("POST", "/api/v1/adjustments", adjust),
         ("GET", "/api/v1/suspense", listed_suspense),
+        ("GET", "/api/v1/suspense/assignments", listed_assignments),
         ("POST", "/api/v1/suspense/assign", assign),
     ]
     return [
@@ -128,30 +132,14 @@ def decimal_of(text: str) -> Decimal:
     raise BadQuestion(f"value={text[:_LONGEST_VALUE]!r} is no decimal number; write one as 12.5")
 
 
-def adjustments_page(session: Session, page: Page) -> list[Adjustment]:
-    """One page. Raises BadQuestion for an unknown `after`."""
-    last = None
-    if page.after is not None:
-        last = session.get(Adjustment, page.after)
-        if last is None:
-            raise BadQuestion("after is no id of an adjustment; take `next` of the page before")
-    return adjustments.listed(
-        session,
-        customer_id=page.customer_id,
-        instance_id=page.instance_id,
-        after=last,
-        limit=page.limit,
-    )
-
-
 def suspense_row(row: Listed) -> dict[str, Any]:
     """As it is shown: `first` and `last` are hours since the epoch, as in `origin` of usage."""
     return {**row._asdict(), "open": row.open}
 
 
-def _answer_page(corrector: Corrector, page: Page) -> Response:
+def _answer_page(corrector: Corrector, table: type[Correction], page: Page) -> Response:
     with reading(corrector.engine) as session:
-        rows = [row.model_dump() for row in adjustments_page(session, page)]
+        rows = [row.model_dump() for row in adjustments.listed(session, table, page)]
     more = rows[-1]["id"] if len(rows) == page.limit else None
     return JSONResponse({"data": rows, "next": more})
 

@@ -17,12 +17,12 @@ from billing_sync.correction_api import (
     AdjustmentBody,
     AssignmentBody,
     adjustment_of,
-    adjustments_page,
     assignment_of,
     suspense_row,
 )
+from billing_sync.correction_models import Adjustment, Assignment
 from billing_sync.errors import BadQuestion, CorrectionRefused
-from billing_sync.store import suspense
+from billing_sync.store import adjustments, suspense
 from billing_sync.store.engine import reading
 from billing_sync.store.suspense import Wanted
 from metering.windows import HOUR_MS
@@ -31,6 +31,7 @@ from tallygate.installation import Installation
 from tallygate.invocation import Misused
 
 T = TypeVar("T")
+Correction = TypeVar("Correction", Adjustment, Assignment)
 
 
 class SuspenseAsked(NamedTuple):
@@ -70,8 +71,21 @@ async def run_assign(installation: Installation, body: AssignmentBody, *, as_jso
 
 async def run_list_adjustments(installation: Installation, page: Page, *, as_json: bool) -> None:
     """Print adjustments. Raises Misused for an unknown `after`."""
+    await _list(installation, Adjustment, page, as_json=as_json)
+
+
+async def run_list_assignments(installation: Installation, page: Page, *, as_json: bool) -> None:
+    """Print assignments of suspense. Raises as `run_list_adjustments`."""
+    await _list(installation, Assignment, page, as_json=as_json)
+
+
+async def _list(
+    installation: Installation, table: type[Correction], page: Page, *, as_json: bool
+) -> None:
     async with _corrector(installation) as corrector:
-        rows = await _in_thread(lambda: _read(corrector, lambda s: adjustments_page(s, page)))
+        rows = await _in_thread(
+            lambda: _read(corrector, lambda s: adjustments.listed(s, table, page))
+        )
     if as_json:
         click.echo(json.dumps([row.model_dump() for row in rows]))
         return

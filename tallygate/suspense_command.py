@@ -86,3 +86,26 @@ def assign(config_path: Path, *, as_json: bool, **said: Any) -> None:
 
     body = AssignmentBody(**said | {"id": said["id"] or uuid.uuid4().hex})
     run(partial(run_assign, load_installation(config_path), body, as_json=as_json))
+
+
+@suspense.command()
+@config_option
+@click.option("--instance", "instance_id", help="Only this one's.")
+@click.option("--customer", "customer_id", help="Only this one's.")
+@click.option("--after", help="Only those behind the one with this id.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows at most."
+)
+@json_option
+def assignments(config_path: Path, *, as_json: bool, **said: Any) -> None:
+    """What was assigned so far, by whom and why, in the order it was done.
+
+    \b
+    Example:
+      tallygate suspense assignments -c tallygate.yaml --customer 0d4f
+    """
+    from billing_sync.asking import Page
+    from tallygate.correcting import run_list_assignments
+
+    page = Page(state=None, **said)
+    run(partial(run_list_assignments, load_installation(config_path), page, as_json=as_json))

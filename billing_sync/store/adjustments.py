@@ -1,15 +1,21 @@
-"""The SQL of adjustments: rows that are only appended, and the remainder they change with them."""
+"""The SQL of adjustments: rows that are only appended, and the remainder they change with them; and
+how corrections are listed."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
+from billing_sync.asking import Page
 from billing_sync.correction_entries import Adjusted
-from billing_sync.correction_models import Adjustment
+from billing_sync.correction_models import Adjustment, Assignment
+from billing_sync.errors import BadQuestion
 from billing_sync.models import Carry, UsageWindow
 from billing_sync.records import SCALE
 from billing_sync.store.engine import add_up
+
+Correction = TypeVar("Correction", Adjustment, Assignment)
 
 
 def append(session: Session, entry: Adjusted) -> Adjustment:
@@ -51,21 +57,17 @@ def totals(session: Session, instance_ids: Sequence[str]) -> dict[str, int]:
     return {instance_id: int(quantity) for instance_id, quantity in session.exec(query)}
 
 
-def listed(
-    session: Session,
-    *,
-    customer_id: str | None = None,
-    instance_id: str | None = None,
-    after: Adjustment | None = None,
-    limit: int,
-) -> list[Adjustment]:
-    """Adjustments in the order they were made, those behind `after`."""
-    query = select(Adjustment).order_by(col(Adjustment.at), col(Adjustment.id)).limit(limit)
-    if customer_id is not None:
-        query = query.where(Adjustment.customer_id == customer_id)
-    if instance_id is not None:
-        query = query.where(Adjustment.instance_id == instance_id)
-    if after is not None:
-        later = (col(Adjustment.at) == after.at) & (col(Adjustment.id) > after.id)
-        query = query.where(or_(col(Adjustment.at) > after.at, later))
+def listed(session: Session, table: type[Correction], page: Page) -> list[Correction]:
+    """Corrections in the order they were made. Raises BadQuestion for an unknown `after`."""
+    query = select(table).order_by(col(table.at), col(table.id)).limit(page.limit)
+    if page.customer_id is not None:
+        query = query.where(table.customer_id == page.customer_id)
+    if page.instance_id is not None:
+        query = query.where(table.instance_id == page.instance_id)
+    if page.after is not None:
+        last = session.get(table, page.after)
+        if last is None:
+            raise BadQuestion("after is no id of these; take `next` of the page before")
+        later = (col(table.at) == last.at) & (col(table.id) > last.id)
+        query = query.where(or_(col(table.at) > last.at, later))
     return list(session.exec(query))

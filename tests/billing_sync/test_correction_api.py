@@ -114,6 +114,8 @@ async def test_suspense_is_listed_and_assigned(api: httpx.AsyncClient, desk: Des
     reply = await api.post(ASSIGN, json=asked)
     assert (reply.status_code, reply.json()["quantity"]) == (201, 30)
     assert (await api.post(ASSIGN, json=asked)).status_code == 200
+    (row,) = (await get(api, "/api/v1/suspense/assignments?instance=i"))["data"]
+    assert (row["author"], row["parts"]) == ("li", f'[["TOKENS","chat","exact",{HOUR - 1},30]]')
     by_hour = await get(api, f"{SUSPENSE}?product=TOKENS&by=hour&from=2027-01-15T07:00:00Z&limit=2")
     assert [(row["first"], row["open"]) for row in by_hour["data"]] == [(HOUR - 1, 0), (HOUR, 70)]
     rest = await get(api, f"{SUSPENSE}?product=TOKENS&by=hour&after={by_hour['next']}&limit=2")

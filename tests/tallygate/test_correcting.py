@@ -125,6 +125,9 @@ def test_suspense_is_listed_and_assigned(shop: Shop) -> None:
     rows = shop.json("suspense", "list", "--by-hour")
     assert [row["open"] for row in rows] == [0, 500]
     assert shop.json(*words)["quantity"] == 500
+    done_so_far = shop.json("suspense", "assignments", "--customer", "cust-1")
+    assert [row["quantity"] for row in done_so_far] == [3000, 500]
+    assert "li.na" in shop.run("suspense", "assignments", "--instance", "i").output
     nothing = shop.run(*words)
     assert (nothing.exit_code, nothing.output.count("\n")) == (2, 1)
     assert "there is no suspense of customer cust-1 for product T" in nothing.output
