@@ -25,7 +25,7 @@ from billing_sync.booking import UsageRow, book
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
-from billing_sync.store import ahead, ledger, waiting
+from billing_sync.store import ahead, ledger, suspense, waiting
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
@@ -176,6 +176,7 @@ class Drainer:
             booked = ahead.take(session, rows)
             ledger.add_usage(session, partition, booked)
             waiting.settle(session, _customers(booked), self.catalogue, now_ms)
+            suspense.put(session, rows, self.catalogue)
             deduct_rows(session, _new(booked), self.catalogue, now_ms)
             deduct_rows(session, _plain(booked), self.catalogue, now_ms, recorded=True)
             link = Drain(

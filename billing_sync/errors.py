@@ -15,6 +15,7 @@ BillingSyncError
 ├── LedgerUnsuitable   the database cannot hold a ledger, or holds one that cannot be read
 ├── UnknownRecord      no usage record has this metering_sn
 ├── WrongState         a usage record that this cannot be done with
+├── CorrectionRefused  an adjustment or an assignment that makes no sense
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -75,6 +76,10 @@ class UnknownRecord(BillingSyncError):
 
 class WrongState(BillingSyncError):
     """A usage record is not where it would have to be for this; the text says where it is."""
+
+
+class CorrectionRefused(BillingSyncError):
+    """An adjustment or an assignment of suspense cannot be taken; the text says what to do."""
 
 
 class BadQuestion(BillingSyncError):

@@ -108,7 +108,7 @@ class UsageWindow(SQLModel, table=True):
     route: str = Field(primary_key=True)
     meter: str = Field(primary_key=True)
     grade: str = Field(primary_key=True)
-    mark: str = Field(primary_key=True, default="")  # "", late or clock
+    mark: str = Field(primary_key=True, default="")  # "", late, clock or assigned
     origin: int = Field(primary_key=True)
     partition: int
     quantity: int = _big(0)

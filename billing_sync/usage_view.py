@@ -14,6 +14,7 @@ from billing_sync.live import REDIS_BUDGET_S, Live
 from billing_sync.models import Instance
 from billing_sync.questions import MOST_CELLS, Usage, UsageFilter
 from billing_sync.records import value_of
+from billing_sync.store import adjustments
 from billing_sync.store import usage as store
 from billing_sync.store.engine import reading
 from billing_sync.store.package_totals import uses
@@ -74,18 +75,28 @@ class UsageView:
     async def _lifetimes(self, metered: Sequence[Instance]) -> dict[str, list[UsageFigure]]:
         ids = {instance.id for instance in metered}
         owners = {partition_of(i.customer_id, self.partitions) for i in metered}
-        moment = await self._live.moment(sorted(owners), lambda s: store.lifetimes(s, list(ids)))
-        totals = moment.ledger
+        moment = await self._live.moment(
+            sorted(owners),
+            lambda s: (store.lifetimes(s, list(ids)), adjustments.totals(s, list(ids))),
+        )
+        totals, adjusted = moment.ledger
         for key, quantity in moment.deltas():
             if key.instance_id in ids:
                 place = (key.instance_id, key.meter)
                 totals[place] = totals.get(place, 0) + quantity
-        return {i.id: [self._lifetime(i, totals, moment.at_ms)] for i in metered}
+        return {
+            i.id: [self._lifetime(i, totals, adjusted.get(i.id, 0), moment.at_ms)] for i in metered
+        }
 
     def _lifetime(
-        self, instance: Instance, totals: Mapping[tuple[str, str], int], at_ms: int
+        self,
+        instance: Instance,
+        totals: Mapping[tuple[str, str], int],
+        adjusted: int,
+        at_ms: int,
     ) -> UsageFigure:
-        """A lifetime never goes down, also when what Redis holds cannot be read for a while."""
+        """A lifetime never goes down except by an adjustment, also when what Redis holds cannot be
+        read for a while; nor below zero."""
         product = self.catalogue.get(instance.product_id)
         place = (instance.id, (product and product.meter) or "")
         now = (totals.get(place, 0), at_ms)
@@ -93,7 +104,8 @@ class UsageView:
         if len(self._shown) >= _REMEMBERED:
             self._shown.clear()
         self._shown[place] = (quantity, shown_ms)
-        return UsageFigure(None, value_of(quantity, product.unit if product else 1), shown_ms)
+        total = max(quantity + adjusted, 0)
+        return UsageFigure(None, value_of(total, product.unit if product else 1), shown_ms)
 
     def _partitions_of(self, wanted: UsageFilter) -> Sequence[int]:
         if wanted.customer_id is None:

@@ -28,6 +28,7 @@ name_option = click.option("--name", default="gateway", hidden=True, help="Of th
 # Commands that are not here are imported when they are asked for: a worker starts again without
 # the marketplace's simulator.
 ELSEWHERE: Final = {
+    "adjust": "tallygate.adjust_command",
     "demo": "tallygate.demo.command",
     "drill": "tallygate.drills.command",
     "explain": "tallygate.reconciliation.explain_command",
@@ -38,6 +39,7 @@ ELSEWHERE: Final = {
     "records": "tallygate.records_command",
     "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
+    "suspense": "tallygate.suspense_command",
 }
 
 

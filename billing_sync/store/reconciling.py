@@ -17,7 +17,7 @@ class Sum(NamedTuple):
     customer_id: str
     instance_id: str
     meter: str
-    mark: str  # "", late or clock
+    mark: str  # "", late, clock or assigned
     quantity: int
 
 
