@@ -30,6 +30,7 @@ STATES: Final = (
     "rejected",
     "expired",
 )
+_LONGEST_VALUE: Final = 20  # characters; what is longer Decimal would round
 _LONGEST_DAY: Final = 25  # hours
 SOLD: Final = "koogallery"  # instances of this source get records
 
@@ -143,6 +144,8 @@ def amount_of(record: Recorded) -> int:
 
 def _steps(value: str) -> int | None:
     """Ten-thousandths of a billing unit; None for a text that is not a whole number of them."""
+    if len(value) > _LONGEST_VALUE:
+        return None
     try:
         steps = Decimal(value).scaleb(4)
         return int(steps) if steps == steps.to_integral_value() else None
@@ -191,8 +194,7 @@ def _hours(holding: Holding, span: Span) -> Iterator[Hour]:
 
 
 def _hours_off(holding: Holding) -> Iterator[Difference]:
-    """Hours whose usage does not stand where it should. Buckets name the hour of billing: hours of
-    use that were billed together are one."""
+    """Hours whose usage does not stand where it should; those that were billed together are one."""
     hours = _Hours(holding)
     sums: Counter[int] = Counter()
     for used in holding.used:
@@ -228,14 +230,13 @@ def _without_days(off: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, i
 
 
 class _Hours:
-    """Hours, joined where a bucket may hold use of any of them."""
+    """Hours, joined where one is billed in the other: buckets name the hour of billing."""
 
     def __init__(self, holding: Holding) -> None:
         self._of: dict[int, int] = {}
         self._members: dict[int, set[int]] = {}
-        with_bucket = {bucket.window for bucket in holding.buckets}
         for used in holding.used:
-            if used.window in with_bucket and used.origin != used.window:
+            if used.origin != used.window:
                 self._join(used.window, used.origin)
 
     def of(self, hour: int) -> int:

@@ -62,7 +62,9 @@ def days_asked(stores: Stores, folder: Path, date: datetime | None) -> list[int]
         return lacking(folder, reach, stores.clock.now_ms())
     day = (date.replace(tzinfo=UTC) - _EPOCH).days
     if (day + 1) * DAY_MS > reach.closed_through:
-        raise NotOver(f"{date_of(day)} is not closed yet; `tallygate sync once` closes what is over")
+        raise NotOver(
+            f"{date_of(day)} is not closed yet; `tallygate sync once` closes what is over"
+        )
     return [day]
 
 

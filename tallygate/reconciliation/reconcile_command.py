@@ -63,7 +63,9 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--sdr-zone", default="UTC", show_default=True, help="Of its times: UTC or +08:00.")
 @click.option("--daily", is_flag=True, help="Write the signed reports of days that lack one.")
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="With --daily: this UTC day, anew.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="With --daily: where.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="With --daily: where."
+)
 @click.option("--verify", "report", type=_FILE, help="Check the signature of a daily report.")
 @click.option("--public-key", help="With --verify: the key to trust, in place of this host's own.")
 def reconcile(config_path: Path, **asked: Unpack[Asked]) -> None:

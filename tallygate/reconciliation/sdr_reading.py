@@ -6,6 +6,7 @@ within the first lines. A list that cannot be read as a whole raises BadList, on
 
 import codecs
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -34,9 +35,8 @@ class BadList(Exception):
 def read_list(path: Path, zone_ms: int) -> Iterator[Line | Faulty]:
     """Every line of the list. Raises BadList."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadList(f"{path}: larger than {MAX_BYTES >> 30} GiB; export it in parts")
         with path.open("rb") as file:
+            _refuse_large(file)
             encoding = _encoding(file)
         with path.open(encoding=encoding, newline="") as text:
             yield from read_lines(_bounded(text), zone_ms)
@@ -46,6 +46,12 @@ def read_list(path: Path, zone_ms: int) -> Iterator[Line | Faulty]:
         raise BadList(f"{path}: neither UTF-8 nor GBK; save it as UTF-8") from None
     except OSError as problem:
         raise BadList(f"{path}: cannot be read: {problem.strerror}") from None
+
+
+def _refuse_large(file: IO[bytes]) -> None:
+    if file.seek(0, os.SEEK_END) > MAX_BYTES:
+        raise BadList(f"larger than {MAX_BYTES >> 30} GiB; export it in parts")
+    file.seek(0)
 
 
 def _encoding(file: IO[bytes]) -> str:

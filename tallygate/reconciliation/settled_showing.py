@@ -23,7 +23,16 @@ def lines(settlement: Settlement) -> Iterator[str]:
     yield f"from the ledger to the marketplace: {counted(settlement.instances, 'instance')}"
     totals = sorted(settlement.totals.items())
     if totals:
-        titles = ("meter", "used", "not yet", "adjusted", "records", "carry", "buckets", "difference")
+        titles = (
+            "meter",
+            "used",
+            "not yet",
+            "adjusted",
+            "records",
+            "carry",
+            "buckets",
+            "difference",
+        )
         yield from table(titles, [_total(*each) for each in totals])
         yield from _buckets(totals)
         yield from _states(totals)
@@ -86,9 +95,7 @@ def matched_lines(matched: Matched) -> Iterator[str]:
     """What the marketplace's own list says."""
     yield ""
     said = f"the marketplace's list: {counted(matched.lines, 'line')}, {matched.equal:,} equal"
-    when = (
-        f", {time(matched.begin)} to {time(matched.end)}" if matched.lines_matched else ""
-    )
+    when = f", {time(matched.begin)} to {time(matched.end)}" if matched.lines_matched else ""
     yield f"{said}, {matched.confirmed:,} confirmed now{when}"
     shown = matched.findings[:_MOST_LINES]
     if shown:

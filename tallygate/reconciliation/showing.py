@@ -199,18 +199,27 @@ def _verdict(
     for lane in report.lanes:
         if lane.missing:
             yield f"lane {lane.lane} lacks records: its files on this disk are damaged or were removed"
-    if report.differing:
-        yield f"NOT EXACT: a difference in {counted(len(report.differing), 'row')}"
-    elif settlement is not None and not settlement.exact:
-        yield "NOT EXACT: usage and records of instances differ"
-    elif matched is not None and not matched.exact:
-        yield "NOT EXACT: the marketplace's list and ours differ"
-    elif not report.exact:
-        yield "NOT EXACT: records cannot be read"
+    reasons = [*_reasons(report, settlement, matched)]
+    if reasons:
+        yield f"NOT EXACT: {', '.join(reasons)}"
     elif any(row.difference for row in report.rows):
         yield "every difference is named"
     else:
         yield "every difference is 0"
+
+
+def _reasons(
+    report: Report, settlement: Settlement | None, matched: Matched | None
+) -> Iterator[str]:
+    """Why it is not exact."""
+    if report.differing:
+        yield f"a difference in {counted(len(report.differing), 'row')}"
+    elif not report.exact:
+        yield "records cannot be read"
+    if settlement is not None and not settlement.exact:
+        yield "usage and records of instances differ"
+    if matched is not None and not matched.exact:
+        yield "the marketplace's list and ours differ"
 
 
 def _more(count: int) -> Iterator[str]:

@@ -32,11 +32,7 @@ def read_plan(path: Path, known: set[str]) -> dict[str, Planned]:
     Raises ConfigInvalid, whose message has one line per problem.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise ConfigInvalid([f"larger than {MAX_BYTES} bytes; is this the right file?"])
-        return _parsed(raw.decode("utf-8-sig"), known)
+        return _parsed(_read(path), known)
     except ConfigInvalid as invalid:
         problems = invalid.problems
     except UnicodeDecodeError:
@@ -44,6 +40,14 @@ def read_plan(path: Path, known: set[str]) -> dict[str, Planned]:
     except OSError as problem:
         problems = (f"cannot be read: {problem.strerror}",)
     raise ConfigInvalid(f"{path}: {problem}" for problem in problems)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise ConfigInvalid([f"larger than {MAX_BYTES} bytes; is this the right file?"])
+    return raw.decode("utf-8-sig")
 
 
 def _parsed(text: str, known: set[str]) -> dict[str, Planned]:
