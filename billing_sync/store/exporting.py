@@ -52,6 +52,5 @@ def usage(session: Session, wanted: Wanted) -> Iterator[UsageWindow]:
 def _stream(session: Session, query: Any, customer: Any, wanted: Wanted) -> Iterator[Any]:
     if wanted.customer_id is not None:
         query = query.where(customer == wanted.customer_id)
-    for rows in session.exec(query.execution_options(yield_per=_ROWS)).partitions():
-        yield from rows
-        session.expunge_all()  # else the session would remember every row
+    # The session remembers rows only for as long as somebody else does.
+    yield from session.exec(query.execution_options(yield_per=_ROWS))

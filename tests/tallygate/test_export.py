@@ -112,18 +112,18 @@ def test_nothing_is_a_table_too(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_export(tmp_path: Path) -> None:
-    """A hundred thousand rows pass through."""
+    """They pass through."""
 
     def many() -> Iterator[Row]:
-        for _ in range(100_000):
+        for _ in range(20_000):
             yield ROW
 
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         tracemalloc.start()
-        assert write_csv(RECORDS, many(), file) == 100_000
+        assert write_csv(RECORDS, many(), file) == 20_000
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert peak < 2 << 20
+    assert peak < 1 << 20
 
 
 async def test_the_ledger_is_streamed(site: Site) -> None:
@@ -136,18 +136,18 @@ async def test_the_ledger_is_streamed(site: Site) -> None:
             [
                 {**some, "window": HOUR, "instance_id": f"i{n}", "mark": "", "partition": 0,
                  "quantity": 1, "recorded": 0}
-                for n in range(20_000)
+                for n in range(8000)
             ],
         )  # fmt: skip
     with reading(site.engine) as session:
         found = usage(session, Wanted())
         next(found)
         tracemalloc.start()
-        assert sum(1 for _ in found) == 19_999
+        assert sum(1 for _ in found) == 7999
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(session.identity_map) < 2000
-    assert peak < 8 << 20
+    assert peak < 6 << 20
 
 
 def invoke(path: Path, *words: str) -> Result:

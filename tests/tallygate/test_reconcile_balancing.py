@@ -53,7 +53,7 @@ async def test_what_was_used_stands_somewhere(site: Site) -> None:
     assert total.states["pending"].count == 9
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+@pytest.mark.parametrize("at_once", [1, 3, 6])
 async def test_no_instance_is_overlooked_or_counted_twice(site: Site, at_once: int) -> None:
     """However many are read together; unusual ids too."""
     await sold(site, ["a", "B", "ä", "中", "a b", "-"])
@@ -66,7 +66,7 @@ async def test_no_instance_is_overlooked_or_counted_twice(site: Site, at_once: i
     [
         (update(UsageRecord).values(value="1.2345"), {"value"}),
         (update(UsageRecord).values(unit=999), {"value"}),
-        (update(UsageRecord).values(origins="[]", quantity=1), {"hours"}),
+        (update(UsageRecord).values(origins="[]", quantity=1), {"hours", "value"}),
         (update(UsageRecord).values(state="gone"), {"rule"}),
         (update(UsageWindow).values(recorded=col(UsageWindow.recorded) - 1), {"hours"}),
         (update(UsageWindow).values(recorded=col(UsageWindow.quantity) + 1), {"hours", "recorded"}),

@@ -213,7 +213,7 @@ def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_price_that_makes_no_sense_is_refused(price: dict[str, Any]) -> None:
     """Bands that do not rise, two prices at once, no price at all."""
-    with pytest.raises(ValueError, match="price|currency"):
+    with pytest.raises(ValueError, match=r"price|currency"):
         Price.model_validate(price)
 
 
