@@ -106,7 +106,7 @@ def instance_ids(session: Session, after: str, limit: int = AT_ONCE) -> list[str
     """The next instances of which the ledger holds anything, behind `after` ("" for the first)."""
     parts = []
     for table in _HOLDING:
-        column = col(table.instance_id)  # type: ignore[attr-defined]  # all of them have it
+        column = col(table.instance_id)
         part = select(column).where(column > after).distinct().order_by(column).limit(limit)
         parts.append(select(part.subquery().c.instance_id))
     ids = union(*parts).subquery().c.instance_id
@@ -130,8 +130,8 @@ def holdings(session: Session, ids: Sequence[str]) -> Iterator[Holding]:
             instance.product_id if instance else "",
             instance.source if instance else "",
             closed.get(rows[0][1], 0) // HOUR_MS if rows else 0,
-            [Used(*row[3:7], int(row[7]), int(row[8])) for row in rows],
-            [Recorded(*row[1:11], origins.decode(row[11])) for row in made],
+            [Used._make((*row[3:7], int(row[7]), int(row[8]))) for row in rows],
+            [Recorded._make((*row[1:11], origins.decode(row[11]))) for row in made],
             remains.get(instance_id, ()),
             buckets.get(instance_id, ()),
             ahead.get(instance_id, ()),

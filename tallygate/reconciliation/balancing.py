@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from billing_sync.records import SCALE
 from billing_sync.store import balancing as store
 from billing_sync.store.engine import reading
-from tallygate.reconciliation.balance import Balance, Difference, Stand, balance
+from tallygate.reconciliation.amounts import Difference
+from tallygate.reconciliation.balance import Balance, Stand, balance
 from tallygate.reconciliation.terms import Span
 
 MOST_DIFFERENCES: Final = 10_000  # kept; the others are counted

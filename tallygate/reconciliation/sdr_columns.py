@@ -7,7 +7,7 @@ Cells are read strictly: what is not surely a time or a value is refused with a 
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -177,9 +177,9 @@ def time_of(text: str, zone_ms: int) -> int:
     year, month, day, hour, minute, second, part, zone = found.groups()
     ms = int((part or "0").ljust(3, "0")[:3])
     try:
-        local = datetime(
-            *map(int, (year, month, day, hour, minute, second or "0")), ms * 1000, tzinfo=UTC
-        )
+        date = datetime(int(year), int(month), int(day), tzinfo=UTC)
+        clock = time(int(hour), int(minute), int(second or 0), ms * 1000, UTC)
+        local = datetime.combine(date, clock)
     except ValueError:
         raise Unreadable(f"{text[:40]!r} is no time") from None
     ahead = zone_of(zone) if zone else zone_ms

@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tallygate.reconciliation.balance import STATES, Balance, Difference, Hour, Stand
+from tallygate.reconciliation.amounts import Difference
+from tallygate.reconciliation.balance import Balance, Hour, Stand
 from tallygate.reconciliation.balancing import Settlement, Total
+from tallygate.reconciliation.record_rules import STATES
 from tallygate.reconciliation.report_json import counted_json
 from tallygate.reconciliation.reporting import Report
 from tallygate.reconciliation.sdr import Finding, Matched
@@ -61,7 +63,7 @@ def _states(states: Mapping[str, Stand]) -> dict[str, Any]:
     amount = {state: stand.amount for state, stand in known.items()}
     return {
         "states": {
-            state: {"records": stand.count, "amount": exactly(stand.amount)}
+            state: {"records": stand.records, "amount": exactly(stand.amount)}
             for state, stand in known.items()
         },
         "pushed": exactly(sum(amount.get(state, 0) for state in _PUSHED)),

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tallygate.reconciliation.balance import STATES, Difference
+from tallygate.reconciliation.amounts import Difference
 from tallygate.reconciliation.balancing import Settlement, Total
+from tallygate.reconciliation.record_rules import STATES
 from tallygate.reconciliation.sdr import Matched
 from tallygate.reconciliation.tables import amount, counted, hour, number, table, time
 
@@ -40,8 +41,8 @@ def lines(settlement: Settlement) -> Iterator[str]:
         yield ""
         yield "DIFFERENCES"
         worst = settlement.differences[:_MOST_LINES]
-        titles = ("instance", "hour", "meter", "amount", "")
-        yield from table(titles, [_difference(each) for each in worst])
+        heads = ("instance", "hour", "meter", "amount", "")
+        yield from table(heads, [_difference(each) for each in worst])
         more = len(settlement.differences) + settlement.more - len(worst)
         if more:
             yield f"  ... {more:,} more; --json has {len(settlement.differences):,}"
@@ -73,7 +74,7 @@ def _buckets(totals: Sequence[tuple[str, Total]]) -> Iterator[str]:
 
 def _states(totals: Sequence[tuple[str, Total]]) -> Iterator[str]:
     rows = [
-        (meter, state, number(total.states[state].count), amount(total.states[state].amount))
+        (meter, state, number(total.states[state].records), amount(total.states[state].amount))
         for meter, total in totals
         for state in [*STATES, *sorted(total.states.keys() - {*STATES})]
         if state in total.states

@@ -251,5 +251,5 @@ def test_hours_and_states_are_those_of_the_span() -> None:
     assert [(each.window, each.used, each.carried) for each in found.hours] == [
         (HOUR + 1, 5000, 5000)
     ]
-    assert found.states["sent"].count == 1
+    assert found.states["sent"].records == 1
     assert found.used == 15_000

@@ -50,7 +50,7 @@ async def test_what_was_used_stands_somewhere(site: Site) -> None:
     assert total.used == 3 * 2 * 700 * (1 + 2 + 3) + 3 * 2
     assert (total.open, total.waiting, total.difference) == (6, 0, 0)
     assert total.in_records + total.remainder == (total.used - 6) * 10_000
-    assert total.states["pending"].count == 9
+    assert total.states["pending"].records == 9
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 6])

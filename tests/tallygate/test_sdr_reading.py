@@ -51,7 +51,7 @@ def test_every_usual_delimiter_is_read(delimiter: str) -> None:
     head = delimiter.join(["商品", "SN", "Usage Value", "状态"])
     (line,) = read(head + "\n" + delimiter.join(['"a, b; c"', "sn", "1", "有效"]))
     assert isinstance(line, Line)
-    assert (line.metering_sn, line.value, line.refused) == ("sn", 1, "")
+    assert (line.metering_sn, line.value, line.refused) == ("sn", Decimal(1), "")
 
 
 def test_what_stands_above_the_header_is_passed_over() -> None:
