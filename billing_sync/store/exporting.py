@@ -9,6 +9,7 @@ from billing_sync.models import UsageRecord, UsageWindow
 from metering.windows import HOUR_MS
 
 _ROWS: Final = 1000  # fetched together
+_LAST: Final = 2**31 - 1  # the largest number that a column of windows takes
 
 
 class Wanted(NamedTuple):
@@ -31,7 +32,7 @@ def records(session: Session, wanted: Wanted) -> Iterator[UsageRecord]:
 
 def usage(session: Session, wanted: Wanted) -> Iterator[UsageWindow]:
     """Usage by the hour it was used in: every row of the ledger, customers' totals included."""
-    first, end = -(-wanted.from_ms // HOUR_MS), -(-wanted.to_ms // HOUR_MS)
+    first, end = (min(-(-ms // HOUR_MS), _LAST) for ms in (wanted.from_ms, wanted.to_ms))
     query = (
         select(UsageWindow)
         .where(UsageWindow.origin >= first, UsageWindow.origin < end)

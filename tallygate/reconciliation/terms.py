@@ -23,7 +23,7 @@ class Span(NamedTuple):
     """The windows asked for, [first, end)."""
 
     first: int = 0
-    end: int = 2**40
+    end: int = 2**31 - 1  # the largest number that a column of windows takes
 
     def holds(self, window: int) -> bool:
         """Whether the window is one of them."""
