@@ -322,12 +322,12 @@ async def test_what_a_person_assigned_is_said(site: Site) -> None:
     asked = site.call(tokens=1000).request_id
     await site.flush()
     await site.drain()
-    booked = {"route": "chat", "meter": "tokens_total", "grade": "exact", "mark": "assigned"}
     with writing(site.engine) as session:
         session.add(
             UsageWindow(
                 window=HOUR, origin=HOUR, customer_id="a", instance_id="i", quantity=2000,
-                partition=partition_of("a", PARTITIONS), **booked,
+                partition=partition_of("a", PARTITIONS), route="chat", meter="tokens_total",
+                grade="exact", mark="assigned",
             )
         )  # fmt: skip
     said, text = await of_request(site, asked)
