@@ -32,6 +32,7 @@ ELSEWHERE: Final = {
     "demo": "tallygate.demo.command",
     "drill": "tallygate.drills.command",
     "explain": "tallygate.reconciliation.explain_command",
+    "export": "tallygate.exporting.export_command",
     "init": "tallygate.init",
     "lanes": "tallygate.lanes_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
@@ -40,6 +41,7 @@ ELSEWHERE: Final = {
     "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
     "suspense": "tallygate.suspense_command",
+    "whatif": "tallygate.whatif.whatif_command",
 }
 
 
@@ -128,7 +130,7 @@ def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
     installation = load_installation(config_path, _given(sockets))
     section = installation.config.control
     bound = _sockets(sockets, section.listen, section.admin_listen)
-    run(partial(run_control, installation, bound, owner))
+    run(partial(run_control, installation, bound, owner, config_path))
 
 
 @cli.group()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio
 import httpx
@@ -14,6 +15,7 @@ from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
 from tallygate.certificates import certificate_of
+from tallygate.daily_reports import FOLDER, keep_reported, report_starter
 from tallygate.installation import Installation
 from tallygate.ledgers import open_ledger
 from tallygate.listeners import Listener, serve
@@ -24,8 +26,13 @@ from tallygate.stopping import told_to_stop
 log = logging.getLogger("tallygate")
 
 
-async def run_control(installation: Installation, sockets: Sockets, owner: int | None) -> None:
-    """Serve until told to stop.
+async def run_control(
+    installation: Installation,
+    sockets: Sockets,
+    owner: int | None,
+    config_path: Path | None = None,
+) -> None:
+    """Serve until told to stop; with `config_path` daily reports are written too.
 
     Raises StoreUnsuitable, PartitionsDiffer or StaticConflict when it must not run, and OSError for
     unusable TLS files.
@@ -40,9 +47,24 @@ async def run_control(installation: Installation, sockets: Sockets, owner: int |
                 control = Control(parts)
                 public = Listener(control.public(), sockets.public, tls)
                 admin = Listener(control.admin(), sockets.admin)
-                async with control.running(), kept_up(stop, certificate, _stay_as_it_is):
+                reported = _reported(installation, parts, config_path)
+                async with control.running(), reported, kept_up(stop, certificate, _stay_as_it_is):
                     with announced(installation, "control", sockets, tls=bool(tls)):
                         await serve([public, admin], stop, drain_s=CONTROL_DRAIN_S)
+
+
+@asynccontextmanager
+async def _reported(
+    installation: Installation, parts: Parts, config_path: Path | None
+) -> AsyncIterator[None]:
+    """Daily reports are written for as long as the block lasts."""
+    async with anyio.create_task_group() as group:
+        if config_path is not None:
+            folder = installation.data_dir / FOLDER
+            start = report_starter(config_path)
+            group.start_soon(keep_reported, folder, parts.engine, parts.clock, start)
+        yield
+        group.cancel_scope.cancel()
 
 
 async def _stay_as_it_is() -> None:

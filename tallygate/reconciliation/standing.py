@@ -112,6 +112,9 @@ class Standings:
             if one.mark == ASSIGNED:  # a person's doing, of what is compared as the customer's
                 continue
             held = stood.held.setdefault(Place(*one[:4]), Held())
+            if one.mark == "assigned":
+                held.assigned += one.quantity
+                continue
             held.quantity += one.quantity
             held.late += one.quantity if one.mark == "late" else 0
             held.clock += one.quantity if one.mark == "clock" else 0
