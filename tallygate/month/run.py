@@ -1,0 +1,40 @@
+"""Runs a month in a temporary folder with a Redis of its own."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from metering import embedded
+from metering.embedded import EmbeddedValkey
+from tallygate.month.outcome import Outcome
+from tallygate.month.play import play
+from tallygate.month.terms import Terms
+
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  (what is written here is thrown away)
+
+
+def run(terms: Terms, say: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Play it. From the main thread, outside an event loop: it starts a server (see embedded)."""
+    memory = _MEMORY if _MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="tallygate-month-", dir=memory) as name, quiet():
+        folder = Path(name)
+        with EmbeddedValkey(folder):
+            return anyio.run(partial(play, terms, folder, embedded.url(folder), say=say))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nobody wants to read of every trouble that was ordered."""
+    log = logging.getLogger("tallygate")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
