@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
-import httpx
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -33,17 +32,12 @@ from .wire import answer
 _TICK: Final = 1.0
 
 
-def build_app(
-    settings: SimulatorSettings, clock: Clock, production: httpx.AsyncBaseTransport | None = None
-) -> Starlette:
-    """The open API of spec §7 and the handles under `/_sim`. Importing or building does no IO.
-
-    `production` is the way of callbacks, where it is not the network.
-    """
+def build_app(settings: SimulatorSettings, clock: Clock) -> Starlette:
+    """The open API of spec §7 and the handles under `/_sim`. Importing or building does no IO."""
     shifted = ShiftedClock(clock)
     marketplace, faults = Marketplace(), Faults()
     intake = Intake(settings, marketplace)
-    callbacks = Callbacks(settings.access_key, shifted, settings.callback_timeout, production)
+    callbacks = Callbacks(settings.access_key, shifted, settings.callback_timeout)
     conversation = Conversation(callbacks, marketplace.findings, settings.production_url)
     lifecycle = Lifecycle(marketplace, conversation, shifted)
     creation = Creation(settings, marketplace, conversation, lifecycle)

@@ -39,21 +39,13 @@ def check_url(url: str) -> str:
 class Callbacks:
     """One seller's callbacks. `close` when done."""
 
-    def __init__(
-        self,
-        access_key: str,
-        clock: Clock,
-        timeout: float,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, access_key: str, clock: Clock, timeout: float) -> None:
         self._key = access_key
         self._clock = clock
         self._timeout = timeout
         # Redirects are not followed: the marketplace wants 200 from the address itself. Proxy
         # variables are not read: the address under test is meant literally.
-        self._client = httpx.AsyncClient(
-            headers=_HEADERS, timeout=timeout, trust_env=False, transport=transport
-        )
+        self._client = httpx.AsyncClient(headers=_HEADERS, timeout=timeout, trust_env=False)
 
     async def close(self) -> None:
         await self._client.aclose()
