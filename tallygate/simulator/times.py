@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 _RECORD = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -41,6 +42,7 @@ def _moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, UTC)
 
 
+@lru_cache(maxsize=4096)  # the records of an hour share their times
 def _milliseconds(digits: str) -> int | None:
     try:
         moment = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)

@@ -74,6 +74,17 @@ def whole(value: Mapping[str, object], name: str, default: int, bounds: tuple[in
     return found
 
 
+def number(
+    value: Mapping[str, object], name: str, default: float, bounds: tuple[float, float]
+) -> float:
+    """A number within `bounds`, both included; raises BadRequest."""
+    found = value.get(name, default)
+    low, high = bounds
+    if isinstance(found, bool) or not isinstance(found, int | float) or not low <= found <= high:
+        raise BadRequest(f"{name} must be a number from {low} to {high}")
+    return float(found)
+
+
 def objects(value: Mapping[str, object], name: str, most: int) -> list[Mapping[str, object]]:
     """A list of at most `most` objects, empty when absent; raises BadRequest."""
     found = value.get(name, [])
