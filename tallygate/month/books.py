@@ -15,11 +15,12 @@ from metering.catalogue import Catalogue
 from metering.windows import window_of
 from tallygate.month.balance import SCALE, Books, Record
 from tallygate.month.tally import Place, Tally
+from tallygate.simulator.stored import State, StoredRecord
 from tallygate.simulator.times import parse_record_time
 
 
 def read(
-    engine: Engine, catalogue: Catalogue, tally: Tally, sdrs: Iterable[Mapping[str, Any]]
+    engine: Engine, catalogue: Catalogue, tally: Tally, sdrs: Iterable[StoredRecord]
 ) -> Books:
     """Everything at one moment; `sdrs` are the records as the marketplace holds them."""
     with reading(engine) as session:
@@ -36,7 +37,7 @@ def read(
             uncertain=_uncertain(session, tally),
             ledger=_ledger(session),
             records=[_record(record) for record in records],
-            collected=[_collected(sdr, units) for sdr in sdrs if sdr["state"] == "collected"],
+            collected=[_collected(sdr, units) for sdr in sdrs if sdr.state is State.COLLECTED],
             carry=carry,
             buckets=_buckets(session),
             unrecorded=_unrecorded(session),
@@ -105,11 +106,11 @@ def _record(record: UsageRecord) -> Record:
     return Record(record.metering_sn, record.instance_id, record.window, steps, record.state)
 
 
-def _collected(sdr: Mapping[str, Any], units: Mapping[str, int]) -> Record:
-    instance = str(sdr["instance_id"])
-    steps = _steps(str(sdr["usage_value"]), units.get(instance, 1))
-    begin = parse_record_time(sdr["begin_time"]) or 0
-    return Record(str(sdr.get("metering_sn")), instance, window_of(begin), steps, "collected")
+def _collected(sdr: StoredRecord, units: Mapping[str, int]) -> Record:
+    record, instance = sdr.record, sdr.instance_id
+    steps = _steps(str(record["usage_value"]), units.get(instance, 1))
+    begin = parse_record_time(record["begin_time"]) or 0
+    return Record(str(record.get("metering_sn")), instance, window_of(begin), steps, "collected")
 
 
 def _steps(value: str, unit: int) -> int:

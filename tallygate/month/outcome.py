@@ -9,6 +9,7 @@ from typing import Any, Final
 from tallygate.month.balance import Books, Break, Row, breaks, rows, told, together
 from tallygate.month.terms import Terms
 from tallygate.month.trouble import Kind
+from tallygate.simulator.findings import Finding
 
 # What the marketplace says of callbacks while our database is away is no mistake of the ledger.
 _ABOUT_RECORDS: Final = ("sdr-", "overlap", "empty-interval", "metering-sn", "push-order")
@@ -25,7 +26,7 @@ class Outcome:
     counts: Mapping[str, int]
     noticed: Mapping[Kind, int]
     pushes: Mapping[str, int]
-    findings: Sequence[Mapping[str, Any]]
+    findings: Sequence[Finding]
     uncertain: Sequence[str]
     unseen: Sequence[str]
     lost: Sequence[str]
@@ -69,9 +70,9 @@ class Outcome:
 
     def _complaints(self) -> Iterator[str]:
         found = Counter(
-            (each["check"], each["message"])
+            (each.check, each.message)
             for each in self.findings
-            if str(each["check"]).startswith(_ABOUT_RECORDS)
+            if each.check.startswith(_ABOUT_RECORDS)
         )
         for (check, message), count in found.most_common(_SHOWN):
             yield f"the marketplace complains {count} times: {check}: {message}"

@@ -26,7 +26,6 @@ _MINUTE_MS: Final = 60_000
 # When the loops are turned in an hour: just after the grace of the last window, then in pushing
 # time, then now and then. Their real pace is a second; what happens between two turns is the same.
 _TURNS: Final = tuple(m * _MINUTE_MS + 10_000 for m in (2, 4, 7, 10, 13, 30, 49))
-_COLLECTED: Final = 15 * _MINUTE_MS  # spec §7.2, rule 5
 _HEARD_MS: Final = 700  # until gateways hear of a change
 _COMPARED: Final = 6 * HOUR_MS
 _MOST_AFTER: Final = 30  # hours
@@ -75,7 +74,7 @@ class _Player:
             await self._until(begin + HOUR_MS)
         await self._settle()
         await sabotage.at_end(self._stage, self._wrong)
-        await self._stage.market.collect()
+        self._stage.market.collect()
 
     def _note_hour(self, begin: int) -> None:
         theirs = self._deeds.get(begin, [])
@@ -89,7 +88,6 @@ class _Player:
         for after in _TURNS:
             compare = after == _TURNS[0] and (begin - START_MS) % _COMPARED == 0
             self._agenda.note(begin + after, partial(self._turn, compare=compare))
-        self._agenda.note(begin + _COLLECTED, self._collect)
 
     async def _until(self, end: int) -> None:
         while (due := self._agenda.next(end)) is not None:
@@ -128,16 +126,13 @@ class _Player:
                 self._agenda.note(at_ms, partial(gateway.hear, customer))
 
     async def _turn(self, *, compare: bool) -> None:
-        await self._troubling.turn()
+        self._stage.market.advance()
         for gateway in self._stage.gateways:
             await gateway.turn(check=compare)
         await self._stage.plane.turn(compare=compare)
         for customer, queue in self._waiting.items():
             if queue:
                 await self._do(customer)
-
-    async def _collect(self) -> None:
-        await self._stage.market.collect()
 
     # The end...
 
@@ -162,8 +157,7 @@ class _Player:
 
     async def _books(self) -> Books:
         parts, market = self._stage.plane.parts, self._stage.market
-        sdrs = await market.records()
-        return books.read(parts.engine, parts.catalogue, self._stage.tally, sdrs)
+        return books.read(parts.engine, parts.catalogue, self._stage.tally, market.records)
 
     async def outcome(self) -> Outcome:
         stage = self._stage
@@ -187,7 +181,7 @@ class _Player:
             counts=dict(self._counts),
             noticed=self._troubling.noticed(),
             pushes=dict(runner.outbox.outcomes),
-            findings=await stage.market.findings(),
+            findings=stage.market.findings,
             uncertain=books.named(engine, "uncertain"),
             unseen=sorted(stage.tally.unseen),
             lost=[*books.named(engine, "unexplained"), *books.named(engine, "lost_lane")],

@@ -66,7 +66,7 @@ async def staged(
     folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         clock, door, tally = MonthClock(START_MS), Door(), Tally()
-        market = Market(clock, httpx.ASGITransport(door))
+        market = Market(clock, httpx.ASGITransport(door), terms.features)
         stack.push_async_callback(market.close)
         to_market = FaultyTransport(market.transport)
         http = await stack.enter_async_context(httpx.AsyncClient(transport=to_market))
@@ -90,7 +90,7 @@ async def staged(
         )
         plane.set_up()
         door.app = plane.control.public()
-        await market.open(sold)
+        market.open(sold)
         gateways: list[Gateway] = []
         for number in range(terms.gateways):
             gateway = _gateway(number, terms, folder, redis_url, clock, tally)

@@ -16,6 +16,7 @@ class Features:
     daily: bool = False  # products that are billed by the day
     agents: bool = False  # products whose calls the marketplace's own gateway charges
     suspense: bool = True  # calls of people who bought nothing
+    upgrades: bool = False  # by upgradeInstance; else by a renewal that changes the product
 
 
 @dataclass(frozen=True)

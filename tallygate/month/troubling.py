@@ -12,7 +12,7 @@ from tallygate.month.trouble import Kind, Trouble
 
 # Calls that a gateway still forwards before it is killed, and whose end it never sees.
 _UNSEEN: Final = 5
-_BUSY: Final = ("throttle", "http_500", "timeout_after_accept", "mkt_0999")
+_BUSY: Final = {"throttle": 0.2, "http_5xx": 0.2, "timeout_after_accept": 0.2, "mkt_0999": 0.2}
 
 
 class Troubling:
@@ -24,7 +24,6 @@ class Troubling:
         self._noticed: Counter[Kind] = Counter()
         self._before: dict[Trouble, int] = {}
         self._dying: Counter[int] = Counter()  # calls that are left to a gateway
-        self._busy = 0
 
     def jobs(self) -> Iterator[tuple[int, Job]]:
         """What is to be done when."""
@@ -46,12 +45,6 @@ class Troubling:
         """How often each kind was noticed by anybody."""
         resets = self._stage.plane.control.runner.drainer.resets
         return {kind: self._noticed[kind] for kind in Kind} | {Kind.REDIS_EMPTIED: resets}
-
-    async def turn(self) -> None:
-        """Before each turn of the loops: a marketplace that is busy fails once more."""
-        if self._busy:
-            await self._stage.market.fail(_BUSY[self._busy % len(_BUSY)])
-            self._busy += 1
 
     async def end_all(self) -> None:
         """Whatever was planned for later is called off."""
@@ -84,7 +77,7 @@ class Troubling:
             case Kind.MARKET_LOST:
                 self._stage.to_market.mood = "lost" if on else ""
             case Kind.MARKET_BUSY:
-                self._busy = int(on)
+                self._stage.market.spoil(_BUSY if on else {}, trouble.begin_ms)
 
     async def _switch_redis(self, trouble: Trouble, *, on: bool) -> None:
         if trouble.kind is Kind.REDIS_EMPTIED:

@@ -8,6 +8,7 @@ from tallygate.month.outcome import Outcome
 from tallygate.month.showing import amount, lines, section
 from tallygate.month.terms import three_days
 from tallygate.month.trouble import Kind
+from tallygate.simulator.findings import Finding
 from tests.tallygate.month.test_balance import books
 
 COUNTS = {
@@ -55,12 +56,12 @@ def test_a_break_is_told_first() -> None:
 
 def test_what_was_not_shown_is_a_problem() -> None:
     """A trouble nobody noticed, a request named wrongly, a complaint of the marketplace."""
-    complaint = {"check": "sdr-refused", "message": "too old", "subject": "i"}
+    complaint = Finding("sdr-refused", "too old", "i")
     failed = replace(
         GOOD,
         counts={},
         noticed=dict.fromkeys(Kind, 0),
-        findings=[complaint, complaint, {"check": "result-code", "message": "as ordered"}],
+        findings=[complaint, complaint, Finding("result-code", "as ordered")],
         uncertain=[],
         lost=["lane-1"],
         waiting=1,
