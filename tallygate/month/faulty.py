@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine, event
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import OperationalError
 
 Mood = Literal["", "refused", "unsure"]
@@ -71,7 +71,8 @@ class FaultyDatabase:
         self.noticed = 0
         self._path = path
         self._locker: sqlite3.Connection | None = None
-        event.listen(engine, "begin", self._begins, insert=True)
+        event.listen(engine, "begin", self._begins)
+        event.listen(engine, "handle_error", self._failed)
         if path is not None:
             event.listen(engine, "connect", _in_a_hurry)
             engine.dispose()  # connections that were opened before are more patient
@@ -93,12 +94,13 @@ class FaultyDatabase:
             self._locker.close()
             self._locker = None
 
-    def _begins(self, connection: Connection) -> None:
+    def _begins(self, _: Connection) -> None:
         if self.refusing:
             self.noticed += 1
             raise OperationalError("BEGIN", {}, ConnectionRefusedError("connection refused"))
-        if self._locker is not None and not connection.get_execution_options().get("read_only"):
-            self.noticed += 1
+
+    def _failed(self, _: ExceptionContext) -> None:
+        self.noticed += self._locker is not None
 
 
 def _in_a_hurry(dbapi_connection: Any, _record: object) -> None:

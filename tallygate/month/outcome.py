@@ -12,7 +12,7 @@ from tallygate.month.trouble import Kind
 from tallygate.simulator.findings import Finding
 
 # What the marketplace says of callbacks while our database is away is no mistake of the ledger.
-_ABOUT_RECORDS: Final = ("sdr-", "overlap", "empty-interval", "metering-sn", "push-order")
+_ABOUT_RECORDS: Final = ("sdr-refused", "sdr-duplicate", "overlap", "empty-interval", "metering-sn", "push-order")
 _NEEDED: Final = ("calls served", "records sent", "lanes adopted", "late rows", "calls refused")
 _SHOWN: Final = 12
 

@@ -31,10 +31,12 @@ def run(terms: Terms, say: Callable[[str], None] = lambda _: None) -> Outcome:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Nobody wants to read of every trouble that was ordered."""
-    log = logging.getLogger("tallygate")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
+    logs = [logging.getLogger(name) for name in ("tallygate", "billing_sync")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
