@@ -25,7 +25,7 @@ from tallygate.month.troubling import Troubling
 _MINUTE_MS: Final = 60_000
 # When the loops are turned in an hour: just after the grace of the last window, then in pushing
 # time, then now and then. Their real pace is a second; what happens between two turns is the same.
-_TURNS: Final = tuple(m * _MINUTE_MS + 10_000 for m in (2, 4, 7, 10, 13, 30, 49))
+_TURNS: Final = tuple(m * _MINUTE_MS + 10_000 for m in (2, 7, 13, 37))
 _HEARD_MS: Final = 700  # until gateways hear of a change
 _COMPARED: Final = 6 * HOUR_MS
 _MOST_AFTER: Final = 30  # hours

@@ -25,7 +25,8 @@ def run(terms: Terms, say: Callable[[str], None] = lambda _: None) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="tallygate-month-", dir=memory) as name, quiet():
         folder = Path(name)
         with EmbeddedValkey(folder):
-            return anyio.run(partial(play, terms, folder, embedded.url(folder), say=say))
+            month = partial(play, terms, folder, embedded.url(folder), say=say)
+            return anyio.run(month, backend_options={"use_uvloop": True})
 
 
 @contextmanager

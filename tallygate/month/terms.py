@@ -48,4 +48,4 @@ def month(seed: int) -> Terms:
 
 def three_days(seed: int) -> Terms:
     """Its small form: every kind of trouble, few customers."""
-    return Terms(customers=30, days=3, seed=seed, gateways=2, partitions=4)
+    return Terms(customers=30, days=3, seed=seed, gateways=2, partitions=2)
