@@ -74,5 +74,6 @@ class Collection:
     def _note(self, cycle: Cycle, run_ms: int, usable: Iterable[Usable]) -> None:
         late = [stored.late for stored, _ in usable]
         if late:
-            run = {"cycle": cycle.value, "run_ms": run_ms, "records": len(late), "late": sum(late)}
-            self.runs.append(dict(run))
+            self.runs.append(
+                {"cycle": cycle.value, "run_ms": run_ms, "records": len(late), "late": sum(late)}
+            )

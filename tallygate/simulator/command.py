@@ -17,6 +17,7 @@ from .findings import FindingLog
 from .schedule import BEIJING, zone_named
 from .server import run
 from .settings import PUSH_AUTHS, PushAuth, SimulatorSettings
+from .wire import an_object
 
 
 def _listen(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, int]:
@@ -50,12 +51,10 @@ def _faults(
     """A JSON object that `Faults.set` takes."""
     try:
         read = json.loads(value or "{}")
-        if not isinstance(read, dict):
-            raise BadRequest("must be a JSON object")
-        Faults().set(read)
+        Faults().set(an_object(read))
     except (ValueError, RecursionError, BadRequest) as error:
         raise click.BadParameter(str(error)) from None
-    return read
+    return an_object(read)
 
 
 _access_key = click.option(
@@ -104,9 +103,7 @@ def simulate() -> None:
     show_default=True,
     help="Time zone of the daily collection at 01:00.",
 )
-@click.option(
-    "--faults", callback=_faults, help="What goes wrong, as JSON for POST /_sim/faults."
-)
+@click.option("--faults", callback=_faults, help="What goes wrong, as JSON for POST /_sim/faults.")
 def serve(  # noqa: PLR0913 -- one parameter per option
     *,
     listen: tuple[str, int],

@@ -148,7 +148,7 @@ def read_fault(side: str, item: Mapping[str, object]) -> Fault:
         kind=_kind(side, text(item, "kind")),
         times=whole(item, "times", 1, (1, MAX_TIMES)),
         seconds=number(item, "seconds", 30, (0, 3600)),
-        status=whole(item, "status", 500, (400, 599)) if "status" in item else None,
+        status=whole(item, "status", 500, (200, 599)) if "status" in item else None,
         code=text(item, "code") if "code" in item else None,
         retry_after=whole(item, "retry_after", 1, (0, 3600)) if "retry_after" in item else None,
         taken=flag(item, "taken", default=item.get("kind") in _ALWAYS_TAKEN),

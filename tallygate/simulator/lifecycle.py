@@ -8,10 +8,11 @@ from .clock import Clock
 from .conversation import Answered, Conversation
 from .info_checks import Asked, check_info
 from .marketplace import Marketplace
-from .models import Instance, Item, Kind
+from .models import Instance, Item, Kind, OrderLine
 from .times import DAY_MS, format_compact_time, parse_compact_time
 
 RENEWAL_MS: Final = 30 * DAY_MS
+RENEWAL_CHANGE: Final = "RENEWAL_CHANGE"
 ACTIVITIES: Final[Mapping[str, str]] = {
     "query": "queryInstance",
     "refresh": "refreshInstance",
@@ -44,6 +45,7 @@ class Lifecycle:
             self._conversation.note(answered, found, instance.instance_id)
         if body.get("testFlag") != "1":
             _remember(instance, action, body, answered.sent_ms)
+            self._remember_change(instance, body, answered.sent_ms)
         return answered
 
     async def upgrade(self, instance: Instance, item: Item, test_flag: bool = False) -> Answered:
@@ -64,6 +66,14 @@ class Lifecycle:
         if answered.reply.result_code == SUCCESS and not test_flag:
             instance.become(line, answered.sent_ms)
         return answered
+
+    def _remember_change(
+        self, instance: Instance, body: Mapping[str, object], sent_ms: int
+    ) -> None:
+        """A renewal may change the specification (§2.8)."""
+        product = self._marketplace.products.get(str(body.get("productId")))
+        if body.get("scene") == RENEWAL_CHANGE and product is not None:
+            instance.become(OrderLine(str(body.get("orderLineId")), product), sent_ms)
 
     def _body(self, instance: Instance, action: str) -> dict[str, object]:
         body = {"activity": ACTIVITIES[action], "instanceId": instance.instance_id}
@@ -92,9 +102,7 @@ class Lifecycle:
         return Asked(instance.instance_id, instance.product.metered, related)
 
 
-def _remember(
-    instance: Instance, action: str, body: Mapping[str, object], sent_ms: int
-) -> None:
+def _remember(instance: Instance, action: str, body: Mapping[str, object], sent_ms: int) -> None:
     if action == "freeze":
         instance.freeze(sent_ms)
     elif action == "unfreeze":

@@ -124,7 +124,9 @@ class Instance:
 
     def product_at(self, at_ms: int) -> Product:
         """The product it was at this time: an upgrade changes it from there on."""
-        return next((product for until_ms, product in self.former if at_ms < until_ms), self.product)
+        return next(
+            (product for until_ms, product in self.former if at_ms < until_ms), self.product
+        )
 
     def freeze(self, at_ms: int) -> None:
         """Freezing what is frozen changes nothing."""

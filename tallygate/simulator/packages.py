@@ -9,6 +9,7 @@ that was not held all the time pays for: here it pays when it was held at any mo
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
+from .findings import Finding
 from .models import Instance, Kind
 from .sdr import Refused, Sdr
 
@@ -26,8 +27,14 @@ class PackageBook:
         """Remembers a package that was bought."""
         self._by_customer.setdefault(package.customer_id, []).append(package)
 
-    def judge(self, sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]) -> None:
-        """Rules of relate_pkg_instance (§7.1, §8.4); raises Refused. Changes nothing."""
+    def judge(
+        self, sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]
+    ) -> Finding | None:
+        """Rules of relate_pkg_instance (§7.1, §8.4); raises Refused. Changes nothing.
+
+        That the package must have been held at the time of the record is documented nowhere, and
+        late usage may have no other time: a finding.
+        """
         product_id = instance.product_at(sdr.begin_ms).product_id
         if sdr.package is None:
             if held := self._stopping(sdr, instance.customer_id, product_id):
@@ -35,13 +42,15 @@ class PackageBook:
                     "relate_pkg_instance is missing though the buyer holds the stop-before-excess "
                     f"package {held.instance_id}"
                 )
-            return
+            return None
         package = _related(instances.get(sdr.package), instance, product_id)
-        if not package.touches(sdr.begin_ms, sdr.end_ms):
-            raise Refused("relate_pkg_instance was not held at any moment of the record")
         left = self.left(package, product_id)
         if package.product.stop_before_excess and left is not None and sdr.usage > left:
             raise Refused(f"the quota of relate_pkg_instance is exceeded: {left:f} is left")
+        if package.touches(sdr.begin_ms, sdr.end_ms):
+            return None
+        message = "relate_pkg_instance was not held at any moment of the record"
+        return Finding("package-not-held", message, sdr.instance_id)
 
     def reserve(self, sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]) -> None:
         """Takes a valid record out of the stop-before-excess package that it names."""
@@ -49,9 +58,7 @@ class PackageBook:
             product_id = instance.product_at(sdr.begin_ms).product_id
             self._use(sdr.package, product_id, sdr.usage)
 
-    def deduct(
-        self, sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]
-    ) -> Deduction:
+    def deduct(self, sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]) -> Deduction:
         """What packages pay of a record that is being collected; the rest is pay-per-use."""
         if sdr.package is not None and instances[sdr.package].product.stop_before_excess:
             return ((sdr.package, sdr.usage),)
@@ -95,13 +102,9 @@ class PackageBook:
                 yield package
 
     def _stopping(self, sdr: Sdr, customer_id: str, product_id: str) -> Instance | None:
-        """The package that this record should have named: held all the time, with quota left."""
+        """The package that this record should have named: held all the time, empty or not."""
         for package in self._of(customer_id, product_id):
-            if (
-                package.product.stop_before_excess
-                and package.held_during(sdr.begin_ms, sdr.end_ms)
-                and self.left(package, product_id) != 0
-            ):
+            if package.product.stop_before_excess and package.held_during(sdr.begin_ms, sdr.end_ms):
                 return package
         return None
 

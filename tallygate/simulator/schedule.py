@@ -16,6 +16,7 @@ from .times import HOUR_MS, MINUTE_MS
 BEIJING: Final = "Asia/Shanghai"
 _BEIJING: Final = timezone(timedelta(hours=8), BEIJING)  # without a zone database
 _DAILY: Final = time(1)
+_MIDNIGHT: Final = time()
 
 
 def zone_named(name: str) -> tzinfo:
@@ -70,6 +71,6 @@ class Schedule:
     def _local(self, at_ms: int) -> datetime:
         return datetime.fromtimestamp(at_ms // 1000, self.zone)
 
-    def _at(self, day: datetime, clock: time = time(0)) -> int:
+    def _at(self, day: datetime, clock: time = _MIDNIGHT) -> int:
         moment = datetime.combine(day.date(), clock, self.zone)
         return int(moment.timestamp()) * 1000

@@ -5,7 +5,7 @@ first record counts.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .findings import Finding
@@ -43,22 +43,23 @@ class Validation:
             instance = judge_instance(instances.get(sdr.instance_id))
             if seen := self._seen(sdr):
                 return seen
-            self._judge(sdr, instance, stored.received_ms, instances)
+            found = self._judge(sdr, instance, stored.received_ms, instances)
             _judge_product(record.get("product_id"), sdr, instance)
         except Refused as refused:
             return _verdict(State.REFUSED, str(refused), str(record.get("instance_id")))
-        findings = tuple(self._oddities(sdr, old="product_id" in record))
+        findings = (*found, *self._oddities(sdr, old="product_id" in record))
         self._packages.reserve(sdr, instance, instances)
         self._remember(sdr, stored)
         return Judgement(State.VALID, findings=findings, sdr=sdr)
 
     def _judge(
         self, sdr: Sdr, instance: Instance, received_ms: int, instances: Mapping[str, Instance]
-    ) -> None:
+    ) -> Sequence[Finding]:
         judge_times(sdr, instance, received_ms)
         if self._refuse_frozen and instance.frozen_during(sdr.begin_ms, sdr.end_ms):
             raise Refused("the instance was frozen all the time of the record")
-        self._packages.judge(sdr, instance, instances)
+        finding = self._packages.judge(sdr, instance, instances)
+        return [finding] if finding else []
 
     def _seen(self, sdr: Sdr) -> Judgement | None:
         """Rule 5: of one interval of an instance only the first record counts."""

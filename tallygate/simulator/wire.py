@@ -32,8 +32,13 @@ async def read_object(request: Request) -> dict[str, object]:
         value = json.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("the body is not JSON") from None
+    return an_object(value)
+
+
+def an_object(value: object) -> dict[str, object]:
+    """The value itself when it is a JSON object; raises BadRequest."""
     if not isinstance(value, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise BadRequest("this must be a JSON object")
     return value
 
 

@@ -70,4 +70,3 @@ async def test_collects_at_the_minute():
         assert (await stage.sim("GET", "/sdrs"))["sdrs"][0]["state"] == "valid"
         stage.clock.time_ms += 120_000
         await until_collected(stage)
-

@@ -24,7 +24,8 @@ def test_everything_about_a_product():
         product(kind="ON_DEMAND_PKG", quotas={"chat": "100.5"}, cycle="day", price=price)
     )
     assert (read.kind, read.cycle) == (Kind.ON_DEMAND_PKG, Cycle.DAY)
-    assert (read.covers, read.quotas) == ({"chat"}, {"chat": Decimal("100.5")})
+    assert read.covers == frozenset({"chat"})
+    assert read.quotas == {"chat": Decimal("100.5")}
     assert read.price is not None
     assert (read.price.mode, read.price.period) == (Mode.TIER, Period.DAY)
     assert read.price.bands[0] == Band(Decimal(3), Decimal("0.30"))

@@ -72,9 +72,6 @@ def test_related_package():
         ("not a package", instance(PACK, "p-2")),
         ("another buyer", instance(PACK, "p-1", customer_id="cust-2")),
         ("no quota", instance(replace(PACK, covers=frozenset({"speech"})), "p-1")),
-        ("not held", instance(PACK, "p-1", expires_ms=NOW_MS)),
-        ("not held", instance(PACK, "p-1", closed_ms=NOW_MS - 1)),
-        ("not held", instance(PACK, "p-1", started_ms=NOW_MS + 61_000)),
         ("exceeded: 1.4999 is left", instance(quota(STOP, "1.4999"), "p-1")),
     ],
 )
@@ -83,9 +80,25 @@ def test_wrong_package(reason, other):
     assert reason in Scene(other).refusal(package="p-1")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"expires_ms": NOW_MS}, {"closed_ms": NOW_MS - 1}, {"started_ms": NOW_MS + 61_000}],
+)
+def test_package_not_held(changes):
+    """Noted, not refused; one that was held for a moment is not even noted."""
+    for package, noted in (
+        (instance(STOP, "p-1", **changes), True),
+        (instance(STOP, "p-1"), False),
+    ):
+        scene = Scene(package)
+        finding = scene.book.judge(of("1", 0, "p-1"), scene.mine, scene.known)
+        assert (finding is not None) == noted
+
+
 def test_stop_before_excess_must_be_named():
-    """Who holds such a package is charged to it, and to no other."""
+    """Who holds such a package is charged to it, and to no other, be it empty."""
     assert "stop-before-excess" in Scene(instance(STOP, "p-1")).refusal()
+    assert "stop-before-excess" in Scene(instance(quota(STOP, "0"), "p-1")).refusal()
     assert Scene(instance(STOP, "p-1")).refusal(package="p-1") == ""
 
 
@@ -97,22 +110,21 @@ def test_stop_before_excess_must_be_named():
         {"expires_ms": NOW_MS + 1},
         {"frozen": True},
         {"customer_id": "cust-2"},
-        {"product": quota(STOP, "0")},
         {"product": replace(STOP, covers=frozenset({"speech"}))},
     ],
 )
 def test_stop_before_excess_need_not_be_named(changes):
-    """One not held for the whole interval, without quota, of another buyer or for other things."""
+    """One not held for the whole interval, of another buyer or for other things."""
     assert Scene(instance(**{"product": STOP, "instance_id": "p-1", **changes})).refusal() == ""
 
 
 def test_quota_of_a_stop_package_is_never_exceeded():
-    """Valid records count at once, before their collection; then nothing need be named."""
+    """Valid records count at once, before their collection."""
     scene = Scene(instance(quota(STOP, "2"), "p-1"))
     assert scene.refusal("1.5", 0, "p-1") == ""
     assert "0.5 is left" in scene.refusal("0.5001", 60, "p-1")
     assert scene.refusal("0.5", 60, "p-1") == ""
-    assert scene.refusal("7", 120) == ""
+    assert "0.0 is left" in scene.refusal("0.0001", 120, "p-1")
 
 
 def test_quantity_multiplies_the_quota():

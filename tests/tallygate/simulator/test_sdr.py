@@ -45,7 +45,6 @@ def judged(received_ms: int = NOW_MS + MINUTE_MS, begin_s: int = 0, **fields: An
     return ""
 
 
-
 @given(st.decimals("0.0001", "99999999.9999", places=4))
 def test_usage_of_the_type(value):
     """Every positive Double(12,4) is read exactly, as a number and as text."""
@@ -145,4 +144,3 @@ def test_times_out_of_order(reason, fields):
 def test_exactly_21_days():
     """The last moment still counts."""
     assert judged(received_ms=NOW_MS + 21 * DAY_MS) == ""
-

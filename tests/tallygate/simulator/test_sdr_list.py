@@ -9,7 +9,7 @@ from tests.tallygate.simulator.stage import NOW_MS, record
 
 
 def stored(state: State, reason: str = "", **fields: object) -> StoredRecord:
-    made = StoredRecord(record("i-1", **fields), NOW_MS)
+    made = StoredRecord(record("i-1", 0, **fields), NOW_MS)
     made.state, made.reason = state, reason
     return made
 
@@ -32,6 +32,8 @@ def test_rows():
 
 def test_chinese_headers():
     """The same columns under the console's other language."""
-    english, chinese = (sdr_csv([stored(State.VALID)], each).split("\r\n") for each in (False, True))
+    english, chinese = (
+        sdr_csv([stored(State.VALID)], each).split("\r\n") for each in (False, True)
+    )
     assert chinese[0] == "话单编号,实例ID,开始时间,结束时间,用量,状态,原因"
     assert english[1:] == chinese[1:]
