@@ -7,6 +7,7 @@ are sent = collected. What differs is a break, told with the books of its instan
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, NamedTuple
 
 from tallygate.month.tally import Place
@@ -143,37 +144,50 @@ def _first_window(books: Books, instance: str) -> int:
     return min(wrong, default=last)
 
 
+class _Entry(NamedTuple):
+    """Steps that belong into a column of an instance's row, there under a name if it has any."""
+
+    instance: str
+    column: str
+    steps: int
+    name: str = ""
+
+
 def _by_instance(books: Books) -> dict[str, Row]:
     """The totals of each instance; of all customers' own totals under the empty name."""
     sums: dict[str, dict[str, Counter[str]]] = {}
-
-    def add(instance: str, column: str, steps: int, name: str = "") -> None:
-        columns = sums.setdefault(instance, {})
-        columns.setdefault(column, Counter())[name] += steps
-
-    for column, places in (
-        ("served", books.served),
-        ("uncertain", books.uncertain),
-        ("ledger", books.ledger),
-    ):
-        for place, quantity in places.items():
-            add(place.instance, column, quantity * SCALE)
-    taken = {record.serial for record in books.collected}
-    for record in books.records:
-        add(record.instance, "records", record.steps)
-        if record.serial not in taken:
-            add(record.instance, "waiting", record.steps, record.state)
-    for record in books.collected:
-        add(record.instance, "collected", record.steps)
-    for instance, steps in books.carry.items():
-        add(instance, "carry", steps)
-    for (instance, _, name), quantity in books.buckets.items():
-        add(instance, "buckets", quantity * SCALE, name)
-    for (instance, _), quantity in books.unrecorded.items():
-        add(instance, "unrecorded", quantity * SCALE)
-    for instance, quantity in books.adjusted.items():
-        add(instance, "adjusted", quantity * SCALE)
+    for entry in chain(_counted(books), _reported(books), _named(books)):
+        columns = sums.setdefault(entry.instance, {})
+        columns.setdefault(entry.column, Counter())[entry.name] += entry.steps
     return {instance: _row(instance, columns) for instance, columns in sums.items()}
+
+
+def _counted(books: Books) -> Iterator[_Entry]:
+    of = {"served": books.served, "uncertain": books.uncertain, "ledger": books.ledger}
+    for column, places in of.items():
+        for place, quantity in places.items():
+            yield _Entry(place.instance, column, quantity * SCALE)
+
+
+def _reported(books: Books) -> Iterator[_Entry]:
+    taken = {record.serial for record in books.collected}
+    for record in books.collected:
+        yield _Entry(record.instance, "collected", record.steps)
+    for record in books.records:
+        yield _Entry(record.instance, "records", record.steps)
+        if record.serial not in taken:
+            yield _Entry(record.instance, "waiting", record.steps, record.state)
+
+
+def _named(books: Books) -> Iterator[_Entry]:
+    for instance, steps in books.carry.items():
+        yield _Entry(instance, "carry", steps)
+    for (instance, _, name), quantity in books.buckets.items():
+        yield _Entry(instance, "buckets", quantity * SCALE, name)
+    for (instance, _), quantity in books.unrecorded.items():
+        yield _Entry(instance, "unrecorded", quantity * SCALE)
+    for instance, quantity in books.adjusted.items():
+        yield _Entry(instance, "adjusted", quantity * SCALE)
 
 
 def _row(name: str, columns: Mapping[str, Counter[str]]) -> Row:
@@ -209,7 +223,9 @@ def told(books: Books, instance: str) -> Iterator[str]:
     if row is None:
         return
     yield f"{instance} ({books.products.get(instance, NOBODY)}), in units of its meter:"
-    windows = {p.window for p in books.served.keys() | books.ledger.keys() if p.instance == instance}
+    windows = {
+        p.window for p in books.served.keys() | books.ledger.keys() if p.instance == instance
+    }
     windows |= {r.window for r in books.records if r.instance == instance}
     for window in sorted(windows):
         yield f"  window {window}: {', '.join(_of_window(books, instance, window))}"

@@ -19,9 +19,7 @@ from tallygate.simulator.stored import State, StoredRecord
 from tallygate.simulator.times import parse_record_time
 
 
-def read(
-    engine: Engine, catalogue: Catalogue, tally: Tally, sdrs: Iterable[StoredRecord]
-) -> Books:
+def read(engine: Engine, catalogue: Catalogue, tally: Tally, sdrs: Iterable[StoredRecord]) -> Books:
     """Everything at one moment; `sdrs` are the records as the marketplace holds them."""
     with reading(engine) as session:
         records = list(session.exec(select(UsageRecord)))

@@ -51,13 +51,17 @@ class Habits:
         for deed in deeds:
             made += self._around(dice, deed)
         if self._terms.features.suspense:
-            made += [self._call(dice, _within(dice, begin_ms), guest, goods.CHAT) for guest in GUESTS]
+            made += [
+                self._call(dice, _within(dice, begin_ms), guest, goods.CHAT) for guest in GUESTS
+            ]
         return sorted(made, key=lambda call: (call.at_ms, call.customer))
 
     def _usual(self, dice: random.Random, name: str, begin_ms: int) -> Iterator[Call]:
         if dice.random() < self._often[name]:
             for _ in range(dice.randrange(1, 9)):
-                yield self._call(dice, _within(dice, begin_ms), name, dice.choice(self._routes[name]))
+                yield self._call(
+                    dice, _within(dice, begin_ms), name, dice.choice(self._routes[name])
+                )
 
     def _around(self, dice: random.Random, deed: Deed) -> Iterator[Call]:
         if deed.what is not What.BUY or dice.random() < 0.3:

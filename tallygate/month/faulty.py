@@ -82,7 +82,9 @@ class FaultyDatabase:
         if self._path is None:
             self.refusing = True
         else:
-            self._locker = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._locker = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False
+            )
             self._locker.execute("PRAGMA busy_timeout=20000")
             self._locker.execute("BEGIN IMMEDIATE")
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.admission import Admitted, Directory, admit_key, admit_trusted
 from gateway.credentials import TrustedIdentity
@@ -34,6 +34,14 @@ _DURABILITY: Final = Durability(fsync="never", retention_bytes=4 << 20, segment_
 _ASKED: Final = 2  # partitions that are asked where they stand in each round
 
 
+class Given(NamedTuple):
+    """What every gateway is told: partitions, routes by name, and what keys are digested with."""
+
+    partitions: int
+    routes: Mapping[str, ServedRoute]
+    pepper: bytes
+
+
 class Gateway:
     """One gateway worker of a host of its own. `redis` is its way to Redis."""
 
@@ -42,9 +50,7 @@ class Gateway:
         disks: Iterator[Path],
         redis: FaultyRedis,
         clock: Clock,
-        partitions: int,
-        routes: Mapping[str, ServedRoute],
-        pepper: bytes,
+        given: Given,
         tally: Tally,
     ) -> None:
         """`disks` are folders that are not there yet; `tally` is the upstream's."""
@@ -53,9 +59,9 @@ class Gateway:
         self.adopted = 0
         self._disks, self._disk = disks, next(disks)
         self._clock = clock
-        self._partitions = partitions
-        self._routes = routes
-        self._directory = Directory(pepper)
+        self._partitions = given.partitions
+        self._routes = given.routes
+        self._directory = Directory(given.pepper)
         self._tally = tally
         self.up = self._dead = False
         self._lives = 0
@@ -68,15 +74,15 @@ class Gateway:
         """A new process: a new lane."""
         self._lives += 1
         lane_id = f"{self._disk.name}-{self._lives}"
-        self._lane = Journal(
-            self._disk, lane_id, self._partitions, _DURABILITY, self._clock
-        )
+        self._lane = Journal(self._disk, lane_id, self._partitions, _DURABILITY, self._clock)
         self._recorder = Recorder(self._lane, Counters(self.redis), self._clock, self._partitions)
         self.up, self._dead = True, False
 
     # Customers...
 
-    def call(self, call: Call, key: bytes | None, *, dies: bool = False, skip: bool = False) -> None:
+    def call(
+        self, call: Call, key: bytes | None, *, dies: bool = False, skip: bool = False
+    ) -> None:
         """Decide, forward, count. With `dies` the record is never written, as the process will not
         live so long; `skip` forgets it, as a gateway that loses records would."""
         route = self._routes[call.route]

@@ -6,13 +6,20 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from tallygate.month.balance import Books, Break, Row, breaks, rows, told, together
+from tallygate.month.balance import Books, Break, Row, breaks, rows, together, told
 from tallygate.month.terms import Terms
 from tallygate.month.trouble import Kind
 from tallygate.simulator.findings import Finding
 
 # What the marketplace says of callbacks while our database is away is no mistake of the ledger.
-_ABOUT_RECORDS: Final = ("sdr-refused", "sdr-duplicate", "overlap", "empty-interval", "metering-sn", "push-order")
+_ABOUT_RECORDS: Final = (
+    "sdr-refused",
+    "sdr-duplicate",
+    "overlap",
+    "empty-interval",
+    "metering-sn",
+    "push-order",
+)
 _NEEDED: Final = ("calls served", "records sent", "lanes adopted", "late rows", "calls refused")
 _SHOWN: Final = 12
 
@@ -58,7 +65,9 @@ class Outcome:
                 yield from told(self.books, each.instance)
         if len(self.breaks) > _SHOWN:
             yield f"and {len(self.breaks) - _SHOWN} more"
-        yield from (f"{row.product}: difference {row.difference}" for row in self.rows if row.difference)
+        yield from (
+            f"{row.product}: difference {row.difference}" for row in self.rows if row.difference
+        )
         if sorted(self.uncertain) != sorted(self.unseen):
             yield f"uncertain are {len(self.uncertain)} requests, unseen were {len(self.unseen)}"
         yield from (f"named lost: {name}" for name in self.lost)
@@ -85,6 +94,8 @@ class Outcome:
             "passed": self.passed,
             "counts": {**self.counts},
             "pushes": {**self.pushes},
-            "steps": {row.product: {**asdict(row), "difference": row.difference} for row in self.rows},
+            "steps": {
+                row.product: {**asdict(row), "difference": row.difference} for row in self.rows
+            },
             "problems": self.problems,
         }

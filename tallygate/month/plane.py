@@ -11,11 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync.app import Control, Parts, set_up
 from billing_sync.settings import BillingSettings, KooGallerySettings
-from metering.catalogue import Product, catalogue
+from metering.catalogue import catalogue
 from metering.clock import Clock
 from metering.errors import MeteringError
 from tallygate.month.faulty import FaultyRedis
+from tallygate.month.goods import products
 from tallygate.month.market import ACCESS_KEY, AK, SK
+from tallygate.month.terms import Terms
 
 SECRET: Final = b"a month's secret: nobody keeps it"
 _MARKET: Final = "http://market"
@@ -57,8 +59,7 @@ def parts_of(
     redis: FaultyRedis,
     http: httpx.AsyncClient,
     *,
-    sold: tuple[Product, ...],
-    partitions: int,
+    terms: Terms,
     folder: Path,
     clock: Clock,
 ) -> Parts:
@@ -69,8 +70,8 @@ def parts_of(
         data_dir=folder,
         redis=redis,
         http=http,
-        catalogue=catalogue(sold),
-        partitions=partitions,
+        catalogue=catalogue(products(terms.features)),
+        partitions=terms.partitions,
         billing=BillingSettings(),
         koogallery=KooGallerySettings.model_validate(keys),
         static=[],

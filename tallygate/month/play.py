@@ -4,7 +4,7 @@ At its end every trouble is over, gateways leave, and the loops go on until noth
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -38,10 +38,10 @@ async def play(
     redis_url: str,
     *,
     database: str | None = None,
-    wrong: Sabotage = Sabotage.NONE,
+    wrong: Collection[Sabotage] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """A whole month; see `staged` for the arguments. `wrong` is a mistake made on purpose."""
+    """A whole month; see `staged` for the arguments. `wrong` are mistakes made on purpose."""
     async with staged(terms, folder, redis_url, database) as stage:
         player = _Player(stage, wrong, say)
         await player.play()
@@ -49,7 +49,9 @@ async def play(
 
 
 class _Player:
-    def __init__(self, stage: Stage, wrong: Sabotage, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, stage: Stage, wrong: Collection[Sabotage], say: Callable[[str], None]
+    ) -> None:
         self._stage = stage
         self._wrong = wrong
         self._say = say
@@ -104,7 +106,7 @@ class _Player:
         if not gateway.up:
             self._counts["not connected"] += 1
             return
-        skip = self._wrong is Sabotage.DROP_RECORD and self._stage.tally.calls == 100
+        skip = Sabotage.DROP_RECORD in self._wrong and self._stage.tally.calls == 100
         gateway.call(call, key, dies=self._troubling.dies(call.gateway), skip=skip)
 
     async def _ask(self, deed: Deed) -> None:
@@ -187,4 +189,3 @@ class _Player:
             lost=[*books.named(engine, "unexplained"), *books.named(engine, "lost_lane")],
             waiting=sum(len(queue) for queue in self._waiting.values()),
         )
-

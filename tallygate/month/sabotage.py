@@ -1,5 +1,6 @@
 """Mistakes made on purpose: each must be found, or the balance proves nothing."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -18,15 +19,14 @@ _SERIAL: Final = str(UUID(int=0))
 class Sabotage(StrEnum):
     """What is done wrong."""
 
-    NONE = ""
     DROP_RECORD = "a gateway forgets a call that was served"
     DOUBLE_PUSH = "a record is pushed again under another number and interval"
     LOSE_CARRY = "a remainder is lost"
 
 
-async def at_half(stage: Stage, wrong: Sabotage) -> None:
+async def at_half(stage: Stage, wrong: Collection[Sabotage]) -> None:
     """In the middle of the month."""
-    if wrong is not Sabotage.LOSE_CARRY:
+    if Sabotage.LOSE_CARRY not in wrong:
         return
     with writing(stage.plane.parts.engine) as session:
         query = select(Carry).where(Carry.quantity > 0).order_by(col(Carry.instance_id))
@@ -35,9 +35,9 @@ async def at_half(stage: Stage, wrong: Sabotage) -> None:
         session.add(carry)
 
 
-async def at_end(stage: Stage, wrong: Sabotage) -> None:
+async def at_end(stage: Stage, wrong: Collection[Sabotage]) -> None:
     """When everything is pushed and collected."""
-    if wrong is not Sabotage.DOUBLE_PUSH:
+    if Sabotage.DOUBLE_PUSH not in wrong:
         return
     with reading(stage.plane.parts.engine) as session:
         query = select(UsageRecord).order_by(col(UsageRecord.begin).desc())

@@ -52,7 +52,9 @@ def section(outcome: Outcome) -> str:
 
 def _counts(outcome: Outcome) -> str:
     pushes = {f"pushes {kind}": count for kind, count in sorted(outcome.pushes.items())}
-    return ", ".join(f"{name} {count}" for name, count in [*outcome.counts.items(), *pushes.items()])
+    return ", ".join(
+        f"{name} {count}" for name, count in [*outcome.counts.items(), *pushes.items()]
+    )
 
 
 def _table(outcome: Outcome) -> Iterator[list[str]]:

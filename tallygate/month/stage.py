@@ -15,7 +15,7 @@ from metering import keys
 from tallygate.month import goods
 from tallygate.month.clock import MonthClock
 from tallygate.month.faulty import FaultyDatabase, FaultyRedis, FaultyTransport
-from tallygate.month.gateways import Gateway
+from tallygate.month.gateways import Gateway, Given
 from tallygate.month.market import Market
 from tallygate.month.plane import SECRET, Plane, parts_of
 from tallygate.month.tally import Tally
@@ -63,7 +63,6 @@ async def staged(
 
     `database` is the URL of an empty ledger; without one it is an SQLite file in the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         clock, door, tally = MonthClock(START_MS), Door(), Tally()
         market = Market(clock, httpx.ASGITransport(door), terms.features)
@@ -76,21 +75,10 @@ async def staged(
         redis = _redis(redis_url, terms, _CLIENT)
         stack.push_async_callback(redis.aclose)
         await redis.flushall()
-        sold = goods.products(terms.features)
-        plane = Plane(
-            parts_of(
-                engine,
-                redis,
-                http,
-                sold=sold,
-                partitions=terms.partitions,
-                folder=folder,
-                clock=clock,
-            )
-        )
+        plane = Plane(parts_of(engine, redis, http, terms=terms, folder=folder, clock=clock))
         plane.set_up()
         door.app = plane.control.public()
-        market.open(sold)
+        market.open(goods.products(terms.features))
         gateways: list[Gateway] = []
         for number in range(terms.gateways):
             gateway = _gateway(number, terms, folder, redis_url, clock, tally)
@@ -98,9 +86,7 @@ async def staged(
             gateways.append(gateway)
         database_switch = FaultyDatabase(engine, path)
         stack.callback(database_switch.heal)
-        yield Stage(
-            terms, clock, tally, market, plane, gateways, redis, database_switch, to_market
-        )
+        yield Stage(terms, clock, tally, market, plane, gateways, redis, database_switch, to_market)
 
 
 def _gateway(
@@ -111,9 +97,11 @@ def _gateway(
         _disks(folder, name),
         _redis(redis_url, terms, name),
         clock,
-        terms.partitions,
-        goods.routes(goods.products(terms.features)),
-        keys.pepper(SECRET),
+        Given(
+            terms.partitions,
+            goods.routes(goods.products(terms.features)),
+            keys.pepper(SECRET),
+        ),
         tally,
     )
 
