@@ -65,6 +65,6 @@ def troubles(terms: Terms) -> list[Trouble]:
 
 def _placed(dice: random.Random, first: int, slot: int, kind: Kind, terms: Terms) -> Trouble:
     least, most = _LASTS[kind]
-    lasts = dice.randrange(least * HOUR_MS // 10, most * HOUR_MS // 10)
+    lasts = min(dice.randrange(least * HOUR_MS // 10, most * HOUR_MS // 10), slot)
     begin = first + dice.randrange(max(slot - lasts, 1))
     return Trouble(begin, begin + lasts, kind, dice.randrange(terms.gateways))
