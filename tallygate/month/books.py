@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Engine, func
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from billing_sync.models import Bucket, Carry, FindingRow, Instance, UsageRecord, UsageWindow
 from billing_sync.origins import Origins, decode
@@ -39,8 +39,14 @@ def read(engine: Engine, catalogue: Catalogue, tally: Tally, sdrs: Iterable[Stor
             carry=carry,
             buckets=_buckets(session),
             unrecorded=_unrecorded(session),
-            origins=_origins([(r.instance_id, decode(r.origins)) for r in [*records, *carries]]),
+            origins=_origins(
+                [
+                    *((r.instance_id, decode(r.origins)) for r in records),
+                    *((c.instance_id, decode(c.origins)) for c in carries),
+                ]
+            ),
             products=products,
+            adjusted=_adjusted(session),
         )
 
 
@@ -74,10 +80,10 @@ def _ledger(session: Session) -> dict[Place, int]:
 
 
 def _unrecorded(session: Session) -> dict[tuple[str, int], int]:
-    place = (UsageWindow.instance_id, UsageWindow.origin)
+    place: tuple[Any, ...] = (UsageWindow.instance_id, UsageWindow.origin)
     total = func.sum(UsageWindow.quantity - UsageWindow.recorded)
     query: Any = (
-        select(*place, total)  # type: ignore[call-overload]
+        select(*place, total)
         .where(UsageWindow.instance_id != "", UsageWindow.quantity > UsageWindow.recorded)
         .group_by(*place)
     )
@@ -89,6 +95,15 @@ def _buckets(session: Session) -> dict[tuple[str, int, str], int]:
         (row.instance_id, row.window, row.name): row.quantity
         for row in session.exec(select(Bucket))
     }
+
+
+def _adjusted(session: Session) -> dict[str, int]:
+    """What persons added to instances, or took from them; nothing where there is no such table."""
+    table = SQLModel.metadata.tables.get("adjustment")
+    if table is None:
+        return {}
+    query = select(table.c.instance_id, func.sum(table.c.quantity)).group_by(table.c.instance_id)
+    return {instance: int(quantity) for instance, quantity in session.execute(query)}
 
 
 def _origins(many: Iterable[tuple[str, Origins]]) -> Counter[tuple[str, int]]:

@@ -69,7 +69,9 @@ def products(features: Features) -> tuple[Product, ...]:
 
 def baskets(features: Features) -> Sequence[tuple[str, ...]]:
     """What a customer may begin with."""
-    return (*BASKETS, ("SCANS",), ("IN", "SCANS")) if features.daily else BASKETS
+    daily = (("SCANS",), ("IN", "SCANS")) if features.daily else ()
+    agents = (("CALLS", "TOOLS"),) if features.agents else ()
+    return (*BASKETS, *daily, *agents)
 
 
 def covers(basket: Sequence[str], sold: Sequence[Product], package_id: str) -> bool:

@@ -151,11 +151,12 @@ class _Player:
                 return
 
     async def _left(self) -> bool:
-        """Whether anything still moves: lanes, deeds, or records."""
+        """Whether anything still moves: lanes, deeds, usage without a record, or records."""
         if any(self._waiting.values()) or any(g.lanes_left() for g in self._stage.gateways):
             return True
         read = await self._books()
-        return any(r.state in ("pending", "sending", "held") for r in read.records)
+        moving = any(r.state in ("pending", "sending", "held") for r in read.records)
+        return moving or bool(read.unrecorded)
 
     async def _books(self) -> Books:
         parts, market = self._stage.plane.parts, self._stage.market
