@@ -57,6 +57,15 @@ def named(engine: Engine, kind: str) -> list[str]:
         return [request or lane for request, lane in session.exec(query)]
 
 
+def moving(engine: Engine) -> bool:
+    """Whether usage waits for a record, or a record to be pushed."""
+    waiting = select(UsageRecord.metering_sn).where(
+        col(UsageRecord.state).in_(["pending", "sending", "held"])
+    )
+    with reading(engine) as session:
+        return session.exec(waiting.limit(1)).first() is not None or bool(_unrecorded(session))
+
+
 def late(engine: Engine) -> int:
     """How many rows of usage were booked in another hour than their own."""
     query = select(func.count()).where(col(UsageWindow.mark) != "")

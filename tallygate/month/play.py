@@ -45,7 +45,7 @@ async def play(
     async with staged(terms, folder, redis_url, database) as stage:
         player = _Player(stage, wrong, say)
         await player.play()
-        return await player.outcome()
+        return player.outcome()
 
 
 class _Player:
@@ -147,24 +147,22 @@ class _Player:
             self._note_turns(begin)
             await self._until(begin + HOUR_MS)
             staying = [gateway for gateway in staying if not await gateway.leave()]
-            if hour >= _LEAST_AFTER and not staying and not await self._left():
+            if hour >= _LEAST_AFTER and not staying and not self._left():
                 return
 
-    async def _left(self) -> bool:
+    def _left(self) -> bool:
         """Whether anything still moves: lanes, deeds, usage without a record, or records."""
         if any(self._waiting.values()) or any(g.lanes_left() for g in self._stage.gateways):
             return True
-        read = await self._books()
-        moving = any(r.state in ("pending", "sending", "held") for r in read.records)
-        return moving or bool(read.unrecorded)
+        return books.moving(self._stage.plane.parts.engine)
 
-    async def _books(self) -> Books:
+    def _books(self) -> Books:
         parts, market = self._stage.plane.parts, self._stage.market
         return books.read(parts.engine, parts.catalogue, self._stage.tally, market.records)
 
-    async def outcome(self) -> Outcome:
+    def outcome(self) -> Outcome:
         stage = self._stage
-        read, engine = await self._books(), stage.plane.parts.engine
+        read, engine = self._books(), stage.plane.parts.engine
         runner = stage.plane.control.runner
         self._counts.update(
             {
