@@ -22,7 +22,9 @@ def wrong_with(url: str) -> str | None:
     try:
         parts = urlsplit(f"//{rest}")
         host, port = parts.hostname, parts.port
-        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        options = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        )
     except ValueError:  # whose text may show a part of a password
         return f"{_WRITE}; {_ENCODE}"
     if parts.netloc.count("@") > 1 or port == 0:

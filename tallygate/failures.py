@@ -24,7 +24,7 @@ def mendable(failure: BaseException, *also: type[Exception]) -> str | None:
 
 def _of_the_ledger(failure: BaseException) -> str | None:
     """What SQL raised. A data plane has none, and would import it only to learn that."""
-    from sqlalchemy.exc import InternalError, OperationalError, TimeoutError  # noqa: PLC0415, A004
+    from sqlalchemy.exc import InternalError, OperationalError, TimeoutError  # noqa: PLC0415
 
     from billing_sync.store.engine import first_line  # noqa: PLC0415
     from billing_sync.store.ledger import PartitionsDiffer  # noqa: PLC0415

@@ -74,9 +74,7 @@ def database(
 
 
 @pytest.fixture
-def engine(
-    database_kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Engine]:
+def engine(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An empty ledger; a test that changes its database asks for that too."""
     place: Database
     if "database" in request.fixturenames or database_kind == "sqlite":

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psycopg
 from sqlalchemy import make_url
+from sqlmodel import SQLModel
 
 from billing_sync.store.engine import open_engine
 
@@ -70,9 +71,16 @@ class PostgresServer:
             self.run(f"create database {_SHARED} template {_EMPTY}")
             self.is_shared = True
         self.cut(_SHARED)
+        if not self._wiped():  # a test took tables away
+            self.drop(_SHARED)
+            self.run(f"create database {_SHARED} template {_EMPTY}")
+        return _SHARED
+
+    def _wiped(self) -> bool:
         with psycopg.connect(self.url(_SHARED).replace("+psycopg", ""), autocommit=True) as link:
             link.execute(_WIPE)
-        return _SHARED
+            (tables,) = link.execute("select count(*) from pg_tables where schemaname = 'public'")
+            return bool(tables[0] == len(SQLModel.metadata.tables) + 1)
 
     def copy(self, name: str, to: str | None = None) -> str:
         """A copy of a database; whoever used it is cut off, and connects again."""

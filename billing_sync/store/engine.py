@@ -19,7 +19,16 @@ from billing_sync.migrations.upgrading import upgrade
 from billing_sync.store import on_sqlite
 from billing_sync.store.on_sqlite import sqlite_url
 
-__all__ = ["add_up", "connect", "in_parts", "lost_a_race", "open_engine", "reading", "sqlite_url", "writing"]
+__all__ = [
+    "add_up",
+    "connect",
+    "in_parts",
+    "lost_a_race",
+    "open_engine",
+    "reading",
+    "sqlite_url",
+    "writing",
+]
 
 POSTGRESQL: Final = "postgresql"
 _RACES: Final = {"40001", "40P01"}  # serialization failure, deadlock

@@ -59,4 +59,3 @@ def listed(session: Session, page: FindingPage) -> list[FindingRow]:
         if wanted is not None:
             query = query.where(col(column) == wanted)
     return list(session.exec(query))
-

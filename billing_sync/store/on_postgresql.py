@@ -20,7 +20,12 @@ import psycopg
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection
 
-_POOL: Final[dict[str, Any]] = {"pool_size": 5, "max_overflow": 10, "pool_timeout": 10.0, "pool_recycle": 1800}
+_POOL: Final[dict[str, Any]] = {
+    "pool_size": 5,
+    "max_overflow": 10,
+    "pool_timeout": 10.0,
+    "pool_recycle": 1800,
+}
 _LINK: Final[Mapping[str, str]] = {  # libpq's own names; the URL may say otherwise
     "application_name": "tallygate",
     "client_encoding": "utf8",

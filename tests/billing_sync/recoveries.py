@@ -28,9 +28,7 @@ NO_ANSWER = PushOutcome(Kind.AMBIGUOUS, "ReadTimeout", "no answer after sending"
 class Plane:
     """One partition, two lanes with journals, a marketplace, instances `i` and `j`."""
 
-    def __init__(
-        self, database: Database, redis: Store, products: Catalogue = CATALOGUE
-    ) -> None:
+    def __init__(self, database: Database, redis: Store, products: Catalogue = CATALOGUE) -> None:
         self.database = database
         self.redis = redis
         self.catalogue = products

@@ -43,7 +43,12 @@ def copied(tmp_path: Path) -> Path:
 def python(folder: Path, *words: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -59,7 +64,12 @@ def test_new_tables_and_columns(copied: Path, database: Database) -> None:
     mark = '    source: str = "koogallery"  # koogallery | static\n'
     text = models.read_text()
     assert mark in text
-    columns = ('loud: bool = True', 'colour: str = "it\'s"', "size: int = 7", "twice: str | None = None")
+    columns = (
+        "loud: bool = True",
+        'colour: str = "it\'s"',
+        "size: int = 7",
+        "twice: str | None = None",
+    )
     more = "".join(f"    {column}\n" for column in columns)
     models.write_text(text.replace(mark, mark + more) + MORE)
     written = Path(python(copied, "-m", "billing_sync.revising", "more", "of", "it"))
@@ -67,7 +77,9 @@ def test_new_tables_and_columns(copied: Path, database: Database) -> None:
     assert written.name.endswith("_more_of_it.py")
     assert "sqlmodel" not in written.read_text()
     assert python(copied, "-c", OPEN, database.url).splitlines() == [
-        """[(True, "it's", 7, None)]""".replace("True", "1" if "sqlite" in database.url else "True"),
+        """[(True, "it's", 7, None)]""".replace(
+            "True", "1" if "sqlite" in database.url else "True"
+        ),
         "0",
     ]
     assert python(copied, "-m", "billing_sync.revising", "no") == (
@@ -86,7 +98,9 @@ def test_new_tables_and_columns(copied: Path, database: Database) -> None:
         (sa.Column("a", sa.Integer, nullable=False, default=lambda: 5), "0"),
     ],
 )
-def test_a_column_that_is_new_has_a_value_in_old_rows(column: sa.Column[object], default: str) -> None:
+def test_a_column_that_is_new_has_a_value_in_old_rows(
+    column: sa.Column[object], default: str
+) -> None:
     """Its own default, or a nought of its kind."""
     made = filled(column).server_default
     assert isinstance(made, sa.DefaultClause)

@@ -80,7 +80,9 @@ class Life:
             self.dice.choice(steps)()
             self.books.clock.advance(ms=self.dice.randint(1, 90_000))
 
-    def event_of(self, activity: Activity, event: Event, instance_id: str, **more: Any) -> LifecycleEvent:
+    def event_of(
+        self, activity: Activity, event: Event, instance_id: str, **more: Any
+    ) -> LifecycleEvent:
         sent_at = self.books.clock.now_ms() - self.dice.randint(0, 5000)
         return LifecycleEvent(activity, event, instance_id, sent_at, '{"名": 1}', **more)
 

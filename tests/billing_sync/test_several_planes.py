@@ -46,7 +46,6 @@ from billing_sync.store.projections import enqueue
 from billing_sync.store.worker import SqlWorker
 from metering.findings import Finding
 from metering.usage import Grade
-from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, HOUR, METER, START
 from tests.billing_sync.pushing import log_of
 from tests.billing_sync.recoveries import Plane

@@ -51,7 +51,9 @@ def typed(database: Database, lines: Iterable[str]) -> None:
     for line in lines:
         for there, here in places.items():
             line = line.replace(there, here)  # noqa: PLW2901
-        done = subprocess.run(line, shell=True, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            line, shell=True, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, (line, done.stderr)
 
 

@@ -61,9 +61,9 @@ def test_served_and_reconciled(config: dict[str, Any], database: PostgresDatabas
         path = str(folder / "tallygate.yaml")
         assert run("sync", "once", "-c", path, folder=folder).process.returncode == 0
         command = run("reconcile", "-c", path, folder=folder)
-        assert command.process.returncode == 0, command.stdout
+        assert command.process.returncode == 0, command.stdout + command.stderr
         command = run("explain", request_id, "-c", path, folder=folder)
-        assert command.process.returncode == 0, command.stdout
+        assert command.process.returncode == 0, command.stdout + command.stderr
     assert not list(folder.rglob("ledger.db*"))
 
 

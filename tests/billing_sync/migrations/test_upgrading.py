@@ -127,9 +127,7 @@ def test_one_that_is_too_old_is_left_as_it_is(database: Database) -> None:
     """It lacks a column, and nobody knows what belongs in there."""
     database.empty()
     open_engine(database.url, revision=OLDEST).dispose()
-    change(
-        database.url, "drop table alembic_version", "alter table carry drop column waiting"
-    )
+    change(database.url, "drop table alembic_version", "alter table carry drop column waiting")
     with pytest.raises(LedgerUnsuitable, match="carry has no waiting"):
         open_engine(database.url)
     assert "alembic_version" not in tables(database.url)

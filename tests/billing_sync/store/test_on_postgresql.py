@@ -83,9 +83,7 @@ def test_a_server_that_is_frozen(engine: Engine) -> None:
         assert session.connection().execute(text("select 1")).scalar() == 1
 
 
-def test_a_connection_that_was_cut_is_replaced(
-    engine: Engine, database: PostgresDatabase
-) -> None:
+def test_a_connection_that_was_cut_is_replaced(engine: Engine, database: PostgresDatabase) -> None:
     """A server that was started anew is not noticed by the next call."""
     with writing(engine) as session:
         session.add(Meta(key="a", value="1"))
@@ -100,7 +98,9 @@ def test_nobody_there() -> None:
     with pytest.raises(OperationalError) as failure:
         open_engine(url)
     assert "127.0.0.1" in str(failure.value)
-    assert SECRET not in f"{failure.value} {failure.value.orig!r} {connect(url)!r} {connect(url).url}"
+    assert (
+        SECRET not in f"{failure.value} {failure.value.orig!r} {connect(url)!r} {connect(url).url}"
+    )
 
 
 def test_a_standby_is_not_written_to(database: PostgresDatabase) -> None:
