@@ -131,7 +131,7 @@ class Closer:
                 return None if page.next is None else _At(page.next)
         count = partition_count(session)
         due, carry = pages.due_carries(session, wanted.partition, count, at.carry, self.rows)
-        recording.record_carries(due, (wanted.through + 1) * HOUR_MS)
+        recording.record_carries(wanted.partition, due, (wanted.through + 1) * HOUR_MS)
         return None if carry is None else _At(None, carry)
 
     @cached_property

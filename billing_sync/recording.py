@@ -45,7 +45,7 @@ class Recording:
 
     def record(self, page: Page) -> None:
         """Record what it is time for, and write it."""
-        results = Results(dict(page.carries))
+        results = Results(page.partition, dict(page.carries))
         for holder, usage in page.usage:
             changes = page.changes.get(holder.id, ())
             _Account(self, holder, tenures(holder.product_id, changes), results, page.given).record(
@@ -54,9 +54,10 @@ class Recording:
         self.made += len(results.records)
         results.write(self.session)
 
-    def record_carries(self, due: Sequence[DueCarry], through_ms: int) -> None:
+    def record_carries(self, partition: int, due: Sequence[DueCarry], through_ms: int) -> None:
         """Records of remainders that are worth one without new usage, as adjustments leave them."""
-        results = Results({(each.holder.id, each.package_id): each.held for each in due})
+        held_now = {(each.holder.id, each.package_id): each.held for each in due}
+        results = Results(partition, held_now)
         changes = changes_of(self.session, [each.holder.id for each in due])
         for each in due:
             held = tenures(each.holder.product_id, changes.get(each.holder.id, ()))

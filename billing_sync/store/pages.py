@@ -94,6 +94,7 @@ class Page(NamedTuple):
     `next` is the id after which the next page begins; None at the end.
     """
 
+    partition: int
     usage: Sequence[tuple[Holder, Sequence[Unrecorded]]]
     carries: Mapping[tuple[str, str], Held]
     given: frozenset[tuple[str, int]]
@@ -114,7 +115,14 @@ def read(session: Session, wanted: Wanted, after: str, rows: int) -> Page:
             found = _rows(session, wanted, [_USED.c.instance_id == last], None)
     usage = [_usage_of(rows_) for _, rows_ in groupby(found, key=lambda row: row.instance_id)]
     ids = [holder.id for holder, _ in usage]
-    return Page(usage, _carries(session, ids), _given(session, ids), changes_of(session, ids), last)
+    return Page(
+        wanted.partition,
+        usage,
+        _carries(session, ids),
+        _given(session, ids),
+        changes_of(session, ids),
+        last,
+    )
 
 
 def _rows(
@@ -230,6 +238,8 @@ def due_carries(
 _SET_RECORDED: Final = (
     update(_USED)
     .where(
+        _WAITING,  # with the partition: the index of what is unrecorded, else all of an hour is read
+        _USED.c.partition == bindparam("its_partition"),
         _USED.c.instance_id == bindparam("its_id"),
         _USED.c.window == bindparam("its_window"),
         _USED.c.meter == bindparam("its_meter"),
@@ -265,6 +275,7 @@ class Results:
     the last record of an instance ends.
     """
 
+    partition: int
     carries: dict[tuple[str, str], Held]
     records: list[dict[str, Any]] = field(default_factory=list)
     until: dict[str, int] = field(default_factory=dict)
@@ -287,9 +298,15 @@ class Results:
     def write(self, session: Session) -> None:
         """Everything, in the caller's transaction."""
         marks = [
-            {"its_id": u.instance_id, "its_window": u.window, "its_meter": u.meter, "its_origin": o}
+            {
+                "its_partition": self.partition,
+                "its_id": u.instance_id,
+                "its_window": u.window,
+                "its_meter": u.meter,
+                "its_origin": origin,
+            }
             for u in self.recorded
-            for o, _ in u.origins
+            for origin, _ in u.origins
         ]
         given = [{"its_id": i, "its_window": window} for i, window in self.given]
         until = [{"its_id": i, "until": until} for i, until in self.until.items()]
