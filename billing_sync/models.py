@@ -4,13 +4,13 @@ Quantities are 64-bit integers in the meter's smallest unit; values that are pus
 text. Money and quantity never touch a float.
 """
 
-from typing import Final
+from typing import Any
 
 from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 # Of an index: what a close looks for is little, however long the history.
-_OPEN: Final = dict.fromkeys(("sqlite_where", "postgresql_where"), text("quantity > recorded"))
+_OPEN: Any = dict.fromkeys(("sqlite_where", "postgresql_where"), text("quantity > recorded"))
 
 
 def _big(default: int | None = None) -> int:

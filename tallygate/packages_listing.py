@@ -49,5 +49,5 @@ def _lines(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _line(package: str, customer: str, status: str, item: str, figures: Sequence[str]) -> str:
-    aligned = "  ".join(f"{figure:>14}" for figure in figures)
-    return f"{package:<36}  {customer:<20}  {status:<8}  {item:<20}  {aligned}"
+    aligned = "  ".join(f"{figure:>10}" for figure in figures)
+    return f"{package:<36}  {customer:<16}  {status:<8}  {item:<12}  {aligned}"

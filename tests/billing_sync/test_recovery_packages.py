@@ -43,7 +43,7 @@ async def test_what_a_package_gave_to_what_waited_is_billed_once(
     plane.back_up()
     plane.use("i", 1000)
     await plane.to_the_next_hour()
-    assert (plane.pushed(package="one"), plane.pushed(package="two")) == (10, 5)
+    assert (plane.pushed(package="one"), plane.pushed(package="two")) == (Decimal(10), Decimal(5))
     plane.restore()
     if first == "the lanes":
         await plane.runner.sync()
@@ -52,7 +52,7 @@ async def test_what_a_package_gave_to_what_waited_is_billed_once(
     plane.recover()
     await plane.come_to_rest()
     plane.audit()
-    assert (plane.pushed(package="one"), plane.pushed(package="two")) == (10, 5)
+    assert (plane.pushed(package="one"), plane.pushed(package="two")) == (Decimal(10), Decimal(5))
     assert plane.books.given() == {("one", "i"): 10_000, ("two", "i"): 5000}
     assert sum(plane.books.buckets().values()) == 0
     assert [row.waiting for row in plane.all(Carry)] == [0] * len(plane.all(Carry))
