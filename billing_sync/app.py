@@ -34,8 +34,8 @@ from billing_sync.store.engine import writing
 from billing_sync.telemetry import Telemetry
 from billing_sync.tending import Tender
 from billing_sync.usage_view import UsageView
-from billing_sync.zones import day_zone
 from billing_sync.watching import Terms
+from billing_sync.zones import day_zone
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.connection import Store
@@ -119,9 +119,7 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        return Starlette(
-            routes=[*listing, *deciding.routes(parts.admin_token), *correcting]
-        )
+        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token), *correcting])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

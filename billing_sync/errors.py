@@ -70,6 +70,8 @@ class LedgerTooNew(BillingSyncError):
 
 class LedgerUnsuitable(BillingSyncError):
     """The database answers, but cannot be used as a ledger; the text says why."""
+
+
 class UnknownRecord(BillingSyncError):
     """No usage record of the ledger has this metering_sn."""
 
