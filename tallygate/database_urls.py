@@ -7,7 +7,9 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 SCHEME: Final = "postgresql+psycopg"
-_WRITE: Final = "write embedded or postgresql+psycopg://user:password@host:5432/database"
+_WRITE: Final = (
+    "write embedded, or postgresql+psycopg://host:5432/database with user:password@ before the host"
+)
 _ENCODE: Final = "in a password %, /, ?, # and @ are written %25, %2F, %3F, %23 and %40"
 _SECRETS: Final = {"password", "sslpassword"}
 
@@ -17,8 +19,6 @@ def wrong_with(url: str) -> str | None:
     scheme, _, rest = url.partition("://")
     if scheme != SCHEME:
         return _WRITE
-    if "#" in rest or not rest.isprintable() or " " in rest:
-        return f"{_WRITE}; {_ENCODE}"
     try:
         parts = urlsplit(f"//{rest}")
         host, port = parts.hostname, parts.port
@@ -27,7 +27,8 @@ def wrong_with(url: str) -> str | None:
         )
     except ValueError:  # whose text may show a part of a password
         return f"{_WRITE}; {_ENCODE}"
-    if parts.netloc.count("@") > 1 or port == 0:
+    readable = rest.isprintable() and not {"#", " "} & {*rest}
+    if not readable or parts.netloc.count("@") > 1 or port == 0:
         return f"{_WRITE}; {_ENCODE}"
     if _SECRETS & options.keys():
         return "a password stands before the @, not among the options; others in a passfile"

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import types as sqltypes
 from sqlalchemy.engine import Connection
 
 _POOL: Final[dict[str, Any]] = {
@@ -45,6 +46,14 @@ _PATIENCE_S: Final = 75.0
 _UPGRADE_S: Final = 3600.0
 _UPGRADE_LOCK: Final = 0x74616C6C79  # "tally"
 _NO_TIME_LEFT: Final = "the server has the connection open and says nothing"
+
+
+class _AnyInteger(sqltypes.Integer):
+    render_bind_cast = False
+
+
+class _AnyBigInteger(sqltypes.BigInteger):
+    render_bind_cast = False
 
 
 class Impatient(psycopg.Connection[Any]):
@@ -80,6 +89,13 @@ def create(url: str) -> Engine:
         connect_args=_arguments(place.query),
         **_POOL,
     )
+
+    # A number need not fit the column it is compared with, as `::INTEGER` would demand.
+    engine.dialect.colspecs = {
+        **engine.dialect.colspecs,
+        sqltypes.Integer: _AnyInteger,
+        sqltypes.BigInteger: _AnyBigInteger,
+    }
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect, _record, words, arguments) -> Impatient:  # type: ignore[no-untyped-def]

@@ -30,10 +30,10 @@ def test_what_may_be_tried(rest: str) -> None:
 @pytest.mark.parametrize(
     ("url", "word"),
     [
-        ("postgres", "write embedded or postgresql+psycopg://"),
-        (f"postgresql://u:{SECRET}@h/db", "write embedded or postgresql+psycopg://"),
-        (f"postgresql+psycopg2://u:{SECRET}@h/db", "write embedded or postgresql+psycopg://"),
-        (f"sqlite:////{SECRET}", "write embedded or postgresql+psycopg://"),
+        ("postgres", "write embedded, or postgresql+psycopg://"),
+        (f"postgresql://u:{SECRET}@h/db", "write embedded, or postgresql+psycopg://"),
+        (f"postgresql+psycopg2://u:{SECRET}@h/db", "write embedded, or postgresql+psycopg://"),
+        (f"sqlite:////{SECRET}", "write embedded, or postgresql+psycopg://"),
         (f"{SCHEME}://", "host or database is missing"),
         (f"{SCHEME}://u:{SECRET}@h", "host or database is missing"),
         (f"{SCHEME}://u:{SECRET}@h/", "host or database is missing"),

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,9 @@ from anyio import to_thread
 from click.testing import CliRunner, Result
 from redis.asyncio import Redis
 
+from metering import embedded
+from metering.connection import connect_one
+from metering.embedded import EmbeddedValkey
 from tallygate.recover import recover
 from tests.billing_sync.recoveries import Plane
 from tests.databases import Database, PostgresDatabase
@@ -20,9 +23,10 @@ RUNBOOK = Path(__file__).parents[2] / "docs" / "billing" / "ledger.md"
 CONFIG = """
 data_dir: {folder}
 database: {database}
-redis: {redis}
+redis: embedded
 partitions: 1
-products: [{{product_id: TOKENS, meter: tokens_total, unit: 1000}}]
+routes: [{{name: chat, path: /v1, upstream: ["http://127.0.0.1:1"]}}]
+products: [{{product_id: TOKENS, routes: [chat], meter: tokens_total, unit: 1000}}]
 """
 
 
@@ -68,20 +72,30 @@ def restore(database: Database) -> None:
     typed(database, commands("Restore", words))
 
 
-async def told_to_recover(plane: Plane, valkey_url: str) -> Result:
+async def told_to_recover(plane: Plane) -> Result:
     folder = plane.database.folder
     on_sqlite = plane.database.url.startswith("sqlite")
     named = "embedded" if on_sqlite else plane.database.url
     config = folder / "tallygate.yaml"
-    config.write_text(CONFIG.format(folder=folder, database=named, redis=valkey_url))
+    config.write_text(CONFIG.format(folder=folder, database=named))
     words = ["-c", str(config)]
     return await to_thread.run_sync(lambda: CliRunner().invoke(recover, words))
 
 
-async def test_the_runbook(database: Database, redis: Redis, valkey_url: str) -> None:
+@pytest.fixture
+async def redis(database: Database, anyio_backend: str) -> AsyncIterator[Redis]:
+    """The installation's own."""
+    with EmbeddedValkey(database.folder):
+        client = connect_one(embedded.url(database.folder))
+        yield client
+        await client.aclose()
+
+
+async def test_the_runbook(database: Database, redis: Redis) -> None:
     """What was pushed after the backup is not pushed again, what was not is; nothing is lost."""
     plane = Plane(database, redis)
     plane.books.buy("i")
+    await plane.runner.run_once()
     plane.use("i", 1500)
     await plane.to_the_next_hour()
     back_up(database)
@@ -96,7 +110,7 @@ async def test_the_runbook(database: Database, redis: Redis, valkey_url: str) ->
     assert plane.is_halted()
     assert len(plane.market.taken) == 2
     plane.engine.dispose()
-    result = await told_to_recover(plane, valkey_url)
+    result = await told_to_recover(plane)
     assert result.exit_code == 0, result.output
     assert "put back: 1 usage records of 1 batches" in result.output
     plane.start_again()

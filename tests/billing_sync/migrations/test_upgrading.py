@@ -137,7 +137,7 @@ def test_one_that_is_newer_is_left_as_it_is(database: Database) -> None:
     """The text says what may be done."""
     open_engine(database.url).dispose()
     change(database.url, "update alembic_version set version_num = '9999'")
-    with pytest.raises(LedgerTooNew, match="revision 9999.*run the version that made it so"):
+    with pytest.raises(LedgerTooNew, match=r"revision 9999.*run the version that made it so"):
         open_engine(database.url)
 
 

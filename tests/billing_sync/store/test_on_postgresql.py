@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlmodel import select
 
 from billing_sync.errors import LedgerUnsuitable
-from billing_sync.models import Meta
+from billing_sync.models import Meta, UsageWindow
 from billing_sync.store.engine import connect, open_engine, reading, writing
 from tests.databases import PostgresDatabase
 from tests.postgres import PostgresServer
@@ -148,3 +149,10 @@ def test_reading_changes_nothing(engine: Engine) -> None:
     for _ in range(3):
         with writing(engine) as session:
             session.merge(Meta(key="b", value="2"))
+
+
+def test_numbers_beyond_a_column_are_compared_all_the_same(engine: Engine) -> None:
+    """Windows are small integers; whoever asks for all of them names one that is none."""
+    with reading(engine) as session:
+        query = select(UsageWindow.window).where(UsageWindow.window < 2**40)
+        assert list(session.exec(query.where(UsageWindow.quantity < 2**70))) == []
