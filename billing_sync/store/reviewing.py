@@ -33,7 +33,7 @@ def recent(
     """How many records began since then and were pushed, and the lowest value among them, by
     (instance, product). One row each: most need no second look."""
     keys = (col(UsageRecord.instance_id), col(UsageRecord.product_id))
-    query: Any = select(*keys, func.count(), func.min(steps()))  # type: ignore[call-overload]
+    query: Any = select(*keys, func.count(), func.min(steps()))
     query = query.where(_was_pushed(), UsageRecord.begin > since).group_by(*keys)
     found = {}
     for some in in_parts(sorted({record.instance_id for record in records})):
