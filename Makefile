@@ -12,7 +12,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove compare lint format types contracts check constraints clean
+.PHONY: help demo test prove compare lint format types contracts check revision constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile
@@ -45,6 +45,11 @@ types: $(VENV)/.dev ## mypy strict
 
 contracts: $(VENV)/.dev ## who may import whom
 	$(BIN)/lint-imports
+
+revision: $(VENV)/.dev ## write down how the ledger's tables changed: MESSAGE="what changed"
+	$(BIN)/python -m billing_sync.revising $(MESSAGE)
+	$(BIN)/ruff check --quiet --fix billing_sync/migrations
+	$(BIN)/ruff format --quiet billing_sync/migrations
 
 constraints: $(VENV)/.dev ## pin what is installed now
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check > constraints.txt

@@ -17,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.asking import finding_question, page_question, usage_question
+from billing_sync.asking import Page, finding_question, page_question, usage_question
 from billing_sync.errors import BadQuestion
+from billing_sync.package_report import shown
 from billing_sync.questions import Usage, UsageFilter
-from billing_sync.store import findings, listing
+from billing_sync.store import findings, listing, package_listing
 from billing_sync.store.engine import reading
 from billing_sync.store.stops import Stop
 from billing_sync.usage_report import report
@@ -71,6 +72,10 @@ def routes(
         page = page_question(request.query_params, by_state=False)
         return await to_thread.run_sync(_list, engine, listing.instances, page, "id")
 
+    async def packages(request: Request) -> Response:
+        page = page_question(request.query_params, by_state=False)
+        return await to_thread.run_sync(_packages, engine, view, page)
+
     async def records(request: Request) -> Response:
         page = page_question(request.query_params, by_state=True)
         return await to_thread.run_sync(_list, engine, listing.records, page, "metering_sn")
@@ -89,6 +94,7 @@ def routes(
     return [
         Route("/api/v1/usage", guarded(usage, admin_token)),
         Route("/api/v1/instances", guarded(instances, admin_token)),
+        Route("/api/v1/packages", guarded(packages, admin_token)),
         Route("/api/v1/records", guarded(records, admin_token)),
         Route("/api/v1/findings", guarded(found, admin_token)),
         Route("/healthz", healthz),
@@ -122,6 +128,15 @@ def _list(
     with reading(engine) as session:
         rows = [row.model_dump() for row in lister(session, page)]
     more = rows[-1][key] if len(rows) == page.limit else None
+    return JSONResponse({"data": rows, "next": more})
+
+
+def _packages(engine: Engine, view: UsageView, page: Page) -> Response:
+    now_ms = view.clock.now_ms()
+    with reading(engine) as session:
+        found = package_listing.listed(session, page, view.catalogue)
+    rows = [shown(figures, now_ms) for figures in found]
+    more = rows[-1]["id"] if len(rows) == page.limit else None
     return JSONResponse({"data": rows, "next": more})
 
 

@@ -15,8 +15,9 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks
+from billing_sync import admin_api, callbacks, correction_api
 from billing_sync.callbacks import CallbackService
+from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
@@ -34,6 +35,7 @@ from billing_sync.telemetry import Telemetry
 from billing_sync.tending import Tender
 from billing_sync.usage_view import UsageView
 from billing_sync.watching import Terms
+from billing_sync.zones import day_zone
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.connection import Store
@@ -116,7 +118,8 @@ class Control:
             parts.admin_token,
             lambda: self.runner.halt.stop,
         )
-        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token)])
+        correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
+        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token), *correcting])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -164,6 +167,7 @@ def runner_of(parts: Parts, counters: Counters) -> Runner:
         partitions=parts.partitions,
         grace_ms=parts.billing.grace_ms,
         clock=parts.clock,
+        zone=day_zone(parts.billing, parts.koogallery),
     )
 
 
@@ -183,6 +187,12 @@ def outbox_of(parts: Parts) -> Outbox:
 def drainer_of(parts: Parts, counters: Counters) -> Drainer:
     """What brings usage from Redis into this ledger."""
     return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+
+
+def corrector_of(parts: Parts) -> Corrector:
+    """What takes adjustments and assigns suspense in this ledger."""
+    log = push_log_of(parts)
+    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock)
 
 
 def push_log_of(parts: Parts) -> PushLog:

@@ -25,6 +25,18 @@ class Page(NamedTuple):
     limit: int
 
 
+class SuspensePage(NamedTuple):
+    """Which part of the suspense is wanted: `limit` rows behind the first `skip`. Windows are half-open."""
+
+    customer_id: str | None
+    product_id: str | None
+    from_window: int | None
+    to_window: int | None
+    by_hour: bool
+    skip: int
+    limit: int
+
+
 class FindingPage(NamedTuple):
     """Which findings are wanted: `limit` of them after the one with number `after`."""
 
@@ -39,17 +51,40 @@ class FindingPage(NamedTuple):
 def usage_question(asked: QueryParams) -> UsageFilter:
     """`/api/v1/usage?customer=&instance=&meter=&from=&to=&by=`."""
     _check(asked, ("customer", "instance", "meter", "from", "to", "by"))
-    first, end = _time(asked, "from"), _time(asked, "to")
-    if first is not None and end is not None and first > end:
-        raise BadQuestion("from is later than to")
+    first, end = span_of(asked.get("from"), asked.get("to"))
     return UsageFilter(
         customer_id=asked.get("customer"),
         instance_id=asked.get("instance"),
         meter=asked.get("meter"),
-        from_window=None if first is None else first // HOUR_MS,
-        # An hour that has begun before `to` is in the answer.
-        to_window=None if end is None else -(-end // HOUR_MS),
+        from_window=first,
+        to_window=end,
         by=_by(asked),
+    )
+
+
+def span_of(first: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """The windows [first, end) of two ISO 8601 times; the hour that has begun before `end` is in it."""
+    from_ms, to_ms = _time("from", first), _time("to", end)
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
+        raise BadQuestion("from is later than to")
+    return (
+        None if from_ms is None else from_ms // HOUR_MS,
+        None if to_ms is None else -(-to_ms // HOUR_MS),
+    )
+
+
+def suspense_question(asked: QueryParams) -> SuspensePage:
+    """`/api/v1/suspense?customer=&product=&from=&to=&by=hour&after=&limit=`."""
+    _check(asked, ("customer", "product", "from", "to", "by", "after", "limit"))
+    if asked.get("by") not in (None, "hour"):
+        raise BadQuestion("by can only be hour")
+    return SuspensePage(
+        asked.get("customer"),
+        asked.get("product"),
+        *span_of(asked.get("from"), asked.get("to")),
+        by_hour=asked.get("by") == "hour",
+        skip=_number(asked.get("after")) or 0,
+        limit=_limit(asked.get("limit")),
     )
 
 
@@ -69,15 +104,12 @@ def page_question(asked: QueryParams, *, by_state: bool) -> Page:
 def finding_question(asked: QueryParams) -> FindingPage:
     """`/api/v1/findings?kind=&lane=&customer=&request=&after=&limit=`."""
     _check(asked, ("kind", "lane", "customer", "request", "after", "limit"))
-    after = asked.get("after")
-    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise BadQuestion("after is no number; take `next` of the page before")
     return FindingPage(
         asked.get("kind"),
         asked.get("lane"),
         asked.get("customer"),
         asked.get("request"),
-        None if after is None else int(after),
+        _number(asked.get("after")),
         _limit(asked.get("limit")),
     )
 
@@ -103,9 +135,16 @@ def _by(asked: QueryParams) -> frozenset[str]:
     return by
 
 
-def _time(asked: QueryParams, name: str) -> int | None:
+def _number(after: str | None) -> int | None:
+    if after is None:
+        return None
+    if after.isascii() and after.isdigit() and len(after) < 19:
+        return int(after)
+    raise BadQuestion("after is no number; take `next` of the page before")
+
+
+def _time(name: str, text: str | None) -> int | None:
     """UTC ms of an ISO 8601 time; one without a zone is UTC."""
-    text = asked.get(name)
     if text is None:
         return None
     try:

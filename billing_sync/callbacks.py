@@ -120,6 +120,9 @@ class CallbackService:
         event = v2.to_event(callback, sent_at)
         if callback.activity is Activity.NEW:
             return await self._provisioner.create(event)
+        if callback.activity is Activity.UPGRADE:
+            answer = await self._provisioner.upgrade(event)
+            return answer or _unknown(event)
         return await self._apply(event)
 
     def _verified(self, signed: SignedQuery, raw: bytes) -> int:
@@ -141,8 +144,7 @@ class CallbackService:
             )
         )
         if answer is None:
-            message = f"unknown instanceId: {event.instance_id}"
-            return Answer(ResultCode.UNKNOWN_INSTANCE, message)
+            return _unknown(event)
         self.on_change()
         return answer
 
@@ -178,6 +180,10 @@ class CallbackService:
         except (InvalidTag, ValueError):
             _log.error("key of customer %s was sealed with another secret_key", customer_id)
         return query.app_info(self.front_end_url, customer_id, key)
+
+
+def _unknown(event: LifecycleEvent) -> Answer:
+    return Answer(ResultCode.UNKNOWN_INSTANCE, f"unknown instanceId: {event.instance_id}")
 
 
 def _origin(error: BaseException) -> str:

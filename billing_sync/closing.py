@@ -1,32 +1,40 @@
-"""Closes windows and cuts intervals: unrecorded usage becomes usage records.
+"""Closes windows and cuts intervals: unrecorded usage becomes usage records, a page at a time.
 
 The order, and what a crash after each step leaves behind:
 
-1. the partition's row is locked     nothing changed; drains take the same lock, so none can slip
-                                     usage behind a close
+1. the partition's row is locked     nothing changed; drains take the same lock
 2. billing is found not stopped      nothing changed
-3. records, remainders, marks and
-   `closed_through`, one transaction all of it or nothing; the next close finds the same usage again
+3. `closing` says which window       what comes in for it from now on is late, so that no drain slips
+                                     usage behind the pages that are done
+4. records, remainders and marks of  all of the page or nothing: steps 1 to 4 are one transaction, and
+   a page of instances               so is every further page; the next close begins with the pages
+                                     that are not done, because only those have unrecorded usage
+5. with the last page                done; until then the close is made up for by the next run
+   `closed_through`
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from functools import cached_property
+from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
-from sqlmodel import Session
 
-from billing_sync import records
-from billing_sync.models import Instance
-from billing_sync.packages import Balance
-from billing_sync.room import Room, fit, room_for
-from billing_sync.store import ledger, stops
-from billing_sync.store import records as store
+from billing_sync.cycles import last_complete
+from billing_sync.grouping import Group, Terms
+from billing_sync.recording import Recording
+from billing_sync.store import ledger, pages, stops, upgrades, waiting
 from billing_sync.store.engine import writing
-from billing_sync.store.packages import naming_packages
-from billing_sync.store.records import Recording, Unrecorded
-from metering.catalogue import Catalogue, Product
-from metering.windows import Window, window_of
+from billing_sync.store.pages import Wanted
+from billing_sync.store.partitioning import partition_count
+from metering.catalogue import Catalogue
+from metering.windows import HOUR_MS, Window, window_of
+
+# How long after a release or an upgrade came in the last interval is cut: gateways hear of it within
+# a second and flush within another.
+SETTLE_MS: Final = 3000
+_ROWS: Final = 4000  # of usage on a page: some megabytes
 
 
 class Made(NamedTuple):
@@ -40,117 +48,125 @@ class Made(NamedTuple):
     left: int
 
 
-def close(
-    engine: Engine,
-    partition: int,
-    *,
-    through_ms: int,
-    catalogue: Catalogue,
-    now_ms: int,
-    newest_claim: str = "",
-) -> Made | None:
-    """Close every window of the partition that ends at or before `through_ms`; None if it was.
+class _At(NamedTuple):
+    """Where the next page begins: behind these keys."""
 
-    None also while billing is stopped, as it is by this very call where the ledger turns out not
-    to know the push log's newest claim.
-    """
-    with writing(engine) as session:
-        row = ledger.partition(session, partition)
-        if row.closed_through >= through_ms or not stops.may_bill(session, newest_claim, now_ms):
-            return None
-        row.closed_through = through_ms
-        session.add(row)
-        through = Window(window_of(through_ms) - 1)
-        waiting = store.unrecorded(session, partition=partition, through_window=through)
-        return _Recording(session, catalogue, now_ms).record_all(waiting)
+    usage: str | None = ""  # None when all usage is recorded
+    carry: tuple[str, str] = ("", "")
 
 
-def cut(
-    engine: Engine,
-    partition: int,
-    *,
-    catalogue: Catalogue,
-    now_ms: int,
-    released_only: bool,
-    newest_claim: str = "",
-) -> Made:
-    """Record what is unrecorded up to now, in the middle of a window; nothing as `close`."""
-    with writing(engine) as session:
-        ledger.partition(session, partition)
-        if not stops.may_bill(session, newest_claim, now_ms):
-            return Made(0, 0)
-        waiting = store.unrecorded(
-            session,
-            partition=partition,
-            through_window=window_of(now_ms),
-            released_only=released_only,
-        )
-        return _Recording(session, catalogue, now_ms).record_all(waiting)
+@dataclass(frozen=True)
+class Closer:
+    """Closes and cuts partitions. `zone` is that of daily billing, `rows` the size of a page."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Recording:
-    """One transaction's worth of turning usage into records."""
-
-    session: Session
+    engine: Engine
     catalogue: Catalogue
-    now_ms: int
-    naming: dict[tuple[str, str], list[Balance]] = field(default_factory=dict)
+    zone: tzinfo = UTC
+    rows: int = _ROWS
 
-    def record_all(self, waiting: Sequence[Unrecorded]) -> Made:
-        made = left = 0
-        for usage in waiting:
-            instance = self.session.get_one(Instance, usage.instance_id)
-            product = self.catalogue.get(instance.product_id)
-            fitted = None
-            if product is not None and _is_billed(product, usage):
-                fitted = self._record(instance, product, usage)
-            made += fitted or 0
-            left += fitted is None
-        return Made(made, left)
+    def close(
+        self, partition: int, *, through_ms: int, now_ms: int, newest_claim: str = ""
+    ) -> Made | None:
+        """Close every window of the partition that ends at or before `through_ms`; None if it was.
 
-    def _record(self, instance: Instance, product: Product, usage: Unrecorded) -> int | None:
-        """The records made of the usage; None when all of it has to wait."""
-        room = room_for(instance, Window(usage.window), now_ms=self.now_ms)
-        parts = self._parts(instance, product, usage, room)
-        drafts = fit(parts, room, product.unit)
-        if drafts is None:
-            return None
-        store.store(
-            self.session, Recording(instance, usage, parts, drafts, product.unit, self.now_ms)
+        None also while billing is stopped, as it is by this very call where the ledger turns out not
+        to know the push log's newest claim.
+        """
+        wanted = self._closed(partition, through_ms)
+        made: Made | None = None
+        at: _At | None = _At()
+        while at is not None:
+            with writing(self.engine) as session:
+                row = ledger.partition(session, partition)
+                if row.closed_through >= through_ms or not stops.may_bill(
+                    session, newest_claim, now_ms
+                ):
+                    return made
+                row.closing = max(row.closing, through_ms)
+                if at == _At():
+                    waiting.settle_partition(session, partition, self.catalogue, now_ms)
+                begun = upgrades.open_ones(session, partition, received_until=now_ms)
+                recording = Recording(session, self._terms, now_ms, _over(through_ms))
+                at = self._page(recording, wanted._replace(upgraded=begun), at, carries=True)
+                if at is None:
+                    upgrades.settle(session, begun, self._terms.meter_of, ended_by=through_ms)
+                    row.closed_through = through_ms
+            made = _plus(made, recording)
+        return made
+
+    def cut(
+        self, partition: int, *, released_only: bool, now_ms: int, newest_claim: str = ""
+    ) -> Made:
+        """Record what is unrecorded up to now, in the middle of a window; nothing as `close`.
+
+        Of instances that were released or upgraded everything; of the others, unless
+        `released_only`, what may be divided: not what has a tier price.
+        """
+        wanted = self._cut(partition, window_of(now_ms), released_only=released_only)
+        made = Made(0, 0)
+        at: _At | None = _At()
+        while at is not None:
+            with writing(self.engine) as session:
+                ledger.partition(session, partition)
+                if not stops.may_bill(session, newest_claim, now_ms):
+                    return made
+                if at == _At():
+                    waiting.settle_partition(session, partition, self.catalogue, now_ms)
+                begun = upgrades.open_ones(session, partition, received_until=now_ms - SETTLE_MS)
+                may_cut = _ended if released_only else _divisible
+                recording = Recording(session, self._terms, now_ms, may_cut)
+                at = self._page(recording, wanted._replace(upgraded=begun), at, carries=False)
+                if at is None:
+                    upgrades.settle(session, begun, self._terms.meter_of)
+            made = _plus(made, recording)
+        return made
+
+    def _page(self, recording: Recording, wanted: Wanted, at: _At, *, carries: bool) -> _At | None:
+        """Record a page; where the next one begins, None at the end."""
+        session = recording.session
+        if at.usage is not None:
+            page = pages.read(session, wanted, at.usage, self.rows)
+            recording.record(page)
+            if page.next is not None or not carries:
+                return None if page.next is None else _At(page.next)
+        count = partition_count(session)
+        due, carry = pages.due_carries(session, wanted.partition, count, at.carry, self.rows)
+        recording.record_carries(wanted.partition, due, (wanted.through + 1) * HOUR_MS)
+        return None if carry is None else _At(None, carry)
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(self.catalogue, self.zone)
+
+    def _closed(self, partition: int, through_ms: int) -> Wanted:
+        day = last_complete(through_ms, "day", self.zone)
+        return Wanted(
+            partition,
+            window_of(through_ms) - 1,
+            later=[p.product_id for p in self.catalogue.values() if p.cycle == "day"],
+            later_through=window_of(day.end) - 1,
         )
-        unfit = sum(p.quantity for p in parts if p.package_id not in drafts.remainders)
-        store.put_in_bucket(self.session, usage, "unbillable", unfit)
-        overshoot = usage.quantity - sum(part.quantity for part in parts)
-        store.put_in_bucket(self.session, usage, "overshoot", overshoot)
-        return len(drafts.records)
 
-    def _parts(
-        self, instance: Instance, product: Product, usage: Unrecorded, room: Room
-    ) -> list[records.Part]:
-        """Slices of stop-before-excess packages in their order, and what they do not cover."""
-        naming = self._naming(instance, product)
-        taken = store.slices(self.session, usage, [package.package_id for package in naming])
-        named = [package for package in naming if package.package_id in taken]
-        order = [package.package_id for package in named]
-        # Before the first package was bought there was pay-per-use; after the last one there is.
-        order.insert(0 if any(p.started > room.begin for p in named) else len(order), "")
-        quantities = {**taken, "": usage.quantity - sum(taken.values())}
-        return [
-            records.Part(name, quantities[name], *store.remainder(self.session, instance.id, name))
-            for name in order
-            if quantities[name]
-        ]
-
-    def _naming(self, instance: Instance, product: Product) -> list[Balance]:
-        key = (instance.customer_id, product.product_id)
-        if key not in self.naming:
-            self.naming[key] = naming_packages(
-                self.session, instance.customer_id, product, self.catalogue
-            )
-        return self.naming[key]
+    def _cut(self, partition: int, window: Window, *, released_only: bool) -> Wanted:
+        tier = [name for name, p in self.catalogue.items() if p.price and p.price.mode == "tier"]
+        return Wanted(partition, window, apart=tier, only_ended=released_only)
 
 
-def _is_billed(product: Product, usage: Unrecorded) -> bool:
-    """Only the product's own meter is, and only where the merchant is the one who charges."""
-    return product.meter == usage.meter and product.charged_by == "merchant"
+def _over(through_ms: int) -> Callable[[Group, bool], bool]:
+    """What a close records: cycles that are over, and whatever has ended."""
+    return lambda group, ended: ended or group.cycle.end <= through_ms
+
+
+def _divisible(group: Group, ended: bool) -> bool:
+    """A tier price is that of one record, so a cycle must not be divided (spec §8.2)."""
+    price = group.product.price if group.product else None
+    return ended or price is None or price.mode != "tier"
+
+
+def _ended(_group: Group, ended: bool) -> bool:
+    return ended
+
+
+def _plus(made: Made | None, more: Recording) -> Made:
+    before = made or Made(0, 0)
+    return Made(before.records + more.made, before.left + more.left)

@@ -19,13 +19,13 @@ from typing import Final
 
 from anyio import to_thread
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from billing_sync.booking import UsageRow, book
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
-from billing_sync.store import ahead, ledger
+from billing_sync.store import ahead, ledger, suspense, waiting
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
@@ -96,6 +96,9 @@ class Drainer:
         try:
             head = await self.counters.head(partition)
             done = _at_rest(place, head) or await self.drain(partition)
+        except DataError as failure:  # a value that no column of the ledger takes
+            self._is_stuck(partition, failure)
+            return False
         except (MeteringError, SQLAlchemyError):
             raise
         except Exception as failure:  # noqa: BLE001  (what is in Redis came from outside)
@@ -166,9 +169,14 @@ class Drainer:
                 session, partition, prev=drain.last, drain_id=drain.id
             ):
                 return False
-            rows = book(drain.deltas, closed_through=row.closed_through, now_ms=now_ms)
+            closed = max(
+                row.closed_through, row.closing
+            )  # a close that has begun looks back no more
+            rows = book(drain.deltas, closed_through=closed, now_ms=now_ms)
             booked = ahead.take(session, rows)
             ledger.add_usage(session, partition, booked)
+            waiting.settle(session, _customers(booked), self.catalogue, now_ms)
+            suspense.put(session, rows, self.catalogue)
             deduct_rows(session, _new(booked), self.catalogue, now_ms)
             deduct_rows(session, _plain(booked), self.catalogue, now_ms, recorded=True)
             link = Drain(
@@ -203,6 +211,10 @@ def _at_rest(place: Place, head: Head) -> bool:
     """Nothing to do: the lineage is whole and nothing was counted."""
     whole = next_step(epoch=place.epoch, last=place.last, head=head) is Step.SET_ASIDE
     return whole and not head.dirty
+
+
+def _customers(booked: list[Booked]) -> set[str]:
+    return {one.row.customer_id for one in booked if one.row.instance_id}
 
 
 def _new(booked: list[Booked]) -> list[UsageRow]:

@@ -11,8 +11,11 @@ BillingSyncError
 ├── NothingToRecover   the ledger was not set back
 ├── LogDamaged         the push log holds lines that cannot be read
 ├── RecordsClash       the push log and the ledger say different things of the same time
+├── LedgerTooNew       a newer version made the ledger
+├── LedgerUnsuitable   the database cannot hold a ledger, or holds one that cannot be read
 ├── UnknownRecord      no usage record has this metering_sn
 ├── WrongState         a usage record that this cannot be done with
+├── CorrectionRefused  an adjustment or an assignment that makes no sense
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -61,12 +64,24 @@ class RecordsClash(BillingSyncError):
     """A record of the push log lies over one of the ledger, or is another one under its name."""
 
 
+class LedgerTooNew(BillingSyncError):
+    """The ledger is at a revision that this code does not know."""
+
+
+class LedgerUnsuitable(BillingSyncError):
+    """The database answers, but cannot be used as a ledger; the text says why."""
+
+
 class UnknownRecord(BillingSyncError):
     """No usage record of the ledger has this metering_sn."""
 
 
 class WrongState(BillingSyncError):
     """A usage record is not where it would have to be for this; the text says where it is."""
+
+
+class CorrectionRefused(BillingSyncError):
+    """An adjustment or an assignment of suspense cannot be taken; the text says what to do."""
 
 
 class BadQuestion(BillingSyncError):

@@ -18,13 +18,14 @@ NAMESPACE: Final = uuid.UUID("6d0f2a5e-6c1b-5a57-9d1e-2f8b7c4a9e30")
 
 
 class Activity(StrEnum):
-    """What a callback asks for, in the wire's own words (spec §2.6 to §2.10)."""
+    """What a callback asks for, in the wire's own words (spec §2.6 to §2.11)."""
 
     NEW = "newInstance"
     QUERY = "queryInstance"
     REFRESH = "refreshInstance"
     STATUS = "updateInstanceStatus"
     RELEASE = "releaseInstance"
+    UPGRADE = "upgradeInstance"
 
 
 class Event(StrEnum):
@@ -35,6 +36,7 @@ class Event(StrEnum):
     UNFREEZE = "unfreeze"
     REFRESH = "refresh"
     RELEASE = "release"
+    UPGRADE = "upgrade"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ TRANSITIONS: Final[dict[InstanceStatus, dict[Event, InstanceStatus]]] = {
         Event.UNFREEZE: _CREATING,
         Event.REFRESH: _CREATING,
         Event.RELEASE: _RELEASED,
+        Event.UPGRADE: _CREATING,
     },
     _ACTIVE: {
         Event.KNOWN: _ACTIVE,
@@ -92,6 +95,7 @@ TRANSITIONS: Final[dict[InstanceStatus, dict[Event, InstanceStatus]]] = {
         Event.UNFREEZE: _ACTIVE,
         Event.REFRESH: _ACTIVE,
         Event.RELEASE: _RELEASED,
+        Event.UPGRADE: _ACTIVE,
     },
     _FROZEN: {
         Event.KNOWN: _FROZEN,
@@ -99,6 +103,7 @@ TRANSITIONS: Final[dict[InstanceStatus, dict[Event, InstanceStatus]]] = {
         Event.UNFREEZE: _ACTIVE,
         Event.REFRESH: _FROZEN,
         Event.RELEASE: _RELEASED,
+        Event.UPGRADE: _FROZEN,
     },
     _RELEASED: dict.fromkeys(Event, _RELEASED),
 }
@@ -115,11 +120,11 @@ def next_status(status: InstanceStatus, event: Event) -> InstanceStatus:
 def decide(state: State, event: LifecycleEvent, last_sent_at: int) -> Change:
     """What an event does. `last_sent_at` is the newest timestamp of the same activity so far.
 
-    A newer wish for service (unfreeze, refresh) on a released instance is refused: saying success
-    would promise the buyer what is gone. An older one merely came late.
+    A newer wish for service (unfreeze, refresh, upgrade) on a released instance is refused: saying
+    success would promise the buyer what is gone. An older one merely came late.
     """
     if state.status is _RELEASED:
-        wants_service = event.event in (Event.UNFREEZE, Event.REFRESH)
+        wants_service = event.event in (Event.UNFREEZE, Event.REFRESH, Event.UPGRADE)
         return Change(state, accepted=not (wants_service and event.sent_at > state.released))
     if event.event is not Event.RELEASE and event.sent_at < last_sent_at:
         return Change(state)
@@ -151,8 +156,9 @@ def creation_identity(order_id: str, order_line_id: str) -> str:
 def identity(event: LifecycleEvent) -> str:
     """What makes two callbacks the same one.
 
-    A refresh is its order line (spec §2.8), a release its instance (§2.10). A status change has no
-    name of its own, and freeze, unfreeze, freeze are three events: its timestamp tells them apart.
+    A refresh or an upgrade is its order line (spec §2.8, §2.11), a release its instance (§2.10). A
+    status change has no name of its own, and freeze, unfreeze, freeze are three events: its timestamp
+    tells them apart.
     """
     parts: tuple[str, ...]
     match event.activity:
@@ -162,6 +168,8 @@ def identity(event: LifecycleEvent) -> str:
             parts = (event.instance_id, event.event, str(event.sent_at))
         case Activity.RELEASE:
             parts = (event.instance_id,)
+        case Activity.UPGRADE:
+            parts = (event.instance_id, event.order_id, event.order_line_id)
         case _:
             raise UnknownTransition(f"{event.activity} is not an event of an existing instance")
     return _joined(event.activity, *parts)

@@ -4,8 +4,13 @@ Quantities are 64-bit integers in the meter's smallest unit; values that are pus
 text. Money and quantity never touch a float.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
+
+# Of an index: what a close looks for is little, however long the history.
+_OPEN: Any = dict.fromkeys(("sqlite_where", "postgresql_where"), text("quantity > recorded"))
 
 
 def _big(default: int | None = None) -> int:
@@ -24,12 +29,17 @@ class Meta(SQLModel, table=True):
 
 
 class Partition(SQLModel, table=True):
-    """One row per partition; its row lock orders drains and closes."""
+    """One row per partition; its row lock orders drains and closes.
+
+    `closing` is the end of the window whose close has begun, and maybe not ended: what comes in for
+    it from then on is late.
+    """
 
     id: int = Field(primary_key=True)
     epoch: str
     last: str
     closed_through: int = _big(0)
+    closing: int = _big(0)
 
 
 class Checkpoint(SQLModel, table=True):
@@ -89,13 +99,7 @@ class UsageWindow(SQLModel, table=True):
     __tablename__ = "usage_window"  # type: ignore[mutable-override]  # SQLModel types it so
     __table_args__ = (
         Index("ix_usage_window_instance", "instance_id", "window"),
-        Index(  # what a close looks for: small, however long the history
-            "ix_usage_window_unrecorded",
-            "partition",
-            "window",
-            sqlite_where=text("quantity > recorded"),
-            postgresql_where=text("quantity > recorded"),
-        ),
+        Index("ix_usage_window_unrecorded", "partition", "instance_id", "window", **_OPEN),
     )
 
     window: int = Field(primary_key=True)
@@ -104,7 +108,7 @@ class UsageWindow(SQLModel, table=True):
     route: str = Field(primary_key=True)
     meter: str = Field(primary_key=True)
     grade: str = Field(primary_key=True)
-    mark: str = Field(primary_key=True, default="")  # "", late or clock
+    mark: str = Field(primary_key=True, default="")  # "", late, clock or assigned
     origin: int = Field(primary_key=True)
     partition: int
     quantity: int = _big(0)
@@ -115,6 +119,7 @@ class PackageUse(SQLModel, table=True):
     """What a package gave to a pay-per-use instance in a window, in the meter's unit."""
 
     __tablename__ = "package_use"  # type: ignore[mutable-override]  # SQLModel types it so
+    __table_args__ = (Index("ix_package_use_unrecorded", "instance_id", "window", **_OPEN),)
 
     package_id: str = Field(primary_key=True)
     instance_id: str = Field(primary_key=True, index=True)
@@ -124,7 +129,7 @@ class PackageUse(SQLModel, table=True):
 
 
 class Bucket(SQLModel, table=True):
-    """Usage that no record will carry, by name: unbillable, overshoot."""
+    """Usage that no record will carry, by name: unbillable, overshoot, agents_gateway."""
 
     instance_id: str = Field(primary_key=True)
     window: int = Field(primary_key=True)
@@ -137,13 +142,27 @@ class Carry(SQLModel, table=True):
 
     `waiting` are the whole meter units in it that no record's `quantity` covers yet, `origins` their
     windows (see UsageRecord). `quantity` is below zero only after a recovery in which records came
-    back without those whose remainder they had taken over.
+    back without those whose remainder they had taken over, or after an adjustment. `unit` is the one
+    by which it was divided last: a remainder is less than that, so one that is not was changed since
+    and is worth a record of its own. After an upgrade to another meter `package_id` ends with the
+    old product (see upgrades.py).
     """
+
+    __table_args__ = (
+        Index(  # what a close looks for: as good as always empty
+            "ix_carry_due",
+            "instance_id",
+            "package_id",
+            sqlite_where=text("quantity >= unit"),
+            postgresql_where=text("quantity >= unit"),
+        ),
+    )
 
     instance_id: str = Field(primary_key=True)
     package_id: str = Field(primary_key=True, default="")
     quantity: int = _big(0)
     waiting: int = _big(0)
+    unit: int = _big(1)
     origins: str = "[]"
 
 
@@ -263,6 +282,7 @@ class Instance(SQLModel, table=True):
     expires: int = _big(0)
     released: int = _big(0)
     recorded_until: int = _big(0)  # end of its last usage record
+    linear_value: int = _big(1)  # the quantity the buyer chose, by which a package's quota grows
 
 
 class OrderLine(SQLModel, table=True):

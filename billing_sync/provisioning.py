@@ -6,6 +6,9 @@ Crash order of a creation, and what is left after each step:
 3. reply                  a lost reply is repeated with the same instance id
 An order that is not known yet leaves an instance in `creating`, and every later occasion asks
 again: a repeated creation, a query, and `resolve_creating` in the background.
+
+An upgrade (spec §2.11) goes the same way, but without its order there is nothing to be done yet: it is
+answered 000005, and KooGallery calls again.
 """
 
 import logging
@@ -19,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync.errors import OrderUnavailable
 from billing_sync.koogallery.answers import Answer
+from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.orders import Order
 from billing_sync.lifecycle import LifecycleEvent, instance_id_of
 from billing_sync.models import Instance
@@ -105,6 +109,29 @@ class Provisioner:
         self.on_change()
         return answer
 
+    async def upgrade(self, event: LifecycleEvent) -> Answer | None:
+        """The answer to upgradeInstance, in SQL when this returns; None for an unknown instance."""
+        found = await self.sql.read(partial(lifecycle.upgradable, event=event))
+        if found.answer is not None or found.instance is None:
+            return found.answer
+        if not lifecycle.is_settled(found.instance):
+            await self.resolve([found.instance])
+        order = await self._order(event.order_id, event.order_line_id, buyer_known=True)
+        if order is None:
+            return Answer(ResultCode.INTERNAL, "the order is not known yet, try again")
+        product_id = self._product_of(order)
+        answer = await self.sql.write(
+            partial(
+                lifecycle.upgrade,
+                event=event,
+                order=order,
+                product_id=product_id,
+                at=self.clock.now_ms(),
+            )
+        )
+        self.on_change()
+        return answer
+
     async def resolve(self, instances: Sequence[Instance]) -> int:
         """Ask for the orders of waiting instances, a few at once; how many were settled.
 
@@ -154,20 +181,33 @@ class Provisioner:
         return settled
 
     async def _purchase(self, order_id: str, order_line_id: str) -> Purchase | None:
+        order = await self._order(order_id, order_line_id)
+        if order is None:
+            return None
+        product_id = self._product_of(order)
+        product = self.catalogue.get(product_id)
+        return Purchase(order, product_id, bool(product and product.is_package), self._key())
+
+    async def _order(
+        self, order_id: str, order_line_id: str, *, buyer_known: bool = False
+    ) -> Order | None:
         try:
             order = await self.orders.find(order_id, order_line_id)
         except OrderUnavailable as reason:
             _log.warning("order %s: %s; asking again later", order_id, reason)
             return None
-        if order is None or not order.complete:
+        enough = order is not None and (order.product_ids if buyer_known else order.complete)
+        if not enough:
             _log.info("order %s: no buyer or product yet; asking again later", order_id)
             return None
+        return order
+
+    def _product_of(self, order: Order) -> str:
         product_id = chosen_product(order, self.catalogue)
-        product = self.catalogue.get(product_id)
-        if product is None:
+        if product_id not in self.catalogue:
             self.unknown_products += 1
-            _log.warning("order %s: product %s is not in `products:`", order_id, product_id)
-        return Purchase(order, product_id, bool(product and product.is_package), self._key())
+            _log.warning("order %s: product %s is not in `products:`", order.order_id, product_id)
+        return product_id
 
     def _key(self) -> MadeKey:
         key = keys.make_key(self.randomness(32))

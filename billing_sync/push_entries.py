@@ -1,5 +1,5 @@
-"""The lines of the push log: a batch that is about to be pushed, what became of one, and what a person
-decided about a record. Pure.
+"""The lines of the push log: a batch that is about to be pushed, what became of one, what a person
+decided about a record, and corrections (correction_entries.py). Pure.
 
 A line is JSON with a checksum over the very bytes of its entry, so that a torn or a damaged one is
 told from a whole one.
@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from billing_sync.correction_entries import Adjusted, Assigned
 from billing_sync.models import UsageRecord
 
 _HEAD: Final = b'{"crc32":"%08x","entry":'
@@ -67,7 +68,7 @@ class Acted(msgspec.Struct, frozen=True, tag="act"):
     record: Logged | None = None
 
 
-Entry = Claimed | Settled | Acted
+Entry = Claimed | Settled | Acted | Adjusted | Assigned
 
 
 def claimed(claim: str, at: int, batch: Iterable[UsageRecord]) -> Claimed:
@@ -97,6 +98,6 @@ def entry_of(line: bytes) -> Entry | None:
     if not line.endswith(_TAIL) or line[:_HEAD_BYTES] != _HEAD % zlib.crc32(body):
         return None
     try:
-        return msgspec.json.decode(body, type=Claimed | Settled | Acted)
+        return msgspec.json.decode(body, type=Entry)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -97,7 +97,7 @@ def draft(parts: Sequence[Part], *, begin: int, end: int, unit: int) -> Drafts |
         pieces.extend(_pieces(part, steps, unit))
     if not pieces:
         return Drafts([], remainders)
-    bounds = _bounds(begin, end, [piece.steps for piece in pieces])
+    bounds = _bounds(begin, end, _weights(pieces))
     records = [
         Draft(bounds[i], bounds[i + 1], piece.package_id, piece.quantity, _decimal(piece.steps))
         for i, piece in enumerate(pieces)
@@ -121,6 +121,13 @@ def _pieces(part: Part, steps: int, unit: int) -> list[_Piece]:
     if steps:
         pieces.append(_Piece(part.package_id, left, steps))
     return pieces
+
+
+def _weights(pieces: Sequence[_Piece]) -> list[int]:
+    """How the interval is shared. A plain record must not lie inside the life of a package that has
+    to be named (spec §8.4), so beside named ones it gets all the seconds they can spare."""
+    plain = any(not piece.package_id for piece in pieces)
+    return [0 if plain and piece.package_id else piece.steps for piece in pieces]
 
 
 def _bounds(begin: int, end: int, weights: Sequence[int]) -> list[int]:

@@ -2,9 +2,10 @@
 after each step leaves behind:
 
 1. read the push log                 nothing changed
-2. one SQL transaction               all of it or nothing: the records the ledger lacks, the usage
-                                     they carry marked as recorded, what persons decided about
-                                     records, the batches known again, and the stop of billing lifted
+2. one SQL transaction               all of it or nothing: the corrections and the records that the
+                                     ledger lacks, the usage they carry marked as recorded, what
+                                     persons decided about records, the batches known again, and the
+                                     stop of billing lifted
 3. ask for findings again (by who    the control plane asks too, as soon as it finds billing stopped
    called)
 
@@ -18,6 +19,8 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from billing_sync import correcting
+from billing_sync.correction_entries import Adjusted, Assigned, Correction
 from billing_sync.errors import LogDamaged, NothingToRecover
 from billing_sync.push_entries import Acted, Claimed, Settled
 from billing_sync.push_log import Line, PushLog
@@ -45,6 +48,7 @@ class Recovered:
     last: int
     ahead: int
     gap: bool
+    corrections: int = 0
     unknown_instances: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     acts: int = 0  # of persons, on single records
@@ -59,6 +63,7 @@ class _Told:
     accepted: dict[str, int] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    corrections: list[Correction] = field(default_factory=list)
     known: int = 0
     first_file: str = ""
 
@@ -89,23 +94,27 @@ def recover(
         )
     with writing(engine) as session:
         ledger.lock_all(session)
+        stops.alone(session)
         stop = stops.stopped(session)
         lacking = recovery.unknown_claims(session, [batch.claim for batch in told.batches])
         batches = [batch for batch in told.batches if batch.claim in lacking]
-        if stop is None and not batches:
+        corrections = correcting.lacking(session, told.corrections)
+        if stop is None and not batches and not corrections:
             raise NothingToRecover(
                 "nothing to recover: the ledger knows every batch in the push log, and nobody found "
                 "it set back"
             )
         records = [record for batch in batches for record in batch.records]
         records += deciding.lacking(session, told.acts, records)
+        unknown = "batches" if batches else "corrections"
+        brought = correcting.bring_back(session, corrections, catalogue, now_ms)
         put = recovery.put_back(session, records, told.accepted, catalogue, now_ms)
         recovery.learn_claims(session, batches)
         done = deciding.take_in(session, told.acts, now_ms)
         stops.lift(session)
         session.flush()
         return Recovered(
-            reason=stop.reason if stop else "the push log holds batches unknown to the ledger",
+            reason=stop.reason if stop else f"the push log holds {unknown} unknown to the ledger",
             batches=len(batches),
             sent=len(put.sent),
             pending=len(put.pending),
@@ -113,6 +122,7 @@ def recover(
             last=max((record.end for record in records), default=0),
             ahead=ahead.outstanding(session),
             gap=told.gap,
+            corrections=brought,
             unknown_instances=put.unknown,
             damaged=told.damaged,
             acts=done,
@@ -143,6 +153,7 @@ def _sort_out(engine: Engine, lines: Iterable[Line], told: _Told) -> None:
     told.unknown |= unknown
     told.known += len(claims) - len(unknown)
     told.acts += [entry for _, entry in entries if isinstance(entry, Acted)]
+    told.corrections += [entry for _, entry in entries if isinstance(entry, Adjusted | Assigned)]
     for _, entry in entries:
         if isinstance(entry, Settled) and entry.claim in told.unknown:
             told.accepted |= dict.fromkeys(entry.accepted, entry.at)

@@ -5,7 +5,7 @@
 3. drain every partition                  so what was in Redis is in the ledger
 4. take findings into the ledger
 5. close the windows that end <= T        their usage is complete
-6. cut what released instances used
+6. cut what released instances used, and upgraded ones before
 7. let go of old history
 8. push what is due
 Any step may fail; the next run begins again at 1 and every step finds what is left to do. Where
@@ -17,20 +17,20 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Final
 
 import anyio
 from anyio import to_thread
 from sqlalchemy import Engine
 
-from billing_sync import closing
-from billing_sync.closing import Made
+from billing_sync.closing import SETTLE_MS, Closer, Made
 from billing_sync.drain import Drainer
 from billing_sync.halting import Halt
 from billing_sync.importing import FindingImporter
 from billing_sync.outbox import Outbox
 from billing_sync.repeating import Repeater, Wake
-from billing_sync.store import history, ledger
+from billing_sync.store import history, ledger, upgrades
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.records import partitions_with_released
 from metering import findings, heartbeats
@@ -43,9 +43,6 @@ from metering.windows import HOUR_MS
 
 log = logging.getLogger("tallygate.sync")
 
-# How long after a release came in the last interval is cut: gateways hear of it within a second
-# and flush within another.
-SETTLE_MS: Final = 3000
 # Usage that comes in longer after a release waits for the end of the hour it is booked in.
 _RECENT_MS: Final = 2 * HOUR_MS
 _OTHERS_PUSH_S: Final = 10.0
@@ -81,6 +78,7 @@ class Runner:
     partitions: int
     grace_ms: int
     clock: Clock
+    zone: tzinfo = UTC  # of the days by which products are billed
     runs: int = 0
     records_made: int = 0
     closed_through: int = 0
@@ -92,6 +90,7 @@ class Runner:
         self._made = Wake()
         self.halt = Halt(self.engine, self.outbox.log, self.clock)
         self.importer = FindingImporter(self.engine, self.redis)
+        self._closer = Closer(self.engine, self.catalogue, self.zone)
         self._asked_again = False  # for the findings that a ledger that was set back lacks
         self._pruned = 0  # the partition whose history is next
         self._failure: Exception | None = None  # the first one of this run
@@ -177,7 +176,7 @@ class Runner:
             await self._close(lanes, drained, now_ms)
         if close_now:
             await self._cut_open_hour()
-        await self._cut(await self._partitions_with_released(now_ms), released_only=True)
+        await self._cut(await self._partitions_with_ended(now_ms), released_only=True)
 
     def _note_silent(self, lanes: Mapping[str, Heartbeat], now_ms: int) -> None:
         silent = {name for name, beat in lanes.items() if now_ms - beat.at > self.grace_ms}
@@ -205,11 +204,9 @@ class Runner:
         self.closed_through = min(stood.values(), default=0)
 
     def _close_one(self, partition: int, through: int) -> Made | None:
-        return closing.close(
-            self.engine,
+        return self._closer.close(
             partition,
             through_ms=through,
-            catalogue=self.catalogue,
             now_ms=self.clock.now_ms(),
             newest_claim=self.outbox.log.newest(),
         )
@@ -231,10 +228,8 @@ class Runner:
         return left
 
     def _cut_one(self, partition: int, released_only: bool) -> Made:
-        return closing.cut(
-            self.engine,
+        return self._closer.cut(
             partition,
-            catalogue=self.catalogue,
             now_ms=self.clock.now_ms(),
             released_only=released_only,
             newest_claim=self.outbox.log.newest(),
@@ -254,11 +249,13 @@ class Runner:
             with writing(self.engine) as session:
                 history.let_go(session, old)
 
-    async def _partitions_with_released(self, now_ms: int) -> set[int]:
-        return await to_thread.run_sync(self._find_released, now_ms - SETTLE_MS)
+    async def _partitions_with_ended(self, now_ms: int) -> set[int]:
+        return await to_thread.run_sync(self._find_ended, now_ms - SETTLE_MS)
 
-    def _find_released(self, until_ms: int) -> set[int]:
+    def _find_ended(self, until_ms: int) -> set[int]:
+        """The partitions of instances that were released or upgraded."""
         with reading(self.engine) as session:
-            return partitions_with_released(
+            released = partitions_with_released(
                 session, since_ms=until_ms - _RECENT_MS, until_ms=until_ms
             )
+            return released | upgrades.partitions_with_open(session, received_until=until_ms)

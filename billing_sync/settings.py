@@ -54,6 +54,7 @@ class BillingSettings(Strict):
 
     grace: Annotated[str, Field(pattern=r"^\d+s$")] = "120s"
     push_by: Annotated[str, Field(pattern=r"^00:(0\d|1[0-4])$")] = "00:12"
+    day_zone: str | None = None  # IANA name; see zones.py for the default
     hold: HoldSettings = HoldSettings()
 
     @property

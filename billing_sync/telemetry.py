@@ -14,7 +14,7 @@ from sqlmodel import Session
 from billing_sync import push_metrics
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
-from billing_sync.store import acts, ahead, findings, outbox, usage
+from billing_sync.store import acts, ahead, findings, outbox, suspense, usage
 from billing_sync.store.engine import reading
 from billing_sync.watching import Risk, risks_at
 from metering.clock import Clock
@@ -26,6 +26,7 @@ class _LedgerFigures(NamedTuple):
     states: dict[str, int]
     buckets: dict[str, int]
     findings: dict[str, int]
+    suspense: dict[str, int]
     ahead: int
     waiting: int
     oldest_end: int
@@ -158,6 +159,14 @@ class _Collector(Collector):
         for kind in _KINDS:
             named.add_metric([kind], figures.findings.get(kind, 0))
         yield named
+        unmatched = GaugeMetricFamily(
+            "billing_sync_suspense",
+            "Usage that matched no instance and is not assigned, in meter units, by product.",
+            labels=["product"],
+        )
+        for product, quantity in figures.suspense.items():
+            unmatched.add_metric([product], quantity)
+        yield unmatched
         yield GaugeMetricFamily(
             "billing_sync_ahead",
             "Usage in records whose lanes have still to bring it again, in meter units.",
@@ -182,6 +191,7 @@ class _Collector(Collector):
                 outbox.count_by_state(session),
                 _buckets(session),
                 findings.count_by_kind(session),
+                suspense.open_by_product(session),
                 ahead.outstanding(session),
                 waiting,
                 oldest_end,

@@ -1,12 +1,12 @@
 """Usage as it stands now, for the operator's questions and for the marketplace's UsageInfo."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from anyio import to_thread
 from sqlalchemy import Engine
-from sqlmodel import Session
 
 from billing_sync.errors import BadQuestion
 from billing_sync.figures import UsageFigure
@@ -14,12 +14,14 @@ from billing_sync.live import REDIS_BUDGET_S, Live
 from billing_sync.models import Instance
 from billing_sync.questions import MOST_CELLS, Usage, UsageFilter
 from billing_sync.records import value_of
+from billing_sync.store import adjustments
 from billing_sync.store import usage as store
 from billing_sync.store.engine import reading
-from billing_sync.store.packages import uses_of
+from billing_sync.store.package_totals import uses
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.counters import Counters
+from metering.entitlement import InstanceStatus
 from metering.partitions import partition_of
 
 _REMEMBERED: Final = 100_000
@@ -73,18 +75,28 @@ class UsageView:
     async def _lifetimes(self, metered: Sequence[Instance]) -> dict[str, list[UsageFigure]]:
         ids = {instance.id for instance in metered}
         owners = {partition_of(i.customer_id, self.partitions) for i in metered}
-        moment = await self._live.moment(sorted(owners), lambda s: store.lifetimes(s, list(ids)))
-        totals = moment.ledger
+        moment = await self._live.moment(
+            sorted(owners),
+            lambda s: (store.lifetimes(s, list(ids)), adjustments.totals(s, list(ids))),
+        )
+        totals, adjusted = moment.ledger
         for key, quantity in moment.deltas():
             if key.instance_id in ids:
                 place = (key.instance_id, key.meter)
                 totals[place] = totals.get(place, 0) + quantity
-        return {i.id: [self._lifetime(i, totals, moment.at_ms)] for i in metered}
+        return {
+            i.id: [self._lifetime(i, totals, adjusted.get(i.id, 0), moment.at_ms)] for i in metered
+        }
 
     def _lifetime(
-        self, instance: Instance, totals: Mapping[tuple[str, str], int], at_ms: int
+        self,
+        instance: Instance,
+        totals: Mapping[tuple[str, str], int],
+        adjusted: int,
+        at_ms: int,
     ) -> UsageFigure:
-        """A lifetime never goes down, also when what Redis holds cannot be read for a while."""
+        """A lifetime never goes down except by an adjustment, also when what Redis holds cannot be
+        read for a while; nor below zero."""
         product = self.catalogue.get(instance.product_id)
         place = (instance.id, (product and product.meter) or "")
         now = (totals.get(place, 0), at_ms)
@@ -92,7 +104,8 @@ class UsageView:
         if len(self._shown) >= _REMEMBERED:
             self._shown.clear()
         self._shown[place] = (quantity, shown_ms)
-        return UsageFigure(None, value_of(quantity, product.unit if product else 1), shown_ms)
+        total = max(quantity + adjusted, 0)
+        return UsageFigure(None, value_of(total, product.unit if product else 1), shown_ms)
 
     def _partitions_of(self, wanted: UsageFilter) -> Sequence[int]:
         if wanted.customer_id is None:
@@ -106,30 +119,40 @@ class UsageView:
     def _package_figures(self, packages: Sequence[Instance]) -> dict[str, list[UsageFigure]]:
         now_ms = self.clock.now_ms()
         with reading(self.engine) as session:
-            uses = uses_of(session, [package.id for package in packages])
-            return {
-                package.id: [
-                    UsageFigure(related.id, value_of(used.get(related.id, 0), unit), now_ms)
-                    for related, unit in self._related(session, package, used)
-                ]
-                for package in packages
-                for used in [uses.get(package.id, {})]
-            }
+            ids = [package.id for package in packages]
+            gave = Counter[tuple[str, str]]()
+            for use in uses(session, ids):
+                gave[use.package_id, use.instance_id] += use.quantity
+            buyers = store.metered_of(session, sorted({p.customer_id for p in packages}))
+            known = {instance.id: instance for instance in buyers}
+            known |= store.instances(session, [i for _, i in gave if i not in known])
+        return {
+            package.id: [
+                UsageFigure(i.id, value_of(gave[package.id, i.id], product.unit), now_ms)
+                for i in self._related(
+                    package, known.values(), {i for p, i in gave if p == package.id}
+                )
+                if (product := self.catalogue.get(i.product_id)) is not None
+            ]
+            for package in packages
+        }
 
     def _related(
-        self, session: Session, package: Instance, used: Mapping[str, int]
-    ) -> list[tuple[Instance, int]]:
-        """The buyer's pay-per-use instances that the package covers or did cover, with their unit.
-
-        An item the buyer gave up before the package gave it anything is not worth a line.
-        """
+        self, package: Instance, known: Iterable[Instance], used: Container[str]
+    ) -> list[Instance]:
+        """Whom the package gave something; and of each billing item that it gave nothing as yet, the
+        buyer's instance that calls are charged to: his first active one."""
         product = self.catalogue.get(package.product_id)
         items = [item.of for item in product.package.items] if product and product.package else []
-        found = {i.id: i for i in store.instances_of(session, package.customer_id, items)}
-        found |= store.instances(session, [i for i in used if i not in found])
-        return [
-            (instance, self.catalogue[instance.product_id].unit)
-            for instance in found.values()
-            if instance.product_id in self.catalogue
-            and (not instance.released or instance.id in used)
+        gave = [instance for instance in known if instance.id in used]
+        open_items = [item for item in items if item not in {i.product_id for i in gave}]
+        mine = [i for i in known if i.customer_id == package.customer_id and not i.released]
+        firsts = [
+            min((i for i in mine if i.product_id == item), key=_is_idle, default=None)
+            for item in open_items
         ]
+        return sorted([*gave, *(i for i in firsts if i)], key=lambda i: (i.started, i.id))
+
+
+def _is_idle(instance: Instance) -> bool:
+    return instance.status != InstanceStatus.ACTIVE

@@ -134,45 +134,58 @@ def admit_key(directory: Directory, route: ServedRoute, key: bytes | None) -> Ad
 def admit_trusted(directory: Directory, route: ServedRoute, who: TrustedIdentity) -> Admitted:
     """The verdict on a customer a trusted peer vouches for. Raises NotEntitled.
 
-    A customer nobody has told us of is counted without an instance (suspense).
+    A customer nobody has told us of is counted without an instance (suspense). What the
+    marketplace's own gateway charges is admitted without one too, and counted for it if there is one.
     """
     customer = directory.get(who.customer_id)
     if customer is None:
         return Admitted(who.customer_id, who.customer_name, ())
-    admitted = _admit(directory, route, customer)
+    admitted = _admit(directory, route, customer, vouched=True)
     return replace(admitted, customer_name=who.customer_name or admitted.customer_name)
 
 
-def _admit(directory: Directory, route: ServedRoute, customer: EntitlementSnapshot) -> Admitted:
+def _admit(
+    directory: Directory,
+    route: ServedRoute,
+    customer: EntitlementSnapshot,
+    *,
+    vouched: bool = False,
+) -> Admitted:
     if not route.products or directory.admitted_everywhere(customer):
         charges: tuple[Charge, ...] = ()
     else:
-        charges = charges_of(route.products, customer.instances)
+        charges = charges_of(route.products, customer.instances, vouched=vouched)
     return Admitted(customer.customer_id, customer.name, charges, customer)
 
 
 def charges_of(
-    products: Iterable[Product], instances: tuple[EntitledInstance, ...]
+    products: Iterable[Product], instances: tuple[EntitledInstance, ...], *, vouched: bool = False
 ) -> tuple[Charge, ...]:
     """One charge for each product of which the customer has an active instance, its first.
 
     Raises NotEntitled, or the reason why what the customer has of these products is not usable. A
-    frozen product refuses the call even beside active ones: its share would go unpaid.
+    frozen product refuses the call even beside active ones: its share would go unpaid. Products that
+    the marketplace's own gateway charges count only for callers it vouches for, and never refuse.
     """
     charges: list[Charge] = []
     unusable: set[InstanceStatus] = set()
+    charged_elsewhere = False
     for product in products:
-        if product.charged_by != "merchant" or product.meter is None:
+        elsewhere = product.charged_by != "merchant"
+        if product.meter is None or (elsewhere and not vouched):
             continue
+        charged_elsewhere |= elsewhere
         mine = [i for i in instances if i.product_id == product.product_id]
         active = next((i for i in mine if i.status is InstanceStatus.ACTIVE), None)
         if active is not None:
             charges.append(Charge(active.instance_id, product.meter))
+        elif elsewhere:
+            continue
         elif any(i.status is InstanceStatus.FROZEN for i in mine):
             raise InstanceFrozen
         else:
             unusable.update(i.status for i in mine)
-    if not charges:
+    if not charges and not charged_elsewhere:
         raise _refusal(unusable)
     return tuple(charges)
 

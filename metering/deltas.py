@@ -3,7 +3,7 @@
 One delta is one field of a partition's Redis hash and, later, one row of the ledger. Pure.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
 from typing import NamedTuple, TypeAlias
@@ -14,6 +14,7 @@ from metering.windows import Window, window_of
 
 # Window, customer, route, charges, kind of quantities.
 _Group: TypeAlias = tuple[Window, str, str, tuple[Charge, ...], Kind]
+_Rows: TypeAlias = tuple[_Group, list[tuple[int, ...]]]
 
 _SEPARATOR = "\x1f"  # ids are checked to hold no control characters
 _RS = "\x1e"
@@ -55,7 +56,7 @@ class Deltas(Mapping[DeltaKey, int]):
 
     __slots__ = ("_keyed", "_sums")
 
-    def __init__(self, sums: Mapping[_Group, tuple[int, ...]]) -> None:
+    def __init__(self, sums: Sequence[tuple[_Group, tuple[int, ...]]]) -> None:
         self._sums = sums
         self._keyed: dict[DeltaKey, int] | None = None
 
@@ -74,7 +75,7 @@ class Deltas(Mapping[DeltaKey, int]):
     def _by_key(self) -> dict[DeltaKey, int]:
         if self._keyed is None:
             total: dict[DeltaKey, int] = {}
-            for group, amounts in self._sums.items():
+            for group, amounts in self._sums:
                 for key, value in _deltas_of(group, amounts):
                     if value:
                         total[key] = total.get(key, 0) + value
@@ -83,7 +84,7 @@ class Deltas(Mapping[DeltaKey, int]):
 
     def texts(self) -> Iterator[str]:
         """What `encode_all` joins."""
-        for (window, customer, route, charges, kind), amounts in self._sums.items():
+        for (window, customer, route, charges, kind), amounts in self._sums:
             whole, texts = _templates(kind)
             if 0 not in amounts:
                 used = whole % amounts
@@ -108,24 +109,21 @@ def deltas_of(record: UsageRecord) -> Iterator[tuple[DeltaKey, int]]:
 
 def merge(records: Iterable[UsageRecord]) -> Deltas:
     """The sum of many records; zeros are left out."""
-    groups: dict[_Group, list[tuple[int, ...]]] = {}
+    # Charges are nearly always the same object for a customer, and slow to hash.
+    groups: dict[tuple[Window, str, str, int, Kind], _Rows] = {}
     for record in records:
         used = record.quantities
         if type(used) is not Quantities:
             used = compact(used)
-        group = (
-            window_of(record.time_ms),
-            record.customer_id,
-            record.route,
-            record.charges,
-            used.kind,
-        )
-        rows = groups.get(group)
+        window, customer, route = window_of(record.time_ms), record.customer_id, record.route
+        charges, kind = record.charges, used.kind
+        rows = groups.get((window, customer, route, id(charges), kind))
         if rows is None:
-            groups[group] = [used.amounts]
+            group = (window, customer, route, charges, kind)
+            groups[window, customer, route, id(charges), kind] = (group, [used.amounts])
         else:
-            rows.append(used.amounts)
-    return Deltas({group: summed(rows) for group, rows in groups.items()})
+            rows[1].append(used.amounts)
+    return Deltas([(group, summed(rows)) for group, rows in groups.values()])
 
 
 def encode_all(deltas: Mapping[DeltaKey, int]) -> str:

@@ -12,6 +12,7 @@ Entries of other kinds are JSON: what the lane held before the segment, and what
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -40,6 +41,8 @@ _crc32 = zlib.crc32
 class Shape(NamedTuple):
     """What records of one customer, route, charge list and kind of quantities have in common."""
 
+    charges: tuple[Charge, ...]
+
     size: int  # of the entry, in bytes
     pack: Any  # Struct.pack of the body
     length: int  # of the body
@@ -59,15 +62,10 @@ class Encoder:
         quantities = record.quantities
         if type(quantities) is not Quantities:
             quantities = compact(quantities)
-        key = (
-            record.customer_id,
-            record.route,
-            record.charges,
-            quantities.kind,
-            len(record.request_id),
-        )
+        charges = record.charges
+        key = (record.customer_id, record.route, quantities.kind, len(record.request_id))
         shape = self._shapes.get(key)
-        if shape is None:
+        if shape is None or (shape.charges is not charges and shape.charges != charges):
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()
             shape = self._shapes[key] = _shape(record, quantities.kind)
@@ -87,7 +85,7 @@ class Encoder:
 
 def write_record(shape: Shape, view: memoryview, at: int, number: int, record: UsageRecord) -> int:
     """As `Encoder.write`, with the record's shape at hand."""
-    size, pack, length, meters, id_length, rest = shape
+    _, size, pack, length, meters, id_length, rest = shape
     quantities = record.quantities
     if type(quantities) is not Quantities:
         quantities = compact(quantities)
@@ -117,10 +115,17 @@ def _shape(record: UsageRecord, kind: Kind) -> Shape:
     if id_length != len(record.request_id) or id_length > 255 or count > 255:
         raise ValueError("a request id is ASCII of at most 255 characters, with at most 255 meters")
     rest = bytes([_GRADE_CODES[grade] for grade in kind.grades]) + names
-    layout = struct.Struct(f"{_FIXED.format}{id_length}s{count}q{len(rest)}s")
-    if layout.size > MAX_ENTRY:
+    layout = _layout(id_length, count, len(rest))
+    size = layout.size
+    if size > MAX_ENTRY:
         raise ValueError(f"a record takes at most {MAX_ENTRY} bytes")
-    return Shape(HEAD.size + layout.size, layout.pack, layout.size, count, id_length, rest)
+    return Shape(record.charges, HEAD.size + size, layout.pack, size, count, id_length, rest)
+
+
+@lru_cache(maxsize=1024)
+def _layout(id_length: int, count: int, rest: int) -> struct.Struct:
+    """One for all customers whose names are as long: it is not small."""
+    return struct.Struct(f"{_FIXED.format}{id_length}s{count}q{rest}s")
 
 
 class Decoder:

@@ -28,15 +28,20 @@ name_option = click.option("--name", default="gateway", hidden=True, help="Of th
 # Commands that are not here are imported when they are asked for: a worker starts again without
 # the marketplace's simulator.
 ELSEWHERE: Final = {
+    "adjust": "tallygate.adjust_command",
     "demo": "tallygate.demo.command",
     "drill": "tallygate.drills.command",
     "explain": "tallygate.reconciliation.explain_command",
+    "export": "tallygate.exporting.export_command",
     "init": "tallygate.init",
     "lanes": "tallygate.lanes_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
+    "packages": "tallygate.packages_command",
     "records": "tallygate.records_command",
     "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
+    "suspense": "tallygate.suspense_command",
+    "whatif": "tallygate.whatif.whatif_command",
 }
 
 
@@ -125,7 +130,7 @@ def control(config_path: Path, sockets: str | None, owner: int | None) -> None:
     installation = load_installation(config_path, _given(sockets))
     section = installation.config.control
     bound = _sockets(sockets, section.listen, section.admin_listen)
-    run(partial(run_control, installation, bound, owner))
+    run(partial(run_control, installation, bound, owner, config_path))
 
 
 @cli.group()

@@ -12,7 +12,7 @@ from tallygate.config_schema import Config
 
 # Enough to catch a key that was left empty or cut off; keys that Tallygate makes have 46.
 MIN_KEY_LENGTH: Final = 7
-_PAY_PER_USE_ONLY: Final = ("routes", "meter", "unit")
+_PAY_PER_USE_ONLY: Final = ("routes", "meter", "unit", "cycle", "charged_by")
 
 
 def check_products(config: Config) -> Iterator[Problem]:

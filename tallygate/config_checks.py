@@ -1,9 +1,11 @@
-"""Rules that no single field can check: stores, listeners, URLs, routes and meters that must fit. Pure."""
+"""Rules that no single field can check: stores, listeners, URLs, routes and meters that must fit.
+Nothing is asked but the database of time zones."""
 
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from billing_sync.zones import BadZone, day_zone
 from gateway.settings import Route
 from metering.redis_urls import is_cluster, parse_cluster
 from metering.usage import METER_UNITS
@@ -11,6 +13,7 @@ from tallygate.addresses import HIGHEST_PORT, Address, parse_address, shifted
 from tallygate.config_catalogue import check_customers, check_products
 from tallygate.config_errors import Place, Problem, dotted, repeats
 from tallygate.config_schema import EMBEDDED, Config
+from tallygate.database_urls import wrong_with
 
 _UNIX: Final = "http+unix://"  # of an upstream at a socket; its path begins with a slash
 _REDIS_SCHEMES: Final = ("redis", "rediss")
@@ -23,6 +26,7 @@ def check(config: Config) -> Iterator[Problem]:
     yield from _check_public_urls(config)
     yield from _check_routes(config.routes)
     yield from _check_meters(config)
+    yield from _check_day_zone(config)
     yield from check_products(config)
     yield from check_customers(config)
 
@@ -32,6 +36,8 @@ def _check_stores(config: Config) -> Iterator[Problem]:
         yield Problem(("data_dir",), "~ is not expanded; write ${HOME}/… instead")
     if config.redis != EMBEDDED:
         yield from _check_redis(config.redis)
+    if config.database != EMBEDDED and (problem := wrong_with(config.database)):
+        yield Problem(("database",), problem)
 
 
 def _check_redis(url: str) -> Iterator[Problem]:
@@ -124,6 +130,13 @@ def _check_meters(config: Config) -> Iterator[Problem]:
         if name in METER_UNITS:
             text = "this meter is built in and cannot be declared again; choose another name"
             yield Problem(("meters", name), text)
+
+
+def _check_day_zone(config: Config) -> Iterator[Problem]:
+    try:
+        day_zone(config.billing, config.koogallery)
+    except BadZone as problem:
+        yield Problem(("billing", "day_zone"), str(problem))
 
 
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:

@@ -28,6 +28,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
     "billing.push_by": 'must be "00:MM" in quotes, MM from 00 to 14: minutes past each hour, before the collection at minute 15',
     "routes.path": "must start with /",
     "meters.path": "must lead to a number in the reply, such as $.usage.pages",
+    "products.currency": "must be three capital letters, such as CNY",
     "customers.key_hashes": "must be the key's SHA-256, 64 lower-case hex digits: printf %s KEY | sha256sum",
 }
 

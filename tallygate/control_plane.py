@@ -3,18 +3,21 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from billing_sync.app import Control, Parts
 from billing_sync.store.customers import StaticCustomer
-from billing_sync.store.engine import open_engine, sqlite_url
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
 from tallygate.certificates import certificate_of
+from tallygate.daily_reports import FOLDER, keep_reported, report_starter
 from tallygate.installation import Installation
+from tallygate.ledgers import open_ledger
 from tallygate.listeners import Listener, serve
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced
 from tallygate.reloading import kept_up
@@ -23,8 +26,13 @@ from tallygate.stopping import told_to_stop
 log = logging.getLogger("tallygate")
 
 
-async def run_control(installation: Installation, sockets: Sockets, owner: int | None) -> None:
-    """Serve until told to stop.
+async def run_control(
+    installation: Installation,
+    sockets: Sockets,
+    owner: int | None,
+    config_path: Path | None = None,
+) -> None:
+    """Serve until told to stop; with `config_path` daily reports are written too.
 
     Raises StoreUnsuitable, PartitionsDiffer or StaticConflict when it must not run, and OSError for
     unusable TLS files.
@@ -39,9 +47,24 @@ async def run_control(installation: Installation, sockets: Sockets, owner: int |
                 control = Control(parts)
                 public = Listener(control.public(), sockets.public, tls)
                 admin = Listener(control.admin(), sockets.admin)
-                async with control.running(), kept_up(stop, certificate, _stay_as_it_is):
+                reported = _reported(installation, parts, config_path)
+                async with control.running(), reported, kept_up(stop, certificate, _stay_as_it_is):
                     with announced(installation, "control", sockets, tls=bool(tls)):
                         await serve([public, admin], stop, drain_s=CONTROL_DRAIN_S)
+
+
+@asynccontextmanager
+async def _reported(
+    installation: Installation, parts: Parts, config_path: Path | None
+) -> AsyncIterator[None]:
+    """Daily reports are written for as long as the block lasts."""
+    async with anyio.create_task_group() as group:
+        if config_path is not None:
+            folder = installation.data_dir / FOLDER
+            start = report_starter(config_path)
+            group.start_soon(keep_reported, folder, parts.engine, parts.clock, start)
+        yield
+        group.cancel_scope.cancel()
 
 
 async def _stay_as_it_is() -> None:
@@ -55,7 +78,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
     secret, admin_token = installation.secret(), installation.admin_token()
     installation.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        engine = open_engine(sqlite_url(installation.data_dir / "ledger.db"))
+        engine = await to_thread.run_sync(open_ledger, installation)
         stack.callback(engine.dispose)
         redis = installation.redis()
         stack.push_async_callback(_close, redis)

@@ -24,10 +24,13 @@ def mendable(failure: BaseException, *also: type[Exception]) -> str | None:
 
 def _of_the_ledger(failure: BaseException) -> str | None:
     """What SQL raised. A data plane has none, and would import it only to learn that."""
-    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
+    from sqlalchemy.exc import InternalError, OperationalError, TimeoutError  # noqa: PLC0415
 
+    from billing_sync.store.engine import first_line  # noqa: PLC0415
     from billing_sync.store.ledger import PartitionsDiffer  # noqa: PLC0415
 
-    if isinstance(failure, OperationalError):
-        return f"the ledger cannot be used: {failure.orig}"
+    if isinstance(failure, OperationalError | InternalError):  # the latter: it only reads
+        return f"the ledger cannot be used: {first_line(failure)}"
+    if isinstance(failure, TimeoutError):
+        return "the ledger cannot be used: none of its connections became free"
     return str(failure) if isinstance(failure, PartitionsDiffer) else None

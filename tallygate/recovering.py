@@ -71,6 +71,8 @@ def told(recovered: Recovered) -> Iterator[str]:
             "restored together with the ledger, what was pushed in between is not known here: "
             "compare with the marketplace's own records"
         )
+    if recovered.corrections:
+        yield f"put back: {recovered.corrections} adjustments and assignments of suspense"
     if recovered.ahead:
         yield (
             f"still to come again from the lanes: {recovered.ahead} meter units of usage that is "

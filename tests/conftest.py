@@ -7,12 +7,13 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from billing_sync.store.engine import open_engine, sqlite_url
 from metering import embedded
 from metering.connection import connect_one
 from metering.embedded import EmbeddedValkey
 from metering.journal import Durability, Journal
+from tests.databases import Database, PostgresDatabase, SqliteFile
 from tests.fakes import FakeClock
+from tests.postgres import PostgresServer, running
 from tests.redis_cluster import TestCluster, cluster
 
 
@@ -45,10 +46,43 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClus
         yield servers
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server that lives as long as the session."""
+    with running() as server:
+        yield server
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty ledger in a file."""
-    opened = open_engine(sqlite_url(tmp_path / "ledger.db"))
+def database_kind() -> str:
+    """Where a ledger is; tests of the ledger itself have both kinds."""
+    return "sqlite"
+
+
+@pytest.fixture
+def database(
+    database_kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """The place of an empty ledger."""
+    if database_kind == "sqlite":
+        yield SqliteFile(tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    fresh = PostgresDatabase(server, tmp_path, server.fresh())
+    yield fresh
+    fresh.drop()
+
+
+@pytest.fixture
+def engine(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An empty ledger; a test that changes its database asks for that too."""
+    place: Database
+    if "database" in request.fixturenames or database_kind == "sqlite":
+        place = request.getfixturevalue("database")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        place = PostgresDatabase(server, tmp_path, server.shared())
+    opened = place.open()
     yield opened
     opened.dispose()
 

@@ -40,11 +40,24 @@ PRODUCTS = [
     {"product_id": "calls", "routes": ["chat"], "meter": "requests"},
     {"product_id": "tokens", "routes": ["chat"], "meter": "tokens_out", "unit": 1000},
     {"product_id": "pack", "package": {"items": [{"of": "tokens", "quota": 100}]}},
+    {
+        "product_id": "bundle",
+        "package": {
+            "items": [{"of": "calls", "quota": 100}, {"of": "tokens", "quota": 0.05}],
+            "stop_before_excess": True,
+        },
+    },
 ]
 OFFERS = [
     {"product_id": "calls", "kind": "ON_DEMAND"},
     {"product_id": "tokens", "kind": "ON_DEMAND"},
     {"product_id": "pack", "kind": "ON_DEMAND_PKG", "covers": ["tokens"]},
+    {
+        "product_id": "bundle",
+        "kind": "ON_DEMAND_PKG",
+        "covers": ["calls", "tokens"],
+        "stop_before_excess": True,
+    },
 ]
 PROSE = b"I am no JSON at all, \xff."
 
@@ -237,6 +250,31 @@ def test_a_package_says_which_instance_used_it(served: Served, koo: Market) -> N
     entry = eventually(used)
     assert entry["relatedInstanceId"] == tokens.instance_id
     assert Decimal(str(entry["usageValue"])) == Decimal("0.012")
+
+
+def test_a_package_of_two_items_says_what_it_gave_to_each(served: Served, koo: Market) -> None:
+    """As 100 SMS and 50 MMS of one package (spec §2.7); the records of both name the package."""
+    calls, tokens, bundle = koo.buy("domain-5", "calls", "tokens", "bundle")
+    key = calls.app["password"]
+
+    def beyond() -> bool:
+        assert koo.used(calls.instance_id) < 99
+        return served.chat(key, tokens=60).status_code == 200 and koo.used(tokens.instance_id) > 0
+
+    def used() -> dict[str, Decimal]:
+        entries = koo.usage_info(bundle.instance_id)
+        assert len(entries) == 2
+        return {e["relatedInstanceId"]: Decimal(str(e["usageValue"])) for e in entries}
+
+    eventually(beyond)
+    made = koo.used(calls.instance_id)
+    expected = {calls.instance_id: made, tokens.instance_id: Decimal("0.05")}
+    eventually(lambda: used() == expected)
+    tokens.ripen()
+    for line in (calls, tokens):
+        koo.act(line.instance_id, "release")
+        held = koo.collected(line.instance_id, str(expected[line.instance_id]))
+        assert {record["relate_pkg_instance"] for record in held} == {bundle.instance_id}
 
 
 def test_an_order_without_its_buyer_is_in_process_and_settled_later(

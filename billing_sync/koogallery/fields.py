@@ -1,4 +1,4 @@
-"""The fields of the V2.0 callbacks (spec §2.6 to §2.10) as tables, and how a body is read. Pure.
+"""The fields of the V2.0 callbacks (spec §2.6 to §2.11) as tables, and how a body is read. Pure.
 
 Fields that are not in a table are accepted: the marketplace adds some without notice, and the
 signature covers them anyway.
@@ -57,12 +57,11 @@ TABLES: Final[Mapping[str, tuple[Field, ...]]] = {
         Field("orderLineId", required=False),
         _TEST,
     ),
+    Activity.UPGRADE: (Field("instanceId"), Field("orderId"), Field("orderLineId"), _TEST),
 }
 
 # Documented activities that this version does not serve.
-NOT_YET_BUILT: Final = frozenset(
-    {"upgradeInstance", "changeInstanceCheck", "getLicenseAsync", "orderNotify"}
-)
+NOT_YET_BUILT: Final = frozenset({"changeInstanceCheck", "getLicenseAsync", "orderNotify"})
 
 
 @dataclass(frozen=True, slots=True)

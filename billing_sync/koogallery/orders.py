@@ -4,8 +4,8 @@ The vendor's page is incomplete and its examples differ, so lists and single obj
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
@@ -29,7 +29,8 @@ _CONTACT: Final = frozenset({"mobilePhone", "email"})  # nothing here needs them
 class Order:
     """One order line. What the marketplace did not tell is empty; `expires` is UTC ms, 0 is none.
 
-    `product_ids` holds more than one when a specification has several billing items.
+    `product_ids` holds more than one when a specification has several billing items;
+    `linear_values` are the quantities the buyer chose of them, where the product has a quantity.
     """
 
     order_id: str
@@ -40,11 +41,16 @@ class Order:
     customer_name: str = ""
     expires: int = 0
     raw: str = ""
+    linear_values: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether an instance can be provisioned from it."""
         return bool(self.customer_id and self.product_ids)
+
+    def linear_value(self, product_id: str) -> int:
+        """How many of the product were bought: 1 where the order does not say."""
+        return self.linear_values.get(product_id, 1)
 
 
 class OrderClient:
@@ -121,17 +127,20 @@ def read_reply(status: int, body: bytes, order_id: str, order_line_id: str) -> O
 
 
 def _order(info: dict[str, Any], line: dict[str, Any], order_id: str, order_line_id: str) -> Order:
-    products = (_text(product.get("productId")) for product in _many(line.get("productInfo")))
+    products = _many(line.get("productInfo"))
+    ids = [_text(product.get("productId")) for product in products]
+    values = [_linear_value(product.get("linearValue")) for product in products]
     buyer = _one(info.get("buyerInfo"))
     return Order(
         order_id=order_id,
         order_line_id=order_line_id,
-        product_ids=tuple(dict.fromkeys(product for product in products if product)),
+        product_ids=tuple(dict.fromkeys(each for each in ids if each)),
         charging_mode=_text(line.get("chargingMode")),
         customer_id=_text(buyer.get("customerId")),
         customer_name=_text(buyer.get("customerName")),
         expires=_expiry(_text(line.get("expireTime"))),
         raw=json.dumps(_without_contact(info, line), ensure_ascii=True),
+        linear_values={each: value for each, value in zip(ids, values, strict=True) if each},
     )
 
 
@@ -163,6 +172,13 @@ def _text(value: object) -> str:
     if not isinstance(text, str) or len(text) > _MAX_TEXT or not text.isprintable():
         return ""
     return text
+
+
+def _linear_value(value: object) -> int:
+    """An integer from 1 to 999,999,999, also written as text; 1 for anything else."""
+    text = _text(value)
+    plain = text.isascii() and text.isdigit() and len(text) < 10
+    return max(1, int(text)) if plain else 1
 
 
 def _expiry(text: str) -> int:

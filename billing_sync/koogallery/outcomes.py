@@ -74,18 +74,24 @@ _TOO_OFTEN: Final = 429
 def classify(http_status: int, body: bytes, retry_after_s: float | None = None) -> PushOutcome:
     """Judge a reply. An answer without a code is judged by its HTTP status alone."""
     data = _object(body)
-    code = str(data.get("error_code") or "")[:64]
+    code = _printable(data.get("error_code"), 64)
     named = _abnormal(data) if code == RECORDS_REFUSED else []
     kind, blame = _by_code(code, http_status) or _by_status(http_status, retry_after_s)
     return PushOutcome(
         kind=kind,
         code=code or f"HTTP {http_status}",
-        message=str(data.get("error_msg") or "")[:_MAX_MESSAGE],
+        message=_printable(data.get("error_msg"), _MAX_MESSAGE),
         retry_after_s=retry_after_s,
         blame=blame,
         abnormal=tuple(dict.fromkeys(n for n in named if isinstance(n, str))),
         abnormal_places=tuple(dict.fromkeys(n for n in named if not isinstance(n, str))),
     )
+
+
+def _printable(given: object, most: int) -> str:
+    """Words of somebody else, which must not keep their record from being written down."""
+    text = str(given or "")[:most]
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _by_code(code: str, http_status: int) -> tuple[Kind, Blame] | None:

@@ -11,6 +11,7 @@ _EVENTS = {
     Activity.NEW: Event.KNOWN,
     Activity.REFRESH: Event.REFRESH,
     Activity.RELEASE: Event.RELEASE,
+    Activity.UPGRADE: Event.UPGRADE,
 }
 _STATUS = {"FREEZE": Event.FREEZE, "UNFREEZE": Event.UNFREEZE}
 _DEBUG_CUSTOMER, _DEBUG_KEY = "debug", "tg-debug"

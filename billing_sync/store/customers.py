@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from billing_sync.errors import StaticConflict
 from billing_sync.models import ApiKey, CustomerRow, Instance
-from billing_sync.store import projections
+from billing_sync.store import projections, stops
 from metering.catalogue import Catalogue
 from metering.entitlement import InstanceStatus
 
@@ -74,6 +74,7 @@ def upsert_static(
     Raises StaticConflict for an id that is listed twice or belongs to the marketplace.
     """
     wanted = _wanted(static)
+    stops.alone(session)
     relevant = or_(col(Instance.source) == STATIC, col(Instance.id).in_(list(wanted)))
     rows = {row.id: row for row in session.exec(select(Instance).where(relevant))}
     taken = sorted(i for i in wanted if i in rows and rows[i].source != STATIC)
@@ -92,7 +93,8 @@ def upsert_static(
         session.add(row)
     for gone in rows.values():
         gone.status, gone.released = InstanceStatus.RELEASED, gone.released or at
-    for customer_id in {c.customer_id for c in static} | {row.customer_id for row in rows.values()}:
+    changed = {c.customer_id for c in static} | {row.customer_id for row in rows.values()}
+    for customer_id in sorted(changed):  # in one order, or two who do so wait for each other
         projections.enqueue(session, customer_id, at)
 
 

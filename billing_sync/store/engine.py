@@ -1,71 +1,74 @@
-"""Opens the ledger. SQLite runs WAL with synchronous=FULL; writers take their lock at BEGIN."""
+"""Opens the ledger, on SQLite or PostgreSQL, at the newest revision; its transactions."""
 
-import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlmodel import Session, SQLModel
 
 import billing_sync.act_models
-import billing_sync.models  # noqa: F401  (both register the tables)
+import billing_sync.correction_models
+import billing_sync.models
+import billing_sync.package_models
+import billing_sync.upgrade_models  # noqa: F401  (both register tables)
+from billing_sync.errors import LedgerUnsuitable
+from billing_sync.migrations.upgrading import upgrade
+from billing_sync.store import on_sqlite
+from billing_sync.store.on_sqlite import sqlite_url
 
-_BUSY_MS = 5000
-_WAL_TRIES = 100
-_WAL_PAUSE_S = 0.05
+__all__ = [
+    "add_up",
+    "connect",
+    "in_parts",
+    "lost_a_race",
+    "open_engine",
+    "reading",
+    "sqlite_url",
+    "writing",
+]
+
+POSTGRESQL: Final = "postgresql"
+_RACES: Final = {"40001", "40P01"}  # serialization failure, deadlock
 
 
-def sqlite_url(path: Path) -> str:
-    """The database URL of an SQLite file."""
-    return f"sqlite:///{path}"
+def open_engine(url: str, *, revision: str | None = None) -> Engine:
+    """Connect, and bring the ledger to the newest revision, or to that one.
 
-
-def open_engine(url: str) -> Engine:
-    """Connect and create missing tables. Raises sqlalchemy.exc.OperationalError when it cannot."""
-    engine = create_engine(url, hide_parameters=True)  # they may be sealed keys
-    if engine.dialect.name == "sqlite":
-        _tame_sqlite(engine)
-    SQLModel.metadata.create_all(engine)
+    Raises LedgerTooNew, LedgerUnsuitable, and SQLAlchemyError where the database is away.
+    """
+    kind = _kind(url)
+    engine = kind.create(url)
+    try:
+        upgrade(engine, kind.alone, to=revision)
+    except ProgrammingError as refused:  # a connection option that is none, or a right that lacks
+        engine.dispose()
+        raise LedgerUnsuitable(f"the ledger cannot be opened: {first_line(refused)}") from refused
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
-def _tame_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def _on_connect(dbapi_connection, _record) -> None:  # type: ignore[no-untyped-def]
-        # The driver must not open transactions by itself: BEGIN IMMEDIATE below is the only one.
-        dbapi_connection.isolation_level = None
-        cursor = dbapi_connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")  # first: the next line needs a lock
-        _set_wal(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Connection) -> None:
-        # IMMEDIATE: a deferred transaction that reads first and then writes can only fail
-        # with SQLITE_BUSY_SNAPSHOT, which no timeout heals.
-        read_only = connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+def connect(url: str) -> Engine:
+    """An engine that has not connected yet, and changes nothing when it does."""
+    engine: Engine = _kind(url).create(url)
+    return engine
 
 
-def _set_wal(cursor: Any) -> None:
-    """Several processes may open a new ledger at once, and the busy time-out does not cover this."""
-    for _ in range(_WAL_TRIES):
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as problem:
-            if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-            time.sleep(_WAL_PAUSE_S)
-        else:
-            return
-    cursor.execute("PRAGMA journal_mode=WAL")
+def _kind(url: str) -> Any:
+    if url.startswith("sqlite"):
+        return on_sqlite
+    from billing_sync.store import on_postgresql  # noqa: PLC0415  (whose driver SQLite needs not)
+
+    return on_postgresql
+
+
+def first_line(failure: DBAPIError) -> str:
+    """What the database said, without the SQL."""
+    return (str(failure.orig).splitlines() or [""])[0]
 
 
 @contextmanager
@@ -79,13 +82,26 @@ def writing(engine: Engine) -> Iterator[Session]:
 def reading(engine: Engine) -> Iterator[Session]:
     """One snapshot for reading; never blocks a writer."""
     options: dict[str, Any] = {"read_only": True}
-    if engine.dialect.name == "postgresql":  # else every statement would see a newer state
-        options["isolation_level"] = "REPEATABLE READ"
+    if engine.dialect.name == POSTGRESQL:  # else every statement would see a newer state
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with (
         engine.connect().execution_options(**options) as connection,
         Session(connection, expire_on_commit=False) as session,
     ):
         yield session
+
+
+def lost_a_race(failure: Exception) -> bool:
+    """Whether somebody else was quicker, and the same transaction would do better now."""
+    if isinstance(failure, IntegrityError):
+        return True
+    return isinstance(failure, DBAPIError) and getattr(failure.orig, "sqlstate", None) in _RACES
+
+
+def inserting(session: Session, table: type[SQLModel]) -> Any:
+    """An INSERT that may say what happens where the key is there already."""
+    name = session.get_bind().dialect.name
+    return (postgresql if name == POSTGRESQL else sqlite).insert(table)
 
 
 def add_up(
@@ -94,8 +110,7 @@ def add_up(
     """Insert the rows; where the primary key exists, add the columns named in `sums` instead."""
     if not rows:
         return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(table)
+    insert = inserting(session, table)
     columns = table.__table__.c  # type: ignore[attr-defined]
     statement = insert.on_conflict_do_update(
         index_elements=[column.name for column in table.__table__.primary_key],  # type: ignore[attr-defined]

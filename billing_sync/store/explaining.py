@@ -2,12 +2,24 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlmodel import Session, col, select
+from sqlalchemy import Table, func
+from sqlmodel import Session, SQLModel, col, select
 
 from billing_sync import origins
-from billing_sync.models import Bucket, Carry, Drain, FindingRow, UsageRecord, UsageWindow
+from billing_sync.models import (
+    Bucket,
+    Carry,
+    Drain,
+    FindingRow,
+    PackageUse,
+    UsageRecord,
+    UsageWindow,
+)
+
+ASSIGNED: Final = "assigned"  # the mark of what a person assigned
+_MOST_ADJUSTMENTS: Final = 100
 
 
 class Used(NamedTuple):
@@ -16,6 +28,16 @@ class Used(NamedTuple):
     instance_id: str
     meter: str
     origin: int
+
+
+class Adjusted(NamedTuple):
+    """An adjustment, in the meter's unit; `at` is UTC ms."""
+
+    id: str
+    at: int
+    quantity: int
+    author: str
+    reason: str
 
 
 class DrainedBy(NamedTuple):
@@ -74,6 +96,55 @@ def buckets(session: Session, instance_id: str, windows: Iterable[int]) -> dict[
     for row in session.exec(query):
         found[row.name] = found.get(row.name, 0) + row.quantity
     return found
+
+
+def given_by_packages(session: Session, instance_id: str, windows: Iterable[int]) -> dict[str, int]:
+    """What packages gave to the instance in these hours of billing, by package."""
+    query = select(PackageUse).where(
+        PackageUse.instance_id == instance_id, col(PackageUse.window).in_(list(windows))
+    )
+    found: dict[str, int] = {}
+    for row in session.exec(query):
+        if row.quantity and not row.package_id.startswith("!"):  # those are no packages
+            found[row.package_id] = found.get(row.package_id, 0) + row.quantity
+    return found
+
+
+def assigned_of(
+    session: Session, customer_id: str, route: str, origin: int
+) -> list[tuple[str, str, int]]:
+    """What persons assigned of the customer's use of an hour: (instance, meter, quantity)."""
+    query = select(UsageWindow).where(
+        UsageWindow.customer_id == customer_id,
+        UsageWindow.route == route,
+        UsageWindow.origin == origin,
+        UsageWindow.mark == ASSIGNED,
+    )
+    return [(row.instance_id, row.meter, row.quantity) for row in session.exec(query)]
+
+
+def adjustments_for(session: Session, record: UsageRecord) -> list[Adjusted]:
+    """The adjustments between the instance's record before this one and this one, oldest first."""
+    table: Table | None = SQLModel.metadata.tables.get("adjustment")
+    if table is None:  # a ledger without them
+        return []
+    before = session.exec(
+        select(func.max(UsageRecord.recorded_at)).where(
+            UsageRecord.instance_id == record.instance_id,
+            UsageRecord.recorded_at < record.recorded_at,
+        )
+    ).one()
+    query = (
+        select(*(table.c[name] for name in Adjusted._fields))
+        .where(
+            table.c.instance_id == record.instance_id,
+            table.c.at > (before or 0),
+            table.c.at <= record.recorded_at,
+        )
+        .order_by(table.c.at)
+        .limit(_MOST_ADJUSTMENTS)
+    )
+    return [Adjusted._make(row) for row in session.execute(query)]
 
 
 def drained_by(session: Session, partition: int, lane: str, number: int) -> DrainedBy | None:

@@ -5,24 +5,27 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from billing_sync.asking import FindingPage
 from billing_sync.models import Checkpoint, FindingRow
+from billing_sync.store.engine import inserting
 from metering.findings import Finding
 
 
 def insert(session: Session, found: Iterable[Finding]) -> int:
     """Store the findings that are not known yet; how many there were."""
-    rows = [{**asdict(each), "identity": each.identity} for each in found]
+    rows = [_row(each) for each in found]
     if not rows:
         return 0
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(FindingRow).on_conflict_do_nothing(index_elements=["identity"])
-    before = _count(session)
-    session.execute(statement, rows)
-    return _count(session) - before
+    new = inserting(session, FindingRow).on_conflict_do_nothing(index_elements=["identity"])
+    return len(session.execute(new.returning(FindingRow.identity), rows).all())
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    """PostgreSQL takes no NUL in a text; whoever wrote it, one must not hold up all others."""
+    values = {**asdict(finding), "identity": finding.identity}
+    return {k: v.replace("\0", "") if isinstance(v, str) else v for k, v in values.items()}
 
 
 def contradicted(session: Session, finding: Finding) -> bool:
@@ -56,7 +59,3 @@ def listed(session: Session, page: FindingPage) -> list[FindingRow]:
         if wanted is not None:
             query = query.where(col(column) == wanted)
     return list(session.exec(query))
-
-
-def _count(session: Session) -> int:
-    return int(session.exec(select(func.count()).select_from(FindingRow)).one())

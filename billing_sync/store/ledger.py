@@ -12,7 +12,8 @@ from sqlmodel import Session, col, select
 
 from billing_sync.models import Checkpoint, Drain, Epoch, Meta, Partition, UsageWindow
 from billing_sync.store.ahead import Booked
-from billing_sync.store.engine import add_up, writing
+from billing_sync.store.engine import add_up, inserting, writing
+from billing_sync.store.stops import PARTITIONS
 
 FIRST_START: Final = "first start"
 
@@ -27,16 +28,18 @@ def set_up(engine: Engine, partitions: int, new_ids: Iterable[str], now_ms: int 
     `new_ids` gives fresh random ids. Raises PartitionsDiffer.
     """
     with writing(engine) as session:
-        known = session.get(Meta, "partitions")
-        if known is not None:
-            if known.value != str(partitions):
-                raise PartitionsDiffer(
-                    f"partitions: {partitions} in the configuration, but this ledger was made with "
-                    f"{known.value}; the number is fixed at first start"
-                )
+        # Who comes at the same moment waits here, and finds it done.
+        first = inserting(session, Meta).values(key=PARTITIONS, value=str(partitions))
+        session.execute(first.on_conflict_do_nothing())
+        known = session.get_one(Meta, PARTITIONS)
+        if known.value != str(partitions):
+            raise PartitionsDiffer(
+                f"partitions: {partitions} in the configuration, but this ledger was made with "
+                f"{known.value}; the number is fixed at first start"
+            )
+        if session.exec(select(Partition.id).limit(1)).first() is not None:
             return
         ids = iter(new_ids)
-        session.add(Meta(key="partitions", value=str(partitions)))
         for number in range(partitions):
             epoch = next(ids)
             session.add(Partition(id=number, epoch=epoch, last=next(ids)))

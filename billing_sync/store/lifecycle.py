@@ -6,6 +6,7 @@ the notice to the gateways are committed together or not at all. Static instance
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -26,7 +27,10 @@ from billing_sync.lifecycle import (
 from billing_sync.models import Instance, LifecycleInbox, OrderLine, UsageRecord
 from billing_sync.store import customers, projections
 from billing_sync.store.customers import MadeKey
+from billing_sync.store.partitioning import partition_count
+from billing_sync.upgrade_models import Upgrade
 from metering.entitlement import InstanceStatus
+from metering.partitions import partition_of
 
 MARKETPLACE = "koogallery"
 
@@ -111,10 +115,11 @@ def settle(session: Session, instance_id: str, purchase: Purchase, at: int) -> b
     instance.customer_id = order.customer_id
     instance.product_id = purchase.product_id
     instance.is_package = purchase.is_package
+    instance.linear_value = order.linear_value(purchase.product_id)
     instance.expires = instance.expires or order.expires  # a refresh may have come before
     instance.status = next_status(InstanceStatus(instance.status), Event.KNOWN)
     instance.started = at
-    session.merge(_order_line(order, instance))
+    session.merge(_order_line(order, instance, instance.product_id))
     customers.ensure(session, order.customer_id, order.customer_name, purchase.key, at)
     projections.enqueue(session, order.customer_id, at)
     stored = _stored(session, creation_identity(instance.order_id, instance.order_line_id))
@@ -152,6 +157,64 @@ def apply(
             projections.enqueue(session, instance.customer_id, at)
     session.flush()
     return answer
+
+
+class Upgradable(NamedTuple):
+    """The instance an upgrade is for, and the answer that it already got."""
+
+    instance: Instance | None
+    answer: Answer | None
+
+
+def upgradable(session: Session, event: LifecycleEvent) -> Upgradable:
+    """What there is of an upgrade, before its order is asked for."""
+    stored = _stored(session, identity(event))
+    instance = by_ids(session, [event.instance_id]).get(event.instance_id)
+    return Upgradable(instance, answers.decode(stored.answer) if stored else None)
+
+
+def upgrade(
+    session: Session, event: LifecycleEvent, order: Order, product_id: str, at: int
+) -> Answer | None:
+    """The instance goes on with another product; None when there is no such instance.
+
+    What it used before is recorded under the old product, as soon as it has come in (see closing).
+    An instance whose buyer is not known yet cannot go on with anything: nothing is stored.
+    """
+    instance = _locked(session, event.instance_id)
+    if instance is None:
+        return None
+    name = identity(event)
+    if (stored := _stored(session, name)) is not None:
+        return answers.decode(stored.answer)
+    if not is_settled(instance):
+        return Answer(ResultCode.INTERNAL, "the instance is not ready yet, try again")
+    change = decide(_state(instance), event, _last_sent_at(session, event))
+    answer = _answer(accepted=change.accepted)
+    _remember(session, event, name, answer, at)
+    if change.applied and product_id != instance.product_id:
+        session.merge(_order_line(order, instance, product_id))
+        session.add(_upgrade(session, event, instance, product_id, at))
+        instance.product_id = product_id
+        projections.enqueue(session, instance.customer_id, at)
+    session.flush()
+    return answer
+
+
+def _upgrade(
+    session: Session, event: LifecycleEvent, instance: Instance, product_id: str, at: int
+) -> Upgrade:
+    return Upgrade(
+        instance_id=instance.id,
+        order_id=event.order_id,
+        order_line_id=event.order_line_id,
+        partition=partition_of(instance.customer_id, partition_count(session)),
+        at=max(instance.started, min(event.sent_at, at)),
+        received_at=at,
+        old_product_id=instance.product_id,
+        new_product_id=product_id,
+        settled=int(instance.is_package),  # a package has no records of its own
+    )
 
 
 def _recorded_until(session: Session, instance_id: str) -> int:
@@ -212,13 +275,13 @@ def _last_sent_at(session: Session, event: LifecycleEvent) -> int:
     return session.exec(query).one() or 0
 
 
-def _order_line(order: Order, instance: Instance) -> OrderLine:
+def _order_line(order: Order, instance: Instance, product_id: str) -> OrderLine:
     return OrderLine(
-        order_id=instance.order_id,
-        order_line_id=instance.order_line_id,
-        product_id=instance.product_id,
+        order_id=order.order_id,
+        order_line_id=order.order_line_id,
+        product_id=product_id,
         charging_mode=order.charging_mode,
-        customer_id=order.customer_id,
+        customer_id=instance.customer_id,
         customer_name=order.customer_name,
         raw=order.raw,
     )

@@ -1,23 +1,48 @@
 """The SQL of lists that are shown page by page: instances and usage records."""
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, or_
 from sqlmodel import Session, col, select
 
 from billing_sync.asking import Page
 from billing_sync.errors import BadQuestion
-from billing_sync.models import Instance, UsageRecord
+from billing_sync.models import Carry, Instance, UsageRecord
 
 
-def instances(session: Session, page: Page) -> list[Instance]:
-    """Instances in the order of their ids."""
+class Listed(NamedTuple):
+    """An instance and its remainders."""
+
+    instance: Instance
+    remainders: list[Carry]
+
+    def model_dump(self) -> dict[str, Any]:
+        """As it is shown. `quantity` is in meter units, `waiting` of them stand in no record yet."""
+        shown = [
+            {
+                "package_id": row.package_id,
+                "quantity": str(Decimal(row.quantity).scaleb(-4)),
+                "waiting": row.waiting,
+            }
+            for row in self.remainders
+        ]
+        return self.instance.model_dump() | {"remainders": shown}
+
+
+def instances(session: Session, page: Page) -> list[Listed]:
+    """Instances in the order of their ids, with what is carried to their next records."""
     query = select(Instance).order_by(col(Instance.id)).limit(page.limit)
     if page.after is not None:
         query = query.where(col(Instance.id) > page.after)
     if page.instance_id is not None:
         query = query.where(col(Instance.id) == page.instance_id)
-    return list(session.exec(_of_customer(query, Instance, page)))
+    found = list(session.exec(_of_customer(query, Instance, page)))
+    carries: dict[str, list[Carry]] = {}
+    wanted = select(Carry).where(col(Carry.instance_id).in_([row.id for row in found]))
+    for carry in session.exec(wanted.order_by(col(Carry.package_id))):
+        carries.setdefault(carry.instance_id, []).append(carry)
+    return [Listed(row, carries.get(row.id, [])) for row in found]
 
 
 def records(session: Session, page: Page) -> list[UsageRecord]:

@@ -1,19 +1,39 @@
-"""The SQL of package deduction: balances of a customer's packages, and what was taken from them."""
+"""The SQL of package deduction: balances of customers' packages, and what is taken from them.
 
-from collections.abc import Iterable, Sequence
+A drain asks once for its instances, once for their customers' packages and once for what these gave
+already, however many rows it has.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
+from json import loads
+from typing import NamedTuple
 
-from sqlalchemy import func
+from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from billing_sync import packages
 from billing_sync.booking import UsageRow
-from billing_sync.models import Instance, PackageUse
-from billing_sync.store.engine import add_up
+from billing_sync.lifecycle import Activity, Event
+from billing_sync.models import Instance, LifecycleInbox, PackageUse
+from billing_sync.packages import Balance
+from billing_sync.store import package_totals
+from billing_sync.store.engine import in_parts
+from billing_sync.store.package_totals import Given
 from metering.catalogue import Catalogue, Product
 from metering.entitlement import InstanceStatus
 
-Taken = dict[tuple[str, str, int], int]  # (package, instance, window): quantity
+Balances = dict[tuple[str, str], list[Balance]]  # by (customer, billing item), in their order
+
+
+class _Charged(NamedTuple):
+    row: UsageRow
+    instance: Instance
+    product: Product
+
+    @property
+    def item(self) -> tuple[str, str]:
+        return self.instance.customer_id, self.product.product_id
 
 
 def deduct_rows(
@@ -24,119 +44,167 @@ def deduct_rows(
     *,
     recorded: bool = False,
 ) -> None:
-    """Deduct newly booked usage from the packages of its customers, oldest window first.
+    """Deduct newly booked usage from the packages of its customers, the oldest use first.
 
-    Balances are read once per customer and billing item; nobody else deducts from them meanwhile,
-    because a customer belongs to one partition, whose row the caller has locked. With `recorded`
-    the rows stand in records that name no package: only ordinary packages can have given to them.
+    Nobody else deducts from them meanwhile: a customer belongs to one partition, whose row the
+    caller has locked. With `recorded` the rows stand in records that name no package: only ordinary
+    packages can have given to them.
     """
-    held: dict[tuple[str, str], list[packages.Balance]] = {}
-    taken: Taken = {}
-    for row in sorted((row for row in rows if row.quantity), key=_age):
-        instance = session.get(Instance, row.instance_id) if row.instance_id else None
+    charged = _charged(session, [row for row in rows if row.quantity], catalogue)
+    if not charged:
+        return
+    since_ms = min(_moment(one, now_ms).used for one in charged)
+    customers = {one.instance.customer_id for one in charged}
+    held = balances(session, customers, catalogue, since_ms)
+    given: dict[tuple[str, str, str, int], int] = {}
+    for one in charged:
+        mine = [b for b in held.get(one.item, ()) if not (recorded and b.stop_before_excess)]
+        taken = packages.deduct(one.row.quantity, mine, _moment(one, now_ms))
+        if taken:
+            held[one.item] = packages.after(held[one.item], taken)
+        for part in taken:
+            place = (part.package_id, one.instance.id, one.product.product_id, one.row.window)
+            given[place] = given.get(place, 0) + part.quantity
+    package_totals.give(session, (Given(*place, q, q * recorded) for place, q in given.items()))
+
+
+def _moment(one: _Charged, now_ms: int) -> packages.Moment:
+    return packages.moment_of(one.row.origin, one.row.window, now_ms)
+
+
+def _charged(session: Session, rows: Sequence[UsageRow], catalogue: Catalogue) -> list[_Charged]:
+    """The rows of instances whose product is charged by their meter, in the order of their use."""
+    known = _instances(session, {row.instance_id for row in rows if row.instance_id})
+    found = []
+    for row in rows:
+        instance = known.get(row.instance_id)
         product = catalogue.get(instance.product_id) if instance else None
-        if instance is None or product is None or product.meter != row.meter:
-            continue
-        item = (instance.customer_id, product.product_id)
-        if item not in held:
-            usable = balances_for(session, instance.customer_id, product, catalogue, now_ms)
-            held[item] = [b for b in usable if not (recorded and b.stop_before_excess)]
-        parts = packages.deduct(row.quantity, held[item])
-        held[item] = packages.after(held[item], parts)
-        for part in parts:
-            place = (part.package_id, row.instance_id, row.window)
-            taken[place] = taken.get(place, 0) + part.quantity
-    uses = [_package_use(*place, q, q if recorded else 0) for place, q in taken.items()]
-    add_up(session, PackageUse, uses, "quantity", "recorded")
+        if instance and product and instance.customer_id and product.meter == row.meter:
+            found.append(_Charged(row, instance, product))
+    return sorted(found, key=lambda one: (one.row.origin, one.row.window, one.row.instance_id))
 
 
-def _age(row: UsageRow) -> tuple[int, str]:
-    return row.window, row.instance_id
+def _instances(session: Session, ids: Collection[str]) -> dict[str, Instance]:
+    found: dict[str, Instance] = {}
+    for some in in_parts(sorted(ids)):
+        query = select(Instance).where(col(Instance.id).in_(some))
+        found |= {row.id: row for row in session.exec(query)}
+    return found
 
 
-def _package_use(
-    package_id: str, instance_id: str, window: int, quantity: int, recorded: int
-) -> dict[str, object]:
-    return {
-        "package_id": package_id,
-        "instance_id": instance_id,
-        "window": window,
-        "quantity": quantity,
-        "recorded": recorded,
-    }
-
-
-def balances_for(
-    session: Session, customer_id: str, product: Product, catalogue: Catalogue, now_ms: int
-) -> list[packages.Balance]:
-    """The customer's usable packages for one billing item, in the order they are deducted."""
-    usable = [
-        package
-        for package in _packages_of(session, customer_id)
-        if package.status == InstanceStatus.ACTIVE
-        and not (package.expires and package.expires <= now_ms)
-    ]
-    covering = [balance for p in usable if (balance := _full(p, product, catalogue))]
-    used = _used(session, [balance.package_id for balance in covering], product.product_id)
-    return packages.in_order(
-        balance._replace(left=balance.left - used.get(balance.package_id, 0))
-        for balance in covering
-    )
+def balances(
+    session: Session, customer_ids: Collection[str], catalogue: Catalogue, since_ms: int
+) -> Balances:
+    """What the customers' packages hold, those left out that were released before `since_ms`."""
+    rows = _packages_of(session, customer_ids, since_ms)
+    frozen = _freezes(session, rows)
+    given = package_totals.by_item(session, [row.id for row in rows])
+    found: Balances = {}
+    for row in rows:
+        for item, full in _covered(row, catalogue):
+            left = full.left - given.get((row.id, item), 0)
+            balance = full._replace(left=left, frozen=frozen.get(row.id, ()))
+            found.setdefault((row.customer_id, item), []).append(balance)
+    return {place: packages.in_order(held) for place, held in found.items()}
 
 
 def naming_packages(
     session: Session, customer_id: str, product: Product, catalogue: Catalogue
-) -> list[packages.Balance]:
+) -> list[Balance]:
     """The customer's stop-before-excess packages for the item: each is named in its own records.
 
     Released and expired ones too, as what they gave may still wait for its record. In the order of
     their expiry; what they still hold is not looked up.
     """
-    covering = [_full(p, product, catalogue) for p in _packages_of(session, customer_id)]
-    return packages.in_order(b for b in covering if b and b.stop_before_excess)
+    found = naming_of(session, [customer_id], catalogue)
+    return found.get((customer_id, product.product_id), [])
 
 
-def _packages_of(session: Session, customer_id: str) -> list[Instance]:
-    query = select(Instance).where(
-        Instance.customer_id == customer_id, col(Instance.is_package).is_(True)
-    )
-    return list(session.exec(query))
+def naming_of(session: Session, customer_ids: Collection[str], catalogue: Catalogue) -> Balances:
+    """`naming_packages` of many customers at once, by (customer, billing item)."""
+    found: Balances = {}
+    for row in _packages_of(session, customer_ids):
+        for item, full in _covered(row, catalogue):
+            if full.stop_before_excess:
+                found.setdefault((row.customer_id, item), []).append(full)
+    return {place: packages.in_order(held) for place, held in found.items()}
 
 
-def _full(package: Instance, product: Product, catalogue: Catalogue) -> packages.Balance | None:
-    """What an unused package holds for the billing item; None when it does not cover it."""
-    sold = catalogue.get(package.product_id)
-    terms = sold.package if sold else None
-    quotas = [item.quota for item in terms.items if item.of == product.product_id] if terms else []
-    if terms is None or not quotas:
-        return None
-    return packages.Balance(
-        package.id,
-        packages.quota_in_meter_units(sum(quotas, Decimal(0)), product.unit),
-        terms.stop_before_excess,
-        package.expires,
-        package.started,
-    )
+def unrecorded_uses(
+    session: Session, instance_ids: Collection[str], *, through_window: int
+) -> dict[tuple[str, int], dict[str, int]]:
+    """What packages gave without a record as yet: {(instance, window): {package: quantity}}.
 
-
-def _used(session: Session, package_ids: Sequence[str], product_id: str) -> dict[str, int]:
-    query = (
-        select(PackageUse.package_id, func.sum(PackageUse.quantity))
-        .join(Instance, col(Instance.id) == PackageUse.instance_id)
-        .where(col(PackageUse.package_id).in_(package_ids), Instance.product_id == product_id)
-        .group_by(PackageUse.package_id)
-    )
-    return {package_id: int(quantity) for package_id, quantity in session.exec(query)}
-
-
-def uses_of(session: Session, package_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Per package: what it gave to each pay-per-use instance, over its whole life."""
-    query = (
-        select(PackageUse.package_id, PackageUse.instance_id, func.sum(PackageUse.quantity))
-        .where(col(PackageUse.package_id).in_(package_ids))
-        .group_by(PackageUse.package_id, PackageUse.instance_id)
-    )
-    found: dict[str, dict[str, int]] = {}
-    for package_id, instance_id, quantity in session.exec(query):
-        found.setdefault(package_id, {})[instance_id] = int(quantity)
+    OVERSHOOT and WAITING are among the packages. See packages.slices.
+    """
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    for some in in_parts(sorted(instance_ids)):
+        query = select(PackageUse).where(
+            col(PackageUse.instance_id).in_(some),
+            PackageUse.window <= through_window,
+            PackageUse.quantity > PackageUse.recorded,
+        )
+        for use in session.exec(query):
+            mine = found.setdefault((use.instance_id, use.window), {})
+            mine[use.package_id] = use.quantity - use.recorded
     return found
+
+
+def _packages_of(
+    session: Session, customer_ids: Collection[str], since_ms: int | None = None
+) -> list[Instance]:
+    found: list[Instance] = []
+    for some in in_parts(sorted(customer_ids)):
+        query = select(Instance).where(
+            col(Instance.customer_id).in_(some), col(Instance.is_package).is_(True)
+        )
+        if since_ms is not None:
+            is_held = col(Instance.status) != InstanceStatus.RELEASED
+            query = query.where(or_(is_held, col(Instance.released) > since_ms))
+        found += session.exec(query)
+    return found
+
+
+def _freezes(session: Session, rows: Sequence[Instance]) -> dict[str, tuple[packages.Span, ...]]:
+    history: dict[str, list[tuple[int, bool]]] = {row.id: [] for row in rows}
+    for some in in_parts(sorted(history)):
+        query = (
+            select(LifecycleInbox.instance_id, LifecycleInbox.sent_at, LifecycleInbox.identity)
+            .where(
+                col(LifecycleInbox.instance_id).in_(some),
+                LifecycleInbox.activity == Activity.STATUS,
+            )
+            .order_by(col(LifecycleInbox.sent_at), col(LifecycleInbox.id))
+        )
+        for instance_id, sent_at, identity in session.exec(query):
+            freeze = loads(identity)[2] == Event.FREEZE  # see lifecycle.identity
+            history[instance_id].append((sent_at, freeze))
+    return {
+        row.id: packages.freezes(history[row.id], is_frozen=row.status == InstanceStatus.FROZEN)
+        for row in rows
+    }
+
+
+def _covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance]]:
+    """The billing items that a package is for, and what it holds of each while nothing is used."""
+    sold = catalogue.get(row.product_id)
+    if sold is None or sold.package is None:
+        return
+    quotas: dict[str, Decimal] = {}
+    for item in sold.package.items:
+        quotas[item.of] = quotas.get(item.of, Decimal(0)) + item.quota
+    for item_id, quota in quotas.items():
+        product = catalogue.get(item_id)
+        if product is not None:
+            yield (
+                item_id,
+                Balance(
+                    row.id,
+                    packages.quota_in_meter_units(quota, product.unit, row.linear_value),
+                    sold.package.stop_before_excess,
+                    row.expires,
+                    row.started,
+                    row.released if row.status == InstanceStatus.RELEASED else 0,
+                    overshoot=sold.package.overshoot,
+                ),
+            )

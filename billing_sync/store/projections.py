@@ -11,10 +11,11 @@ projector, and what a crash after each step leaves:
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import delete
+from sqlalchemy import case, delete
 from sqlmodel import Session, col, select
 
 from billing_sync.models import ApiKey, CustomerRow, Instance, ProjectionOutbox
+from billing_sync.store.engine import inserting
 from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
 
 
@@ -30,13 +31,12 @@ def enqueue(session: Session, customer_id: str, at: int) -> None:
 
     `since` always grows, so that two changes within a millisecond are told apart.
     """
-    query = select(ProjectionOutbox).where(ProjectionOutbox.customer_id == customer_id)
-    row = session.exec(query.with_for_update()).first()
-    if row is None:
-        session.add(ProjectionOutbox(customer_id=customer_id, since=at))
-        session.flush()
-    else:
-        row.since = max(at, row.since + 1)
+    insert = inserting(session, ProjectionOutbox).values(customer_id=customer_id, since=at)
+    later = col(ProjectionOutbox.since) + 1
+    newest = case((insert.excluded.since > later, insert.excluded.since), else_=later)
+    session.execute(
+        insert.on_conflict_do_update(index_elements=["customer_id"], set_={"since": newest})
+    )
 
 
 def pending_projections(session: Session, limit: int) -> list[Pending]:

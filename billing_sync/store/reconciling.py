@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from billing_sync.models import Checkpoint, Drain, FindingRow, UsageWindow
+from billing_sync.models import Checkpoint, Drain, FindingRow, Partition, UsageWindow
 
 
 class Sum(NamedTuple):
@@ -17,7 +17,7 @@ class Sum(NamedTuple):
     customer_id: str
     instance_id: str
     meter: str
-    mark: str  # "", late or clock
+    mark: str  # "", late, clock or assigned
     quantity: int
 
 
@@ -26,6 +26,20 @@ class Drained(NamedTuple):
 
     latest: dict[str, int]
     begins: int
+
+
+class Reach(NamedTuple):
+    """The first hour that anything is booked in, None without any, and until when (UTC ms) every
+    partition is closed."""
+
+    first: int | None
+    closed_through: int
+
+
+def reach(session: Session) -> Reach:
+    """Over which time the ledger can be reported about."""
+    closed = session.exec(select(func.min(Partition.closed_through))).one()
+    return Reach(session.exec(select(func.min(UsageWindow.window))).one(), closed or 0)
 
 
 def sums(

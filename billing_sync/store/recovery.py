@@ -23,7 +23,6 @@ from billing_sync.models import (
     Ahead,
     Carry,
     Instance,
-    PackageUse,
     PushClaim,
     UsageRecord,
     UsageWindow,
@@ -32,11 +31,12 @@ from billing_sync.origins import Origins
 from billing_sync.push_entries import Claimed, Logged
 from billing_sync.records import SCALE
 from billing_sync.states import State, sources
-from billing_sync.store import ahead, clashes
-from billing_sync.store.engine import add_up, in_parts
+from billing_sync.store import ahead, clashes, package_totals, waiting
+from billing_sync.store.engine import in_parts
+from billing_sync.store.package_totals import Given
 from billing_sync.store.packages import deduct_rows
+from billing_sync.store.upgrades import MeterOf, remainder_place
 from metering.catalogue import Catalogue
-from metering.windows import Window, end_ms
 
 
 class PutBack(NamedTuple):
@@ -81,13 +81,15 @@ def put_back(
     )
     clashes.refuse_overlaps(session, lacking)
     affected = _affected(session, lacking)
-    _undo_deductions(session, affected)
+    package_totals.undo_unrecorded(session, affected)
     again: list[UsageRow] = []
+    meter_of = _meters(catalogue)
     for record in lacking:
-        again += _put(session, record, accepted.get(record.metering_sn), now_ms)
+        place = _remainder(session, record, meter_of)
+        again += _put(session, record, place, accepted.get(record.metering_sn), now_ms)
     session.flush()
-    _deduct(session, again, catalogue, now_ms, recorded=True)
-    _deduct(session, _unrecorded(session, affected), catalogue, now_ms, recorded=False)
+    deduct_rows(session, again, catalogue, now_ms, recorded=True)
+    deduct_rows(session, _unrecorded(session, affected), catalogue, now_ms)
     known = _instances(session, {record.instance_id for record in lacking})
     return PutBack(
         [r.metering_sn for r in lacking if r.metering_sn in accepted],
@@ -96,7 +98,26 @@ def put_back(
     )
 
 
-def _put(session: Session, record: Logged, sent_at: int | None, now_ms: int) -> list[UsageRow]:
+def _meters(catalogue: Catalogue) -> MeterOf:
+    return lambda product_id: (found := catalogue.get(product_id)) and found.meter
+
+
+def _remainder(session: Session, record: Logged, meter_of: MeterOf) -> str:
+    """The key of the remainder that the record took from."""
+    instance = session.get(Instance, record.instance_id)
+    if instance is None:
+        return record.relate_pkg_instance
+    return remainder_place(
+        session,
+        (instance.id, instance.product_id),
+        (record.product_id, record.relate_pkg_instance),
+        meter_of,
+    )
+
+
+def _put(
+    session: Session, record: Logged, place: str, sent_at: int | None, now_ms: int
+) -> list[UsageRow]:
     """One record: its row, its remainder, its usage. The usage whose ordinary packages must be
     asked again, because nothing else remembers what they gave to it."""
     state: dict[str, Any] = {"state": State.PENDING, "next_attempt": now_ms}
@@ -109,17 +130,21 @@ def _put(session: Session, record: Logged, sent_at: int | None, now_ms: int) -> 
         .where(col(Instance.id) == record.instance_id, col(Instance.recorded_until) < record.end)
         .values(recorded_until=record.end)
     )
-    new = _settle_remainder(session, record)
+    new = _settle_remainder(session, record, place)
     if record.relate_pkg_instance:
         _give(session, record, origins.total(new))
     marked = _mark(session, record, new)
     return [] if record.relate_pkg_instance else marked
 
 
-def _settle_remainder(session: Session, record: Logged) -> Origins:
-    """What the record carries besides units that waited in the remainder, which counted already."""
-    place = (record.instance_id, record.relate_pkg_instance)
-    carry = session.get(Carry, place) or Carry(instance_id=place[0], package_id=place[1])
+def _settle_remainder(session: Session, record: Logged, place: str) -> Origins:
+    """What the record carries besides units that waited in the remainder, which counted already.
+
+    A record that an adjustment made carries no usage: it only takes from the remainder. Should the
+    ledger have lost the adjustment, the remainder is below zero until it is made again.
+    """
+    key = (record.instance_id, place)
+    carry = session.get(Carry, key) or Carry(instance_id=key[0], package_id=key[1])
     carried, waiting = origins.decode(record.origins), origins.decode(carry.origins)
     waited = origins.common(waiting, carried)
     new, left = origins.without(carried, waited), origins.without(waiting, waited)
@@ -132,18 +157,8 @@ def _settle_remainder(session: Session, record: Logged) -> Origins:
 
 def _give(session: Session, record: Logged, quantity: int) -> None:
     """The package gave this much: a fact, whatever its balance."""
-    place = {
-        "package_id": record.relate_pkg_instance,
-        "instance_id": record.instance_id,
-        "window": record.window,
-    }
-    add_up(
-        session,
-        PackageUse,
-        [{**place, "quantity": quantity, "recorded": quantity}],
-        "quantity",
-        "recorded",
-    )
+    place = (record.relate_pkg_instance, record.instance_id, record.product_id, record.window)
+    package_totals.give(session, [Given(*place, quantity, quantity)])
 
 
 def _mark(session: Session, record: Logged, new: Origins) -> list[UsageRow]:
@@ -159,6 +174,8 @@ def _mark(session: Session, record: Logged, new: Origins) -> list[UsageRow]:
             left -= part
             session.add(row)
             marked.append(_usage(row, part))
+        if record.relate_pkg_instance:
+            left -= waiting.take_back(session, record.instance_id, origin, left)
         ahead.put(
             session,
             Ahead(
@@ -217,19 +234,6 @@ def _affected(session: Session, lacking: Iterable[Logged]) -> list[str]:
     return sorted(found)
 
 
-def _undo_deductions(session: Session, instance_ids: Sequence[str]) -> None:
-    """What packages gave to usage without a record is open again."""
-    for some in in_parts(instance_ids):
-        session.execute(
-            update(PackageUse)
-            .where(
-                col(PackageUse.instance_id).in_(some),
-                col(PackageUse.quantity) > col(PackageUse.recorded),
-            )
-            .values(quantity=col(PackageUse.recorded))
-        )
-
-
 def _unrecorded(session: Session, instance_ids: Sequence[str]) -> list[UsageRow]:
     rows: list[UsageRow] = []
     for some in in_parts(instance_ids):
@@ -238,23 +242,6 @@ def _unrecorded(session: Session, instance_ids: Sequence[str]) -> list[UsageRow]
         )
         rows += [_usage(row, row.quantity - row.recorded) for row in session.exec(query)]
     return rows
-
-
-def _deduct(
-    session: Session,
-    rows: Sequence[UsageRow],
-    catalogue: Catalogue,
-    now_ms: int,
-    *,
-    recorded: bool,
-) -> None:
-    """As the drains would have, each window with the packages that were usable in it."""
-    by_window: dict[int, list[UsageRow]] = {}
-    for row in rows:
-        by_window.setdefault(row.window, []).append(row)
-    for window, mine in sorted(by_window.items()):
-        at_ms = min(now_ms, end_ms(Window(window)) - 1)
-        deduct_rows(session, mine, catalogue, at_ms, recorded=recorded)
 
 
 def _instances(session: Session, ids: Iterable[str]) -> dict[str, Instance]:

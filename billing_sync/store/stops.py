@@ -11,7 +11,9 @@ from sqlalchemy import delete, select
 from sqlmodel import Session, col
 
 from billing_sync.models import Meta, PushClaim
+from billing_sync.store.engine import inserting
 
+PARTITIONS: Final = "partitions"  # the fact that every ledger has from its first start on
 _KEY: Final = "billing stopped"
 
 
@@ -22,6 +24,14 @@ class Stop(NamedTuple):
     at: int
 
 
+def alone(session: Session) -> None:
+    """Until the transaction ends nobody else stops billing, lifts a stop or starts a control plane.
+
+    Who locks partitions too locks them first.
+    """
+    session.execute(select(Meta.key).where(col(Meta.key) == PARTITIONS).with_for_update())  # type: ignore[call-overload]
+
+
 def stopped(session: Session) -> Stop | None:
     """The stop, if there is one."""
     row = session.get(Meta, _KEY)
@@ -30,8 +40,8 @@ def stopped(session: Session) -> Stop | None:
 
 def stop(session: Session, reason: str, at: int) -> None:
     """Stop billing; the first reason stands."""
-    if session.get(Meta, _KEY) is None:
-        session.add(Meta(key=_KEY, value=json.dumps(Stop(reason, at)._asdict())))
+    row = inserting(session, Meta).values(key=_KEY, value=json.dumps(Stop(reason, at)._asdict()))
+    session.execute(row.on_conflict_do_nothing())
 
 
 def lift(session: Session) -> None:
@@ -53,6 +63,9 @@ def may_bill(session: Session, newest_claim: str, now_ms: int) -> bool:
     """
     if stopped(session) is not None:
         return False
+    if knows(session, newest_claim):
+        return True
+    alone(session)  # a recovery may be about to put that batch back
     if knows(session, newest_claim):
         return True
     stop(session, "the push log holds batches that the ledger has never seen", now_ms)

@@ -71,11 +71,11 @@ def instances(session: Session, ids: Sequence[str]) -> dict[str, Instance]:
     return {row.id: row for row in rows}
 
 
-def instances_of(session: Session, customer_id: str, product_ids: Sequence[str]) -> list[Instance]:
-    """A customer's instances of some products, oldest first."""
+def metered_of(session: Session, customer_ids: Sequence[str]) -> list[Instance]:
+    """The pay-per-use instances of some customers, oldest first."""
     query = (
         select(Instance)
-        .where(Instance.customer_id == customer_id, col(Instance.product_id).in_(product_ids))
+        .where(col(Instance.customer_id).in_(customer_ids), col(Instance.is_package).is_(False))
         .order_by(col(Instance.started), col(Instance.id))
     )
     return list(session.exec(query))

@@ -6,13 +6,14 @@ from typing import Final, TypeVar
 import anyio
 from anyio import to_thread
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from billing_sync.store.engine import reading, writing
+from billing_sync.store.engine import lost_a_race, reading, writing
 
 T = TypeVar("T")
 _THREADS: Final = 4  # fewer than the connection pool holds; SQLite admits one writer anyway
+_TRIES: Final = 3
 
 
 class SqlWorker:
@@ -35,14 +36,17 @@ class SqlWorker:
         """Run `job` in one transaction; it has committed when this returns.
 
         A unique identity taken by someone else meanwhile (two equal callbacks at once, on a
-        database without a single writer) makes it run once more, and then it finds his row.
+        database without a single writer) makes it run again, and then it finds his row.
         """
 
         def transaction() -> T:
             with writing(self._engine) as session:
                 return job(session)
 
-        try:
-            return await to_thread.run_sync(transaction, limiter=self._limiter)
-        except IntegrityError:
-            return await to_thread.run_sync(transaction, limiter=self._limiter)
+        for _ in range(_TRIES - 1):
+            try:
+                return await to_thread.run_sync(transaction, limiter=self._limiter)
+            except DBAPIError as failure:
+                if not lost_a_race(failure):
+                    raise
+        return await to_thread.run_sync(transaction, limiter=self._limiter)

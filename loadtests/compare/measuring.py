@@ -19,13 +19,14 @@ from loadtests.compare import exactness, load, origins
 from loadtests.compare.accounting import anonymous_bytes, cpu_seconds, idle_seconds
 from loadtests.compare.machine import Cores
 from loadtests.compare.peers.peer import Peer, Running, Site
-from loadtests.compare.processes import DidNotStart, free_port
+from loadtests.compare.processes import DidNotStart, free_port, standing_still
 from loadtests.compare.results import Sample
 from loadtests.compare.scenarios import Scenario, customers
 from loadtests.compare.streams import open_streams
 from loadtests.compare.wrk import Flood
 
 _WARM_S: Final = 1
+_WARMED: Final = 2000  # customers in a second more: each has called before what is measured
 _FIRST_STREAMS: Final = 20  # what the first of them cost once is no cost per stream
 _CALM_S: Final = 1.0
 _ROUTES_S: Final = 20.0
@@ -95,10 +96,12 @@ def _stage(peer: Peer, scenario: Scenario, terms: Terms) -> Iterator[_Stage]:
 def _flood(stage: _Stage, scenario: Scenario, terms: Terms) -> Figures:
     port, load_cores = stage.running.port, terms.cores.load
     length = load.probe(scenario, port)
-    warm = load.flood(scenario, port, _WARM_S, stage.folder, load_cores)
+    warm_s = _WARM_S + scenario.customers // _WARMED
+    warm = load.flood(scenario, port, warm_s, stage.folder, load_cores)
     seconds = terms.seconds if warm.replies else max(terms.seconds, _SLOW_S)
     spent = _Spent(stage.running.pids, terms.cores.proxy)
-    seen = load.flood(scenario, port, seconds, stage.folder, load_cores)
+    with standing_still(stage.running.beside):
+        seen = load.flood(scenario, port, seconds, stage.folder, load_cores)
     figures: Figures = _rate(scenario, seen, length) | {
         "replies": seen.replies,
         "errors": sum(seen.errors.values()),
@@ -180,13 +183,15 @@ def _half(stage: _Stage, scenario: Scenario, terms: Terms) -> Figures:
     port, cores = stage.running.port, terms.cores.load
     load.probe(scenario, port)
     load.flood(scenario, port, _WARM_S, stage.folder, cores)
-    offered = load.flood(scenario, port, terms.seconds, stage.folder, cores).rate / 2
+    with standing_still(stage.running.beside):
+        offered = load.flood(scenario, port, terms.seconds, stage.folder, cores).rate / 2
     if not offered:
         raise load.Wrong("no replies at full load")
-    said = [
-        load.pace(scenario, to, offered, terms.seconds, stage.folder, cores)
-        for to in (stage.origin.port, port)
-    ]
+    with standing_still(stage.running.beside):
+        said = [
+            load.pace(scenario, to, offered, terms.seconds, stage.folder, cores)
+            for to in (stage.origin.port, port)
+        ]
     direct, through = said
     return {
         "offered": offered,

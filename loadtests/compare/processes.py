@@ -63,6 +63,18 @@ def started(command: Command) -> Iterator[subprocess.Popen[bytes]]:
         end(process)
 
 
+@contextmanager
+def standing_still(pids: Sequence[int]) -> Iterator[None]:
+    """These processes get no time inside the block."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ask it to stop; past the time, or of what it left behind in its own session, kill."""
     if process.poll() is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import click
 
-from tallygate.drills.names import ALL, NAMES, SABOTAGE
+from tallygate.drills.names import ALL, MONTH, NAMES, SABOTAGE
 from tallygate.invocation import Misused
 
 if TYPE_CHECKING:
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from tallygate.config_schema import Config
     from tallygate.drills.results import Result
     from tallygate.drills.terms import Terms
+    from tallygate.month.outcome import Outcome
 
 INTERRUPTED: Final = 130  # what shells say of Ctrl-C
 
 
 @click.command()
-@click.argument("name", type=click.Choice([*NAMES, ALL, SABOTAGE]), metavar="NAME")
+@click.argument("name", type=click.Choice([*NAMES, MONTH, ALL, SABOTAGE]), metavar="NAME")
 @click.option(
     "-c",
     "--config",
@@ -52,7 +53,9 @@ def drill(
     Exit 0 if every request is counted once or stands in a named bucket, else 1. NAME is one of
     kill-worker, kill-control, redis-down, redis-freeze, redis-flush, redis-rollback,
     redis-failover, sql-locked, sql-rollback, disk-full, clock-step, power-cut, sigterm, chaos;
-    all of them; or sabotage, which takes a request out of the ledger by hand and must fail.
+    month, which plays a month of 500 customers in simulated time and holds what was collected
+    against what was served; all of them; or sabotage, which takes a request out of the ledger by
+    hand and must fail.
 
     \b
     Example:
@@ -77,10 +80,12 @@ def drill(
         results.append(result)
         _show(result, as_json=as_json)
 
-    finished = _run(NAMES if name == ALL else (name,), terms, seconds, show)
+    drills = NAMES if name == ALL else () if name == MONTH else (name,)
+    finished = _run(drills, terms, seconds, show)
+    month = _month(chosen, as_json=as_json) if finished and name in (ALL, MONTH) else None
     if proof is not None and finished:
-        _write(proof, results)
-    good = all(result.passed for result in results)
+        _write(proof, results, month)
+    good = all(result.passed for result in results) and (month is None or month.passed)
     raise SystemExit(int(not good) if finished else INTERRUPTED)
 
 
@@ -132,8 +137,26 @@ def _run(
     return anyio.run(play_all, backend_options={"use_uvloop": True})
 
 
-def _write(proof: Path, results: "Sequence[Result]") -> None:
+def _month(seed: int, *, as_json: bool) -> "Outcome":
+    from tallygate.month.run import run
+    from tallygate.month.showing import lines
+    from tallygate.month.terms import month
+
+    _say(
+        f"month: 500 customers for 30 days in simulated time, with products of its own; seed {seed}"
+    )
+    outcome = run(month(seed), _say)
+    click.echo(json.dumps(outcome.as_json()) if as_json else "\n".join(lines(outcome)))
+    return outcome
+
+
+def _write(proof: Path, results: "Sequence[Result]", month: "Outcome | None") -> None:
     from tallygate.drills.facts import facts
     from tallygate.drills.showing import proof as as_proof
 
-    proof.write_text(as_proof(results, facts()))
+    text = as_proof(results, facts()) if results else ""
+    if month is not None:
+        from tallygate.month.showing import section
+
+        text = "\n".join([text, section(month)]) if text else section(month)
+    proof.write_text(text)

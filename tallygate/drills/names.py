@@ -20,3 +20,4 @@ NAMES: Final = (
 )
 ALL: Final = "all"
 SABOTAGE: Final = "sabotage"  # no part of `all`: it shows that a drill can fail
+MONTH: Final = "month"  # the last part of `all`: no installation under load, but simulated time

@@ -7,7 +7,7 @@ such record, and what stands there too much differs. A deficit always differs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -70,7 +70,7 @@ def compare(
         _row(place, partition_of(place.customer_id), written.get(place), held.get(place))
         for place in sorted(written.keys() | held.keys())
     ]
-    rows = [row for row in rows if row.journal or row.held.quantity or row.on_the_way]
+    rows = [row for row in rows if row.journal or row.on_the_way or any(astuple(row.held))]
     calls = {_who(row) for row in rows if _is_call(row) and row.difference > 0}
     judged = [_judged(row, excuses.get(row.partition, ()), _who(row) in calls) for row in rows]
     too_many = _too_many(judged, excuses)

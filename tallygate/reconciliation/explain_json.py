@@ -13,7 +13,7 @@ from tallygate.reconciliation.explaining import (
     RecordExplained,
     RequestExplained,
 )
-from tallygate.reconciliation.tables import hour, time
+from tallygate.reconciliation.tables import exactly, hour, time
 
 
 def request_json(explained: RequestExplained) -> dict[str, Any]:
@@ -54,6 +54,7 @@ def _placed(placed: Placed) -> dict[str, Any]:
         "redis_read": placed.redis_read,
         "drain": drain and {"id": drain.id, "at": time(drain.at)},
         "charged": [_charged(each) for each in placed.charged],
+        "assigned_of_the_hour": [each._asdict() for each in placed.assigned],
     }
 
 
@@ -94,6 +95,7 @@ def _charged(charged: Charged) -> dict[str, Any]:
         ],
         "waiting": account.waiting,
         "unrecorded": account.unrecorded,
+        "buckets": dict(sorted(account.buckets.items())),
     }
 
 
@@ -129,6 +131,9 @@ def explained_json(explained: RecordExplained) -> dict[str, Any]:
         "hours": [_hour(each) for each in explained.hours],
         "other_records": [record_json(each) for each in explained.siblings],
         "buckets": dict(explained.buckets),
+        "netted": exactly(explained.netted),
+        "adjustments": [{**each._asdict(), "at": time(each.at)} for each in explained.adjustments],
+        "packages": dict(sorted(explained.packages.items())),
         "redis_read": explained.redis_read,
         "covered_since": hour(covered) if covered else None,
         "calls": sum(each.calls for each in explained.hours),
@@ -144,6 +149,7 @@ def _hour(one: Hour) -> dict[str, Any]:
         "calls": one.calls,
         "journal": one.journal,
         "redis_and_ledger": account.held + one.pending,
+        "assigned": account.assigned,
         "this_record": one.here,
         "other_records": one.others,
         "waiting": account.waiting,

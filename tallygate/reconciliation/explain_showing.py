@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from billing_sync.models import UsageRecord
 from metering.lanes import State
 from tallygate.reconciliation.explaining import (
     Account,
@@ -13,7 +14,7 @@ from tallygate.reconciliation.explaining import (
     RequestExplained,
     Stands,
 )
-from tallygate.reconciliation.tables import counted, hour, number, table, time
+from tallygate.reconciliation.tables import amount, counted, hour, number, table, time
 
 _STANDS = {
     Stands.JOURNAL: "in the journal alone, on its way to Redis",
@@ -55,6 +56,11 @@ def _placed(placed: Placed) -> Iterator[str]:
     yield f"  stands     {_stands(placed)}"
     for charged in placed.charged:
         yield from _charged(charged, placed.stands)
+    for assigned in placed.assigned:
+        yield (
+            f"  assigned   {number(assigned.quantity)} {assigned.meter} of its customer's hour to "
+            f"instance {assigned.instance_id}, by a person"
+        )
 
 
 def _stands(placed: Placed) -> str:
@@ -84,13 +90,19 @@ def _account(account: Account, source: str) -> Iterator[str]:
     for record, quantity in account.carried:
         yield (
             f"  recorded   {record.metering_sn} ({record.state}) carries {number(quantity)} of the "
-            f"hour: {time(record.begin)} to {time(record.end)}, value {record.value}"
+            f"hour: {time(record.begin)} to {time(record.end)}, value {record.value}{_package(record)}"
         )
     if account.waiting:
         yield f"  recorded   {number(account.waiting)} of the hour wait for the next record"
+    for name, quantity in sorted(account.buckets.items()):
+        yield f"  recorded   {number(quantity)} of the hour it is billed in stand in bucket {name}"
     if account.unrecorded:
         why = "" if source == "koogallery" else "; only instances of the marketplace get records"
         yield f"  recorded   {number(account.unrecorded)} of the hour: not yet{why}"
+
+
+def _package(record: UsageRecord) -> str:
+    return f", package {record.relate_pkg_instance}" if record.relate_pkg_instance else ""
 
 
 def record_lines(explained: RecordExplained) -> Iterator[str]:
@@ -106,6 +118,11 @@ def record_lines(explained: RecordExplained) -> Iterator[str]:
         f"  says       {record.value}: {number(record.quantity)} {record.meter} by units of "
         f"{number(record.unit)}"
     )
+    if explained.netted:
+        said = f"{amount(explained.netted)} {record.meter} of remainders and adjustments"
+        yield f"  netted     {said}"
+    for each in explained.adjustments:
+        yield f"  adjusted   {number(each.quantity)} by {each.author}, {time(each.at)}: {each.reason}"
     if record.relate_pkg_instance:
         yield f"  package    {record.relate_pkg_instance}"
     yield f"  state      {record.state}{f': {record.error}' if record.error else ''}"
@@ -129,12 +146,17 @@ def _hours(explained: RecordExplained) -> Iterator[str]:
     yield from table(titles, [_hour(each) for each in explained.hours])
     for name, quantity in sorted(explained.buckets.items()):
         yield f"  {number(quantity)} of these hours stand in bucket {name}"
+    for package_id, quantity in sorted(explained.packages.items()):
+        yield f"  {number(quantity)} billed in these hours were given by package {package_id}"
+    assigned = sum(each.account.assigned for each in explained.hours)
+    if assigned:
+        yield f"  {number(assigned)} of these hours were assigned by a person: no call names them"
     if any(each.account.window < explained.covered_from for each in explained.hours):
         yield (
             "  the journals of this disk have everything only from "
             f"{hour(explained.covered_from)} on"
         )
-    elif any(each.journal < each.account.held + each.pending for each in explained.hours):
+    elif any(each.lacking for each in explained.hours):
         yield "  what the journals lack is not on this disk"
     if not explained.redis_read:
         yield "  Redis cannot be read beside the ledger now"
@@ -152,7 +174,7 @@ def _siblings(explained: RecordExplained) -> Iterator[str]:
     if siblings:
         yield ""
         yield "other records of these hours"
-        titles = ("record", "begin", "end", "quantity", "value", "state")
+        titles = ("record", "begin", "end", "quantity", "value", "state", "package")
         yield from table(
             titles,
             [
@@ -163,6 +185,7 @@ def _siblings(explained: RecordExplained) -> Iterator[str]:
                     number(each.quantity),
                     each.value,
                     each.state,
+                    each.relate_pkg_instance,
                 )
                 for each in siblings
             ],

@@ -1,12 +1,12 @@
 """The words of an explanation: a request and what became of it, a usage record and what is behind it. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from billing_sync.models import FindingRow, Instance, UsageRecord
-from billing_sync.store.explaining import DrainedBy
+from billing_sync.store.explaining import Adjusted, DrainedBy
 from metering.lanes import Entry
 from metering.usage import Quantity
 from tallygate.reconciliation.searching import Hit, OpenHit
@@ -35,7 +35,8 @@ class Carried(NamedTuple):
 
 
 class Account(NamedTuple):
-    """One instance's use of one meter in one hour, as the ledger has it.
+    """One instance's use of one meter in one hour, as the ledger has it; `assigned` of it was charged
+    by a person, `buckets` are the instance's in the hours it is billed in.
 
     `carried` are the usage records with some of it, `waiting` is what waits for the next one below
     four decimals, `unrecorded` what no record or bucket has yet.
@@ -47,6 +48,16 @@ class Account(NamedTuple):
     carried: Sequence[Carried]
     waiting: int
     unrecorded: int
+    assigned: int = 0
+    buckets: Mapping[str, int] = {}
+
+
+class Assigned(NamedTuple):
+    """What a person charged to an instance of an hour that had matched none."""
+
+    instance_id: str
+    meter: str
+    quantity: int
 
 
 @dataclass(frozen=True)
@@ -67,13 +78,17 @@ class Charged:
 
 @dataclass(frozen=True)
 class Placed:
-    """A record of a request, and how far it has come. `redis_read` is False while Redis is away."""
+    """A record of a request, and how far it has come. `redis_read` is False while Redis is away.
+
+    `assigned` is of its customer's use of its route in that hour, which it is part of.
+    """
 
     hit: Hit
     stands: Stands
     redis_read: bool
     drain: DrainedBy | None
     charged: Sequence[Charged]
+    assigned: Sequence[Assigned] = ()
 
 
 @dataclass(frozen=True)
@@ -109,10 +124,19 @@ class Hour(NamedTuple):
         """What other records carry."""
         return sum(carried.quantity for carried in self.account.carried) - self.here
 
+    @property
+    def lacking(self) -> bool:
+        """Whether the journals of this disk hold less than was counted for the hour."""
+        return self.journal < self.account.held - self.account.assigned + self.pending
+
 
 @dataclass(frozen=True)
 class RecordExplained:
     """A usage record and what is behind it: `first` are the earliest calls.
+
+    `netted` is what its value says besides the usage it carries, in ten-thousandths of the meter's
+    unit: remainders of records before it, less its own, and adjustments. `packages` gave to the
+    hours it is of.
 
     `covered_from` is the first hour of which the journals of this disk still have everything.
     """
@@ -124,6 +148,9 @@ class RecordExplained:
     first: Sequence[Entry]
     redis_read: bool
     covered_from: int
+    netted: int = 0
+    adjustments: Sequence[Adjusted] = ()
+    packages: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def siblings(self) -> list[UsageRecord]:

@@ -9,12 +9,14 @@ from sqlmodel import Session
 from billing_sync import origins
 from billing_sync.live import Live
 from billing_sync.models import Instance, UsageRecord
+from billing_sync.records import SCALE
 from billing_sync.store import explaining as store
 from billing_sync.store.engine import reading
-from billing_sync.store.explaining import Used
+from billing_sync.store.explaining import Adjusted, Used
 from metering.deltas import DeltaKey
 from metering.lanes import lanes_in
 from metering.partitions import partition_of
+from tallygate.reconciliation.amounts import steps_of
 from tallygate.reconciliation.explaining import Account, Hour, RecordExplained
 from tallygate.reconciliation.from_request import account_of
 from tallygate.reconciliation.opening import Stores
@@ -28,6 +30,8 @@ class _InLedger(NamedTuple):
     instance: Instance | None
     accounts: list[Account]
     buckets: dict[str, int]
+    adjustments: list[Adjusted]
+    packages: dict[str, int]
 
 
 async def explain_record(stores: Stores, metering_sn: str, limit: int) -> RecordExplained | None:
@@ -67,6 +71,9 @@ async def explain_record(stores: Stores, metering_sn: str, limit: int) -> Record
         first=charges.first,
         redis_read=moment.live,
         covered_from=covered,
+        netted=(steps_of(record.value) or 0) * record.unit - record.quantity * SCALE,
+        adjustments=said.adjustments,
+        packages=said.packages,
     )
 
 
@@ -84,6 +91,8 @@ def _in_ledger(session: Session, *, record: UsageRecord, windows: list[int]) -> 
         session.get(Instance, record.instance_id),
         accounts,
         store.buckets(session, record.instance_id, booked),
+        store.adjustments_for(session, record),
+        store.given_by_packages(session, record.instance_id, booked),
     )
 
 

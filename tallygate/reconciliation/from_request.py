@@ -17,6 +17,7 @@ from metering.usage import Charge
 from metering.windows import Window, end_ms, window_of
 from tallygate.reconciliation.explaining import (
     Account,
+    Assigned,
     Booked,
     Carried,
     Charged,
@@ -54,7 +55,7 @@ async def _place(stores: Stores, hit: Hit) -> Placed:
     reached = max((held.positions.get(entry.lane, 0) for held in moment.pending), default=0)
     stands = Stands.REDIS if entry.number <= reached else Stands.JOURNAL
     stands = Stands.LEDGER if said.booked else stands
-    return Placed(hit, stands, moment.live, said.drain, said.charged)
+    return Placed(hit, stands, moment.live, said.drain, said.charged, said.assigned)
 
 
 class _InLedger(NamedTuple):
@@ -63,12 +64,13 @@ class _InLedger(NamedTuple):
     booked: bool
     drain: DrainedBy | None
     charged: list[Charged]
+    assigned: list[Assigned]
 
 
 def _in_ledger(session: Session, *, entry: Entry) -> _InLedger:
     lane, number, partition, record = entry
     checkpoint = reconciling.checkpoints(session, [partition])[partition].get(lane, 0)
-    said = _InLedger(number <= checkpoint, None, [])
+    said = _InLedger(number <= checkpoint, None, [], [])
     if said.booked:
         said = said._replace(drain=store.drained_by(session, partition, lane, number))
     charged = [
@@ -76,7 +78,10 @@ def _in_ledger(session: Session, *, entry: Entry) -> _InLedger:
         for charge in record.charges
         if charge.meter in record.quantities
     ]
-    return said._replace(charged=charged)
+    window = window_of(record.time_ms)
+    assigned = store.assigned_of(session, record.customer_id, record.route, window)
+    mine = [Assigned(*each) for each in assigned if each[1] in record.quantities]
+    return said._replace(charged=charged, assigned=[] if charged else mine)
 
 
 def _charged(session: Session, entry: Entry, charge: Charge, said: _InLedger) -> Charged:
@@ -118,4 +123,6 @@ def account_of(session: Session, used: Used) -> Account:
         carried=[Carried(*pair) for pair in store.records_of(session, used)],
         waiting=store.waiting(session, used),
         unrecorded=sum(row.quantity - row.recorded for row in rows),
+        assigned=sum(row.quantity for row in rows if row.mark == store.ASSIGNED),
+        buckets=store.buckets(session, used.instance_id, {row.window for row in rows}),
     )

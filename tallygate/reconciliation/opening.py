@@ -5,14 +5,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import click
+from anyio import to_thread
 from sqlalchemy import Engine
 
 from billing_sync.store import ledger
-from billing_sync.store.engine import open_engine, reading, sqlite_url
+from billing_sync.store.engine import reading
 from metering.clock import Clock, SystemClock
 from metering.connection import Store
 from metering.counters import Counters
 from tallygate.installation import Installation
+from tallygate.ledgers import ledger_file, open_ledger
 
 
 class NothingToReconcile(click.ClickException):
@@ -46,11 +48,11 @@ class Stores:
 @asynccontextmanager
 async def opened(installation: Installation) -> AsyncIterator[Stores]:
     """Ledger and Redis for as long as the block lasts. Raises NothingToReconcile."""
-    path = installation.data_dir / "ledger.db"
-    if not path.exists():
+    path = ledger_file(installation)
+    if path is not None and not path.exists():
         raise NothingToReconcile(f"there is no ledger at {path}; `tallygate serve` makes it")
+    engine = await to_thread.run_sync(open_ledger, installation)
     redis: Store = installation.redis()
-    engine = open_engine(sqlite_url(path))
     try:
         yield Stores(installation, engine, Counters(redis), SystemClock())
     finally:

@@ -12,9 +12,13 @@ from tallygate.reconciliation.trail import LaneSeen
 
 def as_json(report: Report) -> dict[str, Any]:
     """Everything."""
+    return {"exact": report.exact, **counted_json(report)}
+
+
+def counted_json(report: Report) -> dict[str, Any]:
+    """All but the verdict."""
     first, end = report.span
     return {
-        "exact": report.exact,
         "at": time(report.at_ms),
         "from": hour(first) if first else None,
         "to": hour(end) if end != EVERYTHING.end else None,
@@ -60,6 +64,7 @@ def _amounts(one: Sum | Row) -> dict[str, int]:
         "difference": one.difference,
         "late": one.held.late,
         "clock": one.held.clock,
+        "assigned": one.held.assigned,
         "on_the_way": one.on_the_way,
     }
 

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from operator import add
 from typing import NamedTuple
 
 from metering.lanes import State
@@ -128,7 +129,7 @@ class Report:
 
 
 def _plus(one: Held, other: Held) -> Held:
-    return Held(one.quantity + other.quantity, one.late + other.late, one.clock + other.clock)
+    return Held(*map(add, astuple(one), astuple(other)))
 
 
 def lost_records(lanes: Iterable[LaneSeen]) -> dict[int, list[Excuse]]:

@@ -5,8 +5,11 @@ from typing import Final
 
 from metering.lanes import State
 from metering.usage import Outcome
+from tallygate.reconciliation import settled_showing
+from tallygate.reconciliation.balancing import Settlement
 from tallygate.reconciliation.comparing import Row, Verdict
 from tallygate.reconciliation.reporting import Elsewhere, Report, Sum, Uncertain
+from tallygate.reconciliation.sdr import Matched
 from tallygate.reconciliation.tables import counted, hour, number, table, time
 from tallygate.reconciliation.terms import EVERYTHING, Numbers
 from tallygate.reconciliation.trail import LaneSeen
@@ -14,7 +17,9 @@ from tallygate.reconciliation.trail import LaneSeen
 _MOST_LINES: Final = 50  # of a kind; JSON has them all
 
 
-def lines(report: Report) -> Iterator[str]:
+def lines(
+    report: Report, settlement: Settlement | None = None, matched: Matched | None = None
+) -> Iterator[str]:
     """The report as text: sums first, then whatever is not plainly equal, then the verdict."""
     yield _about(report)
     yield from _reading(report)
@@ -28,8 +33,12 @@ def lines(report: Report) -> Iterator[str]:
     yield from _elsewhere(report.elsewhere)
     yield from _uncertain(report.uncertain)
     yield from _named(report)
+    if settlement is not None:
+        yield from settled_showing.lines(settlement)
+    if matched is not None:
+        yield from settled_showing.matched_lines(matched)
     yield ""
-    yield from _verdict(report)
+    yield from _verdict(report, settlement, matched)
 
 
 def _about(report: Report) -> str:
@@ -182,20 +191,35 @@ def _named(report: Report) -> Iterator[str]:
         yield from _more(len(report.named))
 
 
-def _verdict(report: Report) -> Iterator[str]:
+def _verdict(
+    report: Report, settlement: Settlement | None, matched: Matched | None
+) -> Iterator[str]:
     for name in report.unreadable:
         yield f"lane {name} cannot be read: its lane.json or sealed.json is damaged, or not ours"
     for lane in report.lanes:
         if lane.missing:
             yield f"lane {lane.lane} lacks records: its files on this disk are damaged or were removed"
-    if report.differing:
-        yield f"NOT EXACT: a difference in {counted(len(report.differing), 'row')}"
-    elif not report.exact:
-        yield "NOT EXACT: records cannot be read"
+    reasons = [*_reasons(report, settlement, matched)]
+    if reasons:
+        yield f"NOT EXACT: {', '.join(reasons)}"
     elif any(row.difference for row in report.rows):
         yield "every difference is named"
     else:
         yield "every difference is 0"
+
+
+def _reasons(
+    report: Report, settlement: Settlement | None, matched: Matched | None
+) -> Iterator[str]:
+    """Why it is not exact."""
+    if report.differing:
+        yield f"a difference in {counted(len(report.differing), 'row')}"
+    elif not report.exact:
+        yield "records cannot be read"
+    if settlement is not None and not settlement.exact:
+        yield "usage and records of instances differ"
+    if matched is not None and not matched.exact:
+        yield "the marketplace's list and ours differ"
 
 
 def _more(count: int) -> Iterator[str]:

@@ -25,6 +25,7 @@ from sqlmodel import Session
 from billing_sync.live import Pair, pending_in_redis
 from billing_sync.store import ledger, reconciling
 from billing_sync.store.engine import reading
+from billing_sync.suspense import ASSIGNED
 from metering.counters import Counters
 from metering.errors import MeteringError, NodeUnavailable
 from metering.protocol import Content
@@ -108,7 +109,12 @@ class Standings:
             session, partitions, from_window=self.span.first, to_window=self.span.end
         )
         for one in found:
+            if one.mark == ASSIGNED:  # a person's doing, of what is compared as the customer's
+                continue
             held = stood.held.setdefault(Place(*one[:4]), Held())
+            if one.mark == "assigned":
+                held.assigned += one.quantity
+                continue
             held.quantity += one.quantity
             held.late += one.quantity if one.mark == "late" else 0
             held.clock += one.quantity if one.mark == "clock" else 0

@@ -6,6 +6,7 @@ from typing import Final
 
 from metering.windows import Window, start_ms
 
+_SCALE: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,6 +27,22 @@ def number(quantity: int) -> str:
     return f"{quantity:,}"
 
 
+def exactly(amount: int) -> str:
+    """Ten-thousandths as a decimal number, for scripts: 12345.6789."""
+    return _plain(amount, "")
+
+
+def amount(amount: int) -> str:
+    """The same with separators, as people read it: 12,345.6789."""
+    return _plain(amount, ",")
+
+
+def _plain(amount: int, separator: str) -> str:
+    whole, part = divmod(abs(amount), _SCALE)
+    decimals = f".{part:04}".rstrip("0").rstrip(".")
+    return f"{'-' if amount < 0 else ''}{whole:{separator}}{decimals}"
+
+
 def counted(count: int, noun: str) -> str:
     """So many of something: 1 row, 2 rows."""
     return f"{number(count)} {noun}{'' if count == 1 else 's'}"
@@ -41,5 +58,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 def _column(cells: Sequence[str]) -> list[str]:
     width = max(map(len, cells))
-    right = all(cell.replace(",", "").removeprefix("-").isdigit() for cell in cells[1:])
+    right = all(_is_number(cell) for cell in cells[1:])
     return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "", 1).removeprefix("-").isdigit()

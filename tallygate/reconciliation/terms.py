@@ -23,7 +23,7 @@ class Span(NamedTuple):
     """The windows asked for, [first, end)."""
 
     first: int = 0
-    end: int = 2**40
+    end: int = 2**31 - 1  # the largest number that a column of windows takes
 
     def holds(self, window: int) -> bool:
         """Whether the window is one of them."""
@@ -47,11 +47,15 @@ class Written:
 
 @dataclass(slots=True)
 class Held:
-    """What Redis and the ledger hold; `late` and `clock` are parts that are billed in another hour."""
+    """What Redis and the ledger hold; `late` and `clock` are parts that are billed in another hour.
+
+    `assigned` is no part of it: the journals have that use under its customer alone.
+    """
 
     quantity: int = 0
     late: int = 0
     clock: int = 0
+    assigned: int = 0
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Final
 
 import anyio
@@ -13,20 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .callbacks import Callbacks
-from .clock import Clock, ShiftedClock
+from .clock import Clock
 from .control import Control
-from .conversation import Conversation
-from .creation import Creation
 from .errors import SimulatorError
-from .faults import Faults
-from .intake import Intake
-from .lifecycle import Lifecycle
-from .marketplace import Marketplace
+from .in_process import Simulator
 from .open_api import OpenApi
 from .play import Play
 from .settings import SimulatorSettings
-from .times import HOUR_MS, MINUTE_MS
+from .showing import Showing
 from .wire import answer
 
 _TICK: Final = 1.0
@@ -34,32 +29,20 @@ _TICK: Final = 1.0
 
 def build_app(settings: SimulatorSettings, clock: Clock) -> Starlette:
     """The open API of spec §7 and the handles under `/_sim`. Importing or building does no IO."""
-    shifted = ShiftedClock(clock)
-    marketplace, faults = Marketplace(), Faults()
-    intake = Intake(settings, marketplace)
-    callbacks = Callbacks(settings.access_key, shifted, settings.callback_timeout)
-    conversation = Conversation(callbacks, marketplace.findings, settings.production_url)
-    lifecycle = Lifecycle(marketplace, conversation, shifted)
-    creation = Creation(settings, marketplace, conversation, lifecycle)
-    open_api = OpenApi(settings, marketplace, intake, faults, shifted)
-    control = Control(marketplace, conversation, intake, faults, shifted)
-    play = Play(marketplace, conversation, creation, lifecycle)
+    simulator = Simulator(settings, clock)
+    routes = [part.routes() for part in (Play(simulator), Control(simulator), Showing(simulator))]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_collect_forever, settings, marketplace, shifted)
+            tasks.start_soon(_collect_forever, simulator)
             yield
             tasks.cancel_scope.cancel()
-        await callbacks.close()
+        await simulator.close()
 
-    handles = Mount(
-        "/_sim",
-        routes=[*play.routes(), *control.routes()],
-        middleware=[Middleware(LoopbackOnly)],
-    )
+    handles = Mount("/_sim", routes=list(chain(*routes)), middleware=[Middleware(LoopbackOnly)])
     return Starlette(
-        routes=[*open_api.routes(), handles],
+        routes=[*OpenApi(simulator.desk).routes(), handles],
         exception_handlers={SimulatorError: _refuse},
         lifespan=lifespan,
     )
@@ -94,24 +77,11 @@ async def _refuse(_: Request, error: Exception) -> Response:
     return answer({"error": str(error)}, status)
 
 
-async def _collect_forever(
-    settings: SimulatorSettings, marketplace: Marketplace, clock: Clock
-) -> None:
-    """Collects every so many seconds, and once an hour at the minute given (spec §7.2 rule 5)."""
-    if settings.collect_every is not None:
-        while True:
-            await anyio.sleep(settings.collect_every)
-            marketplace.collect()
-    if settings.collect_at_minute is not None:
-        collected = collection_hour(clock.now_ms(), settings.collect_at_minute)
-        while True:
-            await anyio.sleep(_TICK)
-            present = collection_hour(clock.now_ms(), settings.collect_at_minute)
-            if present > collected:
-                collected = present
-                marketplace.collect()
-
-
-def collection_hour(now_ms: int, minute: int) -> int:
-    """A number that grows by one whenever the hour's collection is due."""
-    return (now_ms - minute * MINUTE_MS) // HOUR_MS
+async def _collect_forever(simulator: Simulator) -> None:
+    """Does what is due each second; or collects everything, whatever is due, every so often."""
+    every = simulator.settings.collect_every
+    while True:
+        await anyio.sleep(_TICK if every is None else every)
+        simulator.advance()
+        if every is not None:
+            simulator.marketplace.collect(simulator.clock.now_ms())

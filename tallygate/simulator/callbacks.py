@@ -37,15 +37,23 @@ def check_url(url: str) -> str:
 
 
 class Callbacks:
-    """One seller's callbacks. `close` when done."""
+    """One seller's callbacks, over `transport` where one is given. `close` when done."""
 
-    def __init__(self, access_key: str, clock: Clock, timeout: float) -> None:
+    def __init__(
+        self,
+        access_key: str,
+        clock: Clock,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._key = access_key
         self._clock = clock
         self._timeout = timeout
         # Redirects are not followed: the marketplace wants 200 from the address itself. Proxy
         # variables are not read: the address under test is meant literally.
-        self._client = httpx.AsyncClient(headers=_HEADERS, timeout=timeout, trust_env=False)
+        self._client = httpx.AsyncClient(
+            headers=_HEADERS, timeout=timeout, trust_env=False, transport=transport
+        )
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -27,6 +27,25 @@ def canonical(value: object) -> str:
 
 def is_canonical(raw: bytes) -> bool:
     """Whether these bytes are what `canonical` would have written for their content."""
+    return _plainly_canonical(raw) or _carefully_canonical(raw)
+
+
+def _plainly_canonical(raw: bytes) -> bool:
+    """The quick way, for a thousand records at once; False may only mean that it cannot tell.
+
+    What reads back byte for byte with sorted keys has no doubled key and no number spelt otherwise.
+    """
+    try:
+        value = json.loads(raw)
+        written = json.dumps(
+            value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+        )
+        return b"null" not in raw and written.encode() == raw
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _carefully_canonical(raw: bytes) -> bool:
     try:
         value = strict_loads(raw, number=_Literal)
         return canonical(value).encode() == raw

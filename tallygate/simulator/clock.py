@@ -26,3 +26,7 @@ class ShiftedClock:
 
     def now_ms(self) -> int:
         return self._clock.now_ms() + self.offset_ms
+
+    def set(self, now_ms: int) -> None:
+        """From now on it is `now_ms`, and time goes on from there."""
+        self.offset_ms = now_ms - self._clock.now_ms()

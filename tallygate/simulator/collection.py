@@ -1,86 +1,79 @@
-"""Background collection (spec §7.2): which records become charges, given those before. Pure."""
+"""The collection runs (spec §7.2): usable records become charges, and nothing takes them back."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections import deque
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final
 
 from .findings import Finding
-from .models import Instance
-from .sdr import Refused, Sdr, judge_instance, judge_package, judge_times, read_sdr
+from .models import Cycle, Instance
+from .packages import PackageBook
+from .schedule import Schedule
+from .sdr import Sdr
+from .stored import State, StoredRecord
 
-
-class State(StrEnum):
-    """What became of a record."""
-
-    PENDING = "pending"
-    COLLECTED = "collected"
-    REFUSED = "refused"
-    DUPLICATE = "duplicate"  # another record already charges this interval
-    REPEAT = "repeat"  # the same record sent again: harmless
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on one record; `findings` may accompany even a collected one."""
-
-    state: State
-    reason: str = ""
-    findings: tuple[Finding, ...] = ()
+RUNS_KEPT: Final = 1000
+Usable = tuple[StoredRecord, Sdr]
 
 
 class Collection:
-    """The records collected so far. A refused one leaves no trace: it may be reported again."""
+    """What waits for its run, and what was collected: in which order, and how much by instance."""
 
-    def __init__(self) -> None:
-        self._by_interval: dict[tuple[str, int, int], Sdr] = {}
-        self._by_number: dict[str, Sdr] = {}
-        self._intervals: dict[str, list[tuple[int, int]]] = {}
+    def __init__(
+        self, instances: Mapping[str, Instance], packages: PackageBook, schedule: Schedule
+    ) -> None:
+        self._instances = instances
+        self._packages = packages
+        self._schedule = schedule
+        self._usable: dict[Cycle, list[Usable]] = {cycle: [] for cycle in Cycle}
+        self.collected: list[StoredRecord] = []
+        self.sums: dict[str, Decimal] = {}
+        self.runs: deque[dict[str, object]] = deque(maxlen=RUNS_KEPT)
 
-    def judge(
-        self, record: Mapping[str, object], received_ms: int, instances: Mapping[str, Instance]
-    ) -> Judgement:
-        """Judges one record and, when it is good, takes it in."""
-        try:
-            sdr = read_sdr(record)
-            instance = judge_instance(instances.get(sdr.instance_id))
-            if seen := self._seen(sdr):
-                return seen
-            judge_times(sdr, instance, received_ms)
-            judge_package(sdr, instance, instances)
-        except Refused as refused:
-            return _verdict(State.REFUSED, str(refused), str(record.get("instance_id")))
-        findings = tuple(self._oddities(sdr))
-        self._take(sdr)
-        return Judgement(State.COLLECTED, findings=findings)
+    @property
+    def waiting(self) -> bool:
+        """Whether any usable record is not collected yet."""
+        return any(self._usable.values())
 
-    def _seen(self, sdr: Sdr) -> Judgement | None:
-        """Rule 5: of one interval of an instance only the first record counts."""
-        first = self._by_interval.get(sdr.interval)
-        if first is not None and sdr.repeats(first):
-            return Judgement(State.REPEAT, "the same record again")
-        if first is not None:
-            reason = "another record of this instance has the same begin_time and end_time"
-            return _verdict(State.DUPLICATE, reason, sdr.instance_id)
-        if sdr.metering_sn in self._by_number:
-            raise Refused("metering_sn belongs to another record")
-        return None
+    def add(self, stored: StoredRecord, sdr: Sdr) -> None:
+        """A record found valid waits for the run of its product's cycle."""
+        cycle = self._instances[sdr.instance_id].product_at(sdr.begin_ms).cycle
+        self._usable[cycle].append((stored, sdr))
 
-    def _oddities(self, sdr: Sdr) -> Iterator[Finding]:
-        if sdr.metering_sn is None:
-            yield Finding("metering-sn", "the record has no metering_sn", sdr.instance_id)
-        if sdr.begin_ms == sdr.end_ms:
-            yield Finding("empty-interval", "begin_time equals end_time", sdr.instance_id)
-        intervals = self._intervals.get(sdr.instance_id, [])
-        if any(begin < sdr.end_ms and sdr.begin_ms < end for begin, end in intervals):
-            message = "the interval overlaps one already collected"
-            yield Finding("overlap", message, sdr.instance_id)
+    def run(self, cycle: Cycle, run_ms: int) -> list[Finding]:
+        """Collects what is usable; a finding for each record that missed its own run."""
+        usable, self._usable[cycle] = self._usable[cycle], []
+        findings = []
+        for stored, sdr in usable:
+            self._collect(stored, sdr, run_ms)
+            if run_ms > self._schedule.own_run(cycle, sdr.end_ms):
+                stored.late = True
+                message = f"reported too late: the charge slips to the next {cycle}"
+                findings.append(Finding("sdr-late", message, sdr.instance_id))
+        self._note(cycle, run_ms, usable)
+        return findings
 
-    def _take(self, sdr: Sdr) -> None:
-        self._by_interval[sdr.interval] = sdr
-        if sdr.metering_sn is not None:
-            self._by_number[sdr.metering_sn] = sdr
-        self._intervals.setdefault(sdr.instance_id, []).append((sdr.begin_ms, sdr.end_ms))
+    def run_all(self, now_ms: int) -> int:
+        """Collects everything usable on demand, whatever its cycle; how many."""
+        count = 0
+        for cycle, usable in self._usable.items():
+            for stored, sdr in usable:
+                self._collect(stored, sdr, now_ms)
+            self._note(cycle, now_ms, usable)
+            count += len(usable)
+            usable.clear()
+        return count
 
+    def _collect(self, stored: StoredRecord, sdr: Sdr, run_ms: int) -> None:
+        instance = self._instances[sdr.instance_id]
+        stored.deducted = self._packages.deduct(sdr, instance, self._instances)
+        stored.state, stored.collected_ms = State.COLLECTED, run_ms
+        self.collected.append(stored)
+        self.sums[sdr.instance_id] = self.sums.get(sdr.instance_id, Decimal(0)) + sdr.usage
 
-def _verdict(state: State, reason: str, instance_id: str) -> Judgement:
-    return Judgement(state, reason, (Finding(f"sdr-{state}", reason, instance_id),))
+    def _note(self, cycle: Cycle, run_ms: int, usable: Iterable[Usable]) -> None:
+        late = [stored.late for stored, _ in usable]
+        if late:
+            self.runs.append(
+                {"cycle": cycle.value, "run_ms": run_ms, "records": len(late), "late": sum(late)}
+            )

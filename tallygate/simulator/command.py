@@ -1,6 +1,7 @@
 """`tallygate simulate`: the marketplace as a server, and single callbacks from the shell."""
 
 import json
+from collections.abc import Mapping
 from typing import cast
 
 import anyio
@@ -11,9 +12,12 @@ from .clock import WallClock
 from .conversation import Answered, Conversation
 from .debugging import ACTIVITIES, Case, Subject, backwards, body_of, play_case
 from .errors import BadRequest
+from .faults import Faults
 from .findings import FindingLog
+from .schedule import BEIJING, zone_named
 from .server import run
 from .settings import PUSH_AUTHS, PushAuth, SimulatorSettings
+from .wire import an_object
 
 
 def _listen(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, int]:
@@ -30,6 +34,27 @@ def _url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
         return None if value is None else check_url(value)
     except BadRequest as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _zone(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """A zone of the IANA database."""
+    try:
+        zone_named(value)
+    except BadRequest as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
+def _faults(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> Mapping[str, object]:
+    """A JSON object that `Faults.set` takes."""
+    try:
+        read = json.loads(value or "{}")
+        Faults().set(an_object(read))
+    except (ValueError, RecursionError, BadRequest) as error:
+        raise click.BadParameter(str(error)) from None
+    return an_object(read)
 
 
 _access_key = click.option(
@@ -64,6 +89,21 @@ def simulate() -> None:
     type=click.FloatRange(min=0.05),
     help="Seconds between collections, in place of minute 15 of every hour.",
 )
+@click.option(
+    "--validation-delay",
+    type=click.FloatRange(min=0, max=86_400),
+    default=30.0,
+    show_default=True,
+    help="Seconds from the arrival of a record to its background validation.",
+)
+@click.option(
+    "--zone",
+    callback=_zone,
+    default=BEIJING,
+    show_default=True,
+    help="Time zone of the daily collection at 01:00.",
+)
+@click.option("--faults", callback=_faults, help="What goes wrong, as JSON for POST /_sim/faults.")
 def serve(  # noqa: PLR0913 -- one parameter per option
     *,
     listen: tuple[str, int],
@@ -73,6 +113,9 @@ def serve(  # noqa: PLR0913 -- one parameter per option
     sk: str,
     push_auth: str,
     collect_every: float | None,
+    validation_delay: float,
+    zone: str,
+    faults: Mapping[str, object],
 ) -> None:
     """Serve the marketplace until a signal ends it.
 
@@ -89,6 +132,9 @@ def serve(  # noqa: PLR0913 -- one parameter per option
         push_auth=cast(PushAuth, push_auth),
         collect_every=collect_every,
         collect_at_minute=15 if collect_every is None else None,
+        validation_delay=validation_delay,
+        zone=zone,
+        faults=faults,
     )
     try:
         run(settings, *listen)

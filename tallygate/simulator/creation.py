@@ -115,6 +115,8 @@ class Creation:
             product=line.product,
             customer_id=order.customer_id,
             started_ms=self._marketplace.first_calls[line.order_line_id],
+            expires_ms=line.expires_ms,
+            quantity=line.linear_value or 1,
         )
         if taken := self._marketplace.provision(instance):
             self._find(taken, opened)

@@ -1,47 +1,55 @@
-"""Usage push (new), the interface side (spec §7.1, §7.3): who may push, and what shape it has.
+"""Usage push, the interface side (spec §7.1, §7.3, §7.4): who may push, and what shape it has.
 
 Bad data are not reported here: a record of the right shape is stored and judged in the background.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from .aksk import SignedRequest, refusal, signs_host
-from .canonical import is_canonical, strict_loads
+from .batches import PushRefused, Record, read_batch
+from .canonical import is_canonical
 from .findings import Finding
-from .marketplace import MAX_RECORDS, Marketplace
-from .sdr import MANDATORY, MAX_AGE_MS, OPTIONAL
+from .marketplace import Marketplace
+from .sdr import MAX_AGE_MS
 from .settings import PushAuth, SimulatorSettings
 from .signing import PUSH_TOLERANCE_MS, push_signature, same
 from .times import parse_record_time
+from .usage import MAX_RECORDS
 
-MAX_BATCH: Final = 1000
-Record = Mapping[str, object]
+_ROW_ERROR: Final = {"error_code": "MKT.9002", "error_msg": "invalid usage entity"}
+_NAMED: Final = ("instance_id", "metering_sn", "begin_time", "end_time")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """HTTP status and the body's error_code and error_msg."""
+    """HTTP status and the body's error_code and error_msg; `rows` are those that were rejected."""
 
     status: int
     code: str
     message: str
+    rows: tuple[Record, ...] = ()
 
-    def as_json(self) -> dict[str, str]:
-        return {"error_code": self.code, "error_msg": self.message[:255]}
+    def as_json(self) -> dict[str, object]:
+        said: dict[str, object] = {"error_code": self.code, "error_msg": self.message[:255]}
+        if self.rows:
+            said["data"] = {"abnormal_usage_data": [_abnormal(row) for row in self.rows]}
+        return said
 
 
 SUCCESS: Final = Answer(200, "MKT.0000", "success")
 
 
-class PushRefused(Exception):
-    """The whole push is refused with this answer."""
+@dataclass(frozen=True)
+class Rejection:
+    """Rows that the interface rejects (94060999), for a reason it does not have to give."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.answer = Answer(status, code, message)
+    rejects: Callable[[Record], bool]
+    others_taken: bool = True
+
+
+_NOTHING: Final = Rejection(lambda _: False)
 
 
 class Intake:
@@ -53,31 +61,49 @@ class Intake:
         self._marketplace = marketplace
         self._nonces: dict[str, int] = {}
 
-    def take(self, request: SignedRequest, now_ms: int) -> Answer:
-        """Authenticates, checks the shape, stores. Every refusal is also a finding."""
+    def take(
+        self,
+        request: SignedRequest,
+        now_ms: int,
+        old: bool = False,
+        rejection: Rejection = _NOTHING,
+    ) -> Answer:
+        """Authenticates, checks the shape, stores. Every refusal is also a finding.
+
+        `old` is the interface of §7.4: AK/SK and nothing else, and the product is named.
+        """
         try:
-            self._authenticate(request, now_ms)
-            records = read_batch(request.body)
+            self._authenticate(request, now_ms, old)
+            records = read_batch(request.body, old)
             self._admit(records, now_ms)
         except PushRefused as refused:
-            answer = refused.answer
+            answer = Answer(refused.status, refused.code, str(refused))
             self._find("push-refused", f"{answer.code} {answer.message}")
             return answer
-        if not is_canonical(request.body):
+        if not old and not is_canonical(request.body):
             self._find("push-order", "the body is not compact JSON with ascending keys")
-        self._marketplace.store(records, now_ms)
-        return SUCCESS
+        return self._store(records, now_ms, rejection)
+
+    def _store(self, records: Sequence[Record], now_ms: int, rejection: Rejection) -> Answer:
+        rejected = tuple(record for record in records if rejection.rejects(record))
+        if not rejected:
+            self._marketplace.store(records, now_ms)
+            return SUCCESS
+        if rejection.others_taken:
+            good = [record for record in records if not rejection.rejects(record)]
+            self._marketplace.store(good, now_ms)
+        return Answer(200, "94060999", "Failed", rejected)
 
     def _find(self, check: str, message: str) -> None:
         self._marketplace.findings.add(Finding(check, message))
 
-    def _authenticate(self, request: SignedRequest, now_ms: int) -> None:
-        if self.push_auth in ("aksk", "both"):
+    def _authenticate(self, request: SignedRequest, now_ms: int, old: bool) -> None:
+        if old or self.push_auth in ("aksk", "both"):
             if reason := refusal(request, self._settings.ak, self._settings.sk, now_ms):
                 raise PushRefused(401, "MKT.0154", f"illegal token: {reason}")
             if not signs_host(request):
                 self._find("push-auth", "host is not among the signed headers")
-        if self.push_auth in ("signature", "both"):
+        if not old and self.push_auth in ("signature", "both"):
             self._check_signature(request, now_ms)
 
     def _check_signature(self, request: SignedRequest, now_ms: int) -> None:
@@ -89,9 +115,16 @@ class Intake:
             raise PushRefused(400, "MKT.0199", "ts is not within 5 minutes of now, in ms")
         if nonce in self._nonces:
             raise PushRefused(400, "MKT.0199", "nonce was used before")
-        horizon = now_ms - 2 * PUSH_TOLERANCE_MS
-        self._nonces = {seen: at for seen, at in self._nonces.items() if at >= horizon}
+        self._forget_nonces(now_ms - 2 * PUSH_TOLERANCE_MS)
         self._nonces[nonce] = now_ms
+
+    def _forget_nonces(self, horizon_ms: int) -> None:
+        """The oldest are first."""
+        while self._nonces:
+            oldest = next(iter(self._nonces))
+            if self._nonces[oldest] >= horizon_ms:
+                return
+            del self._nonces[oldest]
 
     def _admit(self, records: Sequence[Record], now_ms: int) -> None:
         """What the documented codes judge at the interface: unknown instances, and 21 days."""
@@ -108,37 +141,13 @@ class Intake:
 _SIGNATURE_HEADERS: Final = (("signature", 1000), ("ts", 20), ("nonce", 64))
 
 
-def read_batch(body: bytes) -> list[Record]:
-    """`usage_records` with exactly the documented keys; raises PushRefused."""
-    try:
-        value = strict_loads(body, number=Decimal)
-    except (ValueError, ArithmeticError, RecursionError):
-        raise PushRefused(400, "MKT.0101", "the body is not JSON") from None
-    if not isinstance(value, dict) or set(value) != {"usage_records"}:
-        raise PushRefused(400, "MKT.0101", "the body must hold usage_records and nothing else")
-    records = value["usage_records"]
-    if not isinstance(records, list) or not records:
-        raise PushRefused(500, "MKT.0100", "usage_records must be a list of at least one record")
-    if len(records) > MAX_BATCH:
-        raise PushRefused(500, "MKT.9003", f"more than {MAX_BATCH} records")
-    for record in records:
-        _check_shape(record)
-    return records
-
-
-def _check_shape(record: object) -> None:
-    if not isinstance(record, dict):
-        raise PushRefused(400, "MKT.0101", "a usage record must be an object")
-    if missing := [name for name in MANDATORY if record.get(name) is None]:
-        raise PushRefused(400, "MKT.0101", f"{missing[0]} is missing")
-    if extra := sorted(set(record) - {*MANDATORY, *OPTIONAL}):
-        raise PushRefused(400, "MKT.0101", f"{extra[0]} is no field of a usage record")
-    if nested := [name for name, value in record.items() if isinstance(value, list | dict)]:
-        raise PushRefused(400, "MKT.0101", f"{nested[0]} must be text or a number")
-
-
 def _header(request: SignedRequest, name: str, length: int) -> str:
     value = request.headers.get(name, "")
     if not 1 <= len(value) <= length:
         raise PushRefused(400, "MKT.0101", f"header {name} must have 1 to {length} characters")
     return value
+
+
+def _abnormal(row: Record) -> Mapping[str, object]:
+    """AbnormalUsageData; its fields are not in the documents (§7.3), these are our guess."""
+    return {name: row[name] for name in _NAMED if name in row} | _ROW_ERROR

@@ -1,4 +1,4 @@
-"""What happens to an instance after its creation: query, refresh, freeze, unfreeze, release."""
+"""What happens to an instance after its creation: query, refresh, freeze, upgrade, release."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,10 +8,11 @@ from .clock import Clock
 from .conversation import Answered, Conversation
 from .info_checks import Asked, check_info
 from .marketplace import Marketplace
-from .models import Instance, Kind, Order
-from .times import DAY_MS, format_compact_time
+from .models import Instance, Item, Kind, OrderLine
+from .times import DAY_MS, format_compact_time, parse_compact_time
 
 RENEWAL_MS: Final = 30 * DAY_MS
+RENEWAL_CHANGE: Final = "RENEWAL_CHANGE"
 ACTIVITIES: Final[Mapping[str, str]] = {
     "query": "queryInstance",
     "refresh": "refreshInstance",
@@ -43,8 +44,36 @@ class Lifecycle:
             found = check_info(answered.reply, [self._asked(instance)], now_ms)
             self._conversation.note(answered, found, instance.instance_id)
         if body.get("testFlag") != "1":
-            self._remember(instance, action, answered.sent_ms)
+            _remember(instance, action, body, answered.sent_ms)
+            self._remember_change(instance, body, answered.sent_ms)
         return answered
+
+    async def upgrade(self, instance: Instance, item: Item, test_flag: bool = False) -> Answered:
+        """A CHANGE order that order query knows, then upgradeInstance; the id stays (§2.11).
+
+        Raises BadRequest for a product that is not on sale.
+        """
+        order = self._marketplace.follow_up(instance, "CHANGE", self._clock.now_ms(), item)
+        [line] = order.lines
+        body = {
+            "activity": "upgradeInstance",
+            "instanceId": instance.instance_id,
+            "orderId": order.order_id,
+            "orderLineId": line.order_line_id,
+            **({"testFlag": "1"} if test_flag else {}),
+        }
+        answered = await self._conversation.call(body)
+        if answered.reply.result_code == SUCCESS and not test_flag:
+            instance.become(line, answered.sent_ms)
+        return answered
+
+    def _remember_change(
+        self, instance: Instance, body: Mapping[str, object], sent_ms: int
+    ) -> None:
+        """A renewal may change the specification (§2.8)."""
+        product = self._marketplace.products.get(str(body.get("productId")))
+        if body.get("scene") == RENEWAL_CHANGE and product is not None:
+            instance.become(OrderLine(str(body.get("orderLineId")), product), sent_ms)
 
     def _body(self, instance: Instance, action: str) -> dict[str, object]:
         body = {"activity": ACTIVITIES[action], "instanceId": instance.instance_id}
@@ -55,20 +84,11 @@ class Lifecycle:
         return dict(body)
 
     def _renewal(self, instance: Instance) -> dict[str, object]:
-        """A renewal order that order query knows, 30 days from now."""
+        """A renewal order that order query knows, for 30 days more."""
         now_ms = self._clock.now_ms()
-        expires_ms = now_ms + RENEWAL_MS
-        first = self._marketplace.order(instance.order_id)
-        order = self._marketplace.place(
-            Order(
-                order_id=self._marketplace.new_order_id(now_ms),
-                order_type="RENEW",
-                created_ms=now_ms,
-                customer_id=first.customer_id,
-                customer_name=first.customer_name,
-            ),
-            [(instance.product.product_id, expires_ms)],
-        )
+        expires_ms = max(now_ms, instance.expires_ms or now_ms) + RENEWAL_MS
+        item = Item(instance.product.product_id, expires_ms)
+        order = self._marketplace.follow_up(instance, "RENEW", now_ms, item)
         return {
             "scene": "RENEWAL",
             "orderId": order.order_id,
@@ -81,8 +101,13 @@ class Lifecycle:
         related = self._marketplace.relatable(instance) if package else None
         return Asked(instance.instance_id, instance.product.metered, related)
 
-    def _remember(self, instance: Instance, action: str, sent_ms: int) -> None:
-        if action in _STATUS:
-            instance.frozen = action == "freeze"
-        elif action == "release" and instance.closed_ms is None:
-            instance.closed_ms = sent_ms
+
+def _remember(instance: Instance, action: str, body: Mapping[str, object], sent_ms: int) -> None:
+    if action == "freeze":
+        instance.freeze(sent_ms)
+    elif action == "unfreeze":
+        instance.unfreeze(sent_ms)
+    elif action == "refresh" and instance.expires_ms is not None:
+        instance.expires_ms = parse_compact_time(body.get("expireTime")) or instance.expires_ms
+    elif action == "release" and instance.closed_ms is None:
+        instance.closed_ms = sent_ms

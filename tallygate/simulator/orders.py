@@ -34,16 +34,17 @@ def failure(code: str, message: str) -> dict[str, object]:
 
 
 def _line(line: OrderLine) -> dict[str, object]:
+    product: dict[str, object] = {
+        "productId": line.product.product_id,
+        "skuCode": f"SKU-{line.product.product_id}"[:64],
+        "productName": line.product.name,
+    }
+    if line.linear_value is not None:
+        product["linearValue"] = line.linear_value
     shown: dict[str, object] = {
         "orderLineId": line.order_line_id,
         "chargingMode": line.product.kind.value,
-        "productInfo": [
-            {
-                "productId": line.product.product_id,
-                "skuCode": f"SKU-{line.product.product_id}"[:64],
-                "productName": line.product.name,
-            }
-        ],
+        "productInfo": [product],
     }
     if line.expires_ms is not None:
         shown |= {"periodType": "year", "periodNumber": 1}

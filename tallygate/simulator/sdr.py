@@ -1,10 +1,10 @@
 """One usage record as a service detail record: reading it and judging it alone. Pure.
 
-The rules are those of spec §7.1 and §7.2. Duplicates need the other records: see `collection`.
+The rules are those of spec §7.1 and §7.2. Duplicates need the other records: see `validation`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -17,6 +17,8 @@ MAX_PLACES: Final = 4
 MAX_AGE_MS: Final = 21 * DAY_MS
 MANDATORY: Final = ("begin_time", "end_time", "instance_id", "record_time", "usage_value")
 OPTIONAL: Final = ("metering_sn", "relate_pkg_instance")
+OLD_MANDATORY: Final = (*MANDATORY, "product_id")  # spec §7.4
+OLD_OPTIONAL: Final = ("relate_pkg_instance",)
 _PLAIN_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
@@ -24,7 +26,7 @@ class Refused(Exception):
     """This record never becomes a charge; the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sdr:
     """A record that can be read. Times in ms."""
 
@@ -41,10 +43,10 @@ class Sdr:
         return self.instance_id, self.begin_ms, self.end_ms
 
     def repeats(self, other: "Sdr") -> bool:
-        """Whether this is the other one sent again: the same charge under the same number."""
+        """Whether this is the other one sent again: the same charge under the same number, if any."""
         mine = (self.interval, self.usage, self.package, self.metering_sn)
         theirs = (other.interval, other.usage, other.package, other.metering_sn)
-        return self.metering_sn is not None and mine == theirs
+        return mine == theirs
 
 
 def read_sdr(record: Mapping[str, object]) -> Sdr:
@@ -102,38 +104,6 @@ def judge_times(sdr: Sdr, instance: Instance, received_ms: int) -> None:
         raise Refused("end_time is after the close of the resource")
     if received_ms - sdr.begin_ms > MAX_AGE_MS:
         raise Refused("begin_time is more than 21 days ago")
-
-
-def judge_package(sdr: Sdr, instance: Instance, instances: Mapping[str, Instance]) -> None:
-    """Rules of relate_pkg_instance (§7.1, §8.4); raises Refused."""
-    if sdr.package is not None:
-        _judge_related(instances.get(sdr.package), instance)
-    elif held := _stopping_package(sdr, instance, instances.values()):
-        raise Refused(
-            "relate_pkg_instance is missing though the buyer holds the stop-before-excess "
-            f"package {held.instance_id}"
-        )
-
-
-def _judge_related(package: Instance | None, instance: Instance) -> None:
-    if package is None or package.product.kind is not Kind.ON_DEMAND_PKG:
-        raise Refused("relate_pkg_instance is not a package instance")
-    if package.customer_id != instance.customer_id:
-        raise Refused("relate_pkg_instance belongs to another buyer")
-    if instance.product.product_id not in package.product.covers:
-        raise Refused("relate_pkg_instance has no quota for this product")
-
-
-def _stopping_package(sdr: Sdr, instance: Instance, held: Iterable[Instance]) -> Instance | None:
-    for other in held:
-        if (
-            other.product.stop_before_excess
-            and other.customer_id == instance.customer_id
-            and instance.product.product_id in other.product.covers
-            and other.held_during(sdr.begin_ms, sdr.end_ms)
-        ):
-            return other
-    return None
 
 
 def _decimal(value: object) -> Decimal:

@@ -1,7 +1,11 @@
 """What the simulator is told at its start. Keys never show in a repr."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from .schedule import BEIJING
+from .usage import Rules
 
 PushAuth = Literal["signature", "aksk", "both"]
 PUSH_AUTHS: tuple[str, ...] = get_args(PushAuth)
@@ -12,8 +16,10 @@ class SimulatorSettings:
     """Keys of one seller and the marketplace's patience, in seconds.
 
     `access_key` is the key bound to the base interface (spec §2.2, §7.1); `ak` and `sk` sign the
-    open APIs (§7.6). `collect_at_minute` is 15 at the real marketplace (§7.2); None collects only
-    on demand or every `collect_every` seconds.
+    open APIs (§7.6). `collect_at_minute` is 15 at the real marketplace (§7.2), and then daily
+    products are collected at 01:00 of `zone`; None collects only on demand or every
+    `collect_every` seconds. `validation_delay` is how long after its arrival a record is judged;
+    `faults` are those at the start, as `Faults.set` takes them.
     """
 
     access_key: str = field(repr=False)
@@ -23,8 +29,21 @@ class SimulatorSettings:
     push_auth: PushAuth = "both"
     collect_every: float | None = None
     collect_at_minute: int | None = None
+    zone: str = BEIJING
+    validation_delay: float = 0.0
+    refuse_frozen: bool = False
+    faults: Mapping[str, object] = field(default_factory=dict)
     callback_timeout: float = 20.0  # spec §9 check 2
     create_attempts: int = 3
     create_interval: float = 0.25  # the marketplace waits an hour (§2.13)
     poll_attempts: int = 40
     poll_interval: float = 0.25
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(
+            validation_delay_ms=round(self.validation_delay * 1000),
+            collect_at_minute=self.collect_at_minute,
+            zone=self.zone,
+            refuse_frozen=self.refuse_frozen,
+        )

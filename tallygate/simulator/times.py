@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 _RECORD = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -14,9 +15,7 @@ DAY_MS: Final = 24 * HOUR_MS
 
 def parse_record_time(text: object) -> int | None:
     """`20220809T080000Z` (spec §7.1, and X-Sdk-Date of §7.6) in ms; None when it is anything else."""
-    if not isinstance(text, str) or not _RECORD.fullmatch(text):
-        return None
-    return _milliseconds(text[:8] + text[9:15])
+    return _record_time(text) if isinstance(text, str) else None
 
 
 def parse_compact_time(text: object) -> int | None:
@@ -39,6 +38,11 @@ def format_compact_time(at_ms: int) -> str:
 
 def _moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, UTC)
+
+
+@lru_cache(maxsize=4096)  # the records of an hour share their times
+def _record_time(text: str) -> int | None:
+    return _milliseconds(text[:8] + text[9:15]) if _RECORD.fullmatch(text) else None
 
 
 def _milliseconds(digits: str) -> int | None:

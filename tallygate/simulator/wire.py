@@ -32,8 +32,13 @@ async def read_object(request: Request) -> dict[str, object]:
         value = json.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("the body is not JSON") from None
+    return an_object(value)
+
+
+def an_object(value: object) -> dict[str, object]:
+    """The value itself when it is a JSON object; raises BadRequest."""
     if not isinstance(value, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise BadRequest("this must be a JSON object")
     return value
 
 
@@ -72,6 +77,17 @@ def whole(value: Mapping[str, object], name: str, default: int, bounds: tuple[in
     if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
         raise BadRequest(f"{name} must be an integer from {low} to {high}")
     return found
+
+
+def number(
+    value: Mapping[str, object], name: str, default: float, bounds: tuple[float, float]
+) -> float:
+    """A number within `bounds`, both included; raises BadRequest."""
+    found = value.get(name, default)
+    low, high = bounds
+    if isinstance(found, bool) or not isinstance(found, int | float) or not low <= found <= high:
+        raise BadRequest(f"{name} must be a number from {low} to {high}")
+    return float(found)
 
 
 def objects(value: Mapping[str, object], name: str, most: int) -> list[Mapping[str, object]]:

@@ -1,6 +1,7 @@
 """A ledger to play with: buy, use, close, release on real SQL; and the audit that must always hold."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -8,8 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import SQLModel, col, select
 
-from billing_sync import closing
-from billing_sync.closing import Made
+from billing_sync.closing import Closer, Made
 from billing_sync.drain import Drainer
 from billing_sync.lifecycle import Activity
 from billing_sync.models import (
@@ -19,11 +19,13 @@ from billing_sync.models import (
     CustomerRow,
     Instance,
     LifecycleInbox,
+    PackageUse,
     Partition,
     UsageRecord,
     UsageWindow,
 )
 from billing_sync.origins import decode, total
+from billing_sync.package_models import PackageTotal
 from billing_sync.records import SCALE, metering_sn, up_to_second
 from billing_sync.store import ledger
 from billing_sync.store.engine import reading, writing
@@ -67,6 +69,8 @@ class Books:
         self.clock = FakeClock(START + 10 * MINUTE)
         self.ids = Ids("drain")
         self.newest_claim = ""
+        self.zone: tzinfo = UTC
+        self.page = 4000
         ledger.set_up(engine, 1, Ids())
 
     def buy(self, instance_id: str, product_id: str = "TOKENS", **columns: Any) -> str:
@@ -108,25 +112,21 @@ class Books:
         """Close what is over by now."""
         now_ms = self.clock.now_ms()
         through = now_ms // HOUR_MS * HOUR_MS if through_ms is None else through_ms
-        return closing.close(
-            self.engine,
-            0,
-            through_ms=through,
-            catalogue=self.catalogue,
-            now_ms=now_ms,
-            newest_claim=self.newest_claim,
+        return self._closer().close(
+            0, through_ms=through, now_ms=now_ms, newest_claim=self.newest_claim
         )
 
     def cut(self, *, released_only: bool = False) -> Made:
         """Record up to now."""
-        return closing.cut(
-            self.engine,
+        return self._closer().cut(
             0,
-            catalogue=self.catalogue,
             now_ms=self.clock.now_ms(),
             released_only=released_only,
             newest_claim=self.newest_claim,
         )
+
+    def _closer(self) -> Closer:
+        return Closer(self.engine, self.catalogue, self.zone, self.page)
 
     def release(self, instance_id: str, *, sent_at: int | None = None) -> None:
         """The marketplace's callback, received now."""
@@ -218,6 +218,24 @@ class Books:
             )
         with reading(self.engine) as session:
             audit_intervals(session.get_one(Instance, instance_id), found)
+
+    def given(self) -> dict[tuple[str, str], int]:
+        """What each package, OVERSHOOT and WAITING gave to each instance."""
+        totals: dict[tuple[str, str], int] = {}
+        for row in self.all(PackageTotal):
+            place = (row.package_id, row.instance_id)
+            totals[place] = totals.get(place, 0) + row.quantity
+        return {place: quantity for place, quantity in totals.items() if quantity}
+
+    def audit_packages(self) -> None:
+        """The running totals are the sums of what stands per window, and nothing is below zero."""
+        sums: dict[tuple[str, str], int] = {}
+        for row in self.all(PackageUse):
+            assert 0 <= row.recorded <= row.quantity
+            place = (row.package_id, row.instance_id)
+            sums[place] = sums.get(place, 0) + row.quantity
+        assert {place: total for place, total in sums.items() if total} == self.given()
+        assert all(row.quantity >= 0 for row in self.all(PackageTotal))
 
 
 def _audit_values(found: list[UsageRecord], carries: list[Carry], unit: int) -> None:

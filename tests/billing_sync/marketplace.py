@@ -24,7 +24,7 @@ from billing_sync.errors import OrderUnavailable
 from billing_sync.figures import UsageFigure
 from billing_sync.koogallery.orders import Order
 from billing_sync.settings import KooGallerySettings
-from metering.catalogue import Package, PackageItem, Product, catalogue
+from metering.catalogue import Catalogue, Package, PackageItem, Product, catalogue
 from tests.fakes import FakeClock
 
 ACCESS_KEY = "00000000-0000-4000-8000-000000000001"
@@ -65,9 +65,17 @@ class FakeOrders:
         self.down = False
         self.asked = 0
 
-    def buy(self, order_id: str, product_id: str = "TOKENS", customer_id: str = "cust-1") -> None:
-        """A paid order with one line."""
-        line = f"{order_id}-000001"
+    def buy(
+        self,
+        order_id: str,
+        product_id: str = "TOKENS",
+        customer_id: str = "cust-1",
+        *,
+        number: int = 1,
+        linear_value: int = 1,
+    ) -> None:
+        """A line of a paid order."""
+        line = f"{order_id}-{number:06}"
         self.book[order_id, line] = Order(
             order_id,
             line,
@@ -75,6 +83,7 @@ class FakeOrders:
             charging_mode="ON_DEMAND",
             customer_id=customer_id,
             customer_name=f"Name of {customer_id}" if customer_id else "",
+            linear_values={product_id: linear_value},
         )
 
     async def find(self, order_id: str, order_line_id: str) -> Order | None:
@@ -103,7 +112,7 @@ class FakeFigures:
 class Marketplace:
     """KooGallery, one merchant and his production address, without a network between them."""
 
-    def __init__(self, engine: Engine, **settings: Any) -> None:
+    def __init__(self, engine: Engine, products: Catalogue = CATALOGUE, **settings: Any) -> None:
         self.engine = engine
         self.clock = FakeClock()
         self.orders = FakeOrders()
@@ -112,7 +121,7 @@ class Marketplace:
         self.service = CallbackService(
             engine=engine,
             settings=KooGallerySettings.model_validate({"access_key": ACCESS_KEY, **settings}),
-            catalogue=CATALOGUE,
+            catalogue=products,
             orders=self.orders,
             figures=self.figures,
             secret=SECRET,
@@ -149,9 +158,9 @@ class Marketplace:
         answer: dict[str, Any] = reply.json()
         return answer
 
-    async def create(self, order_id: str, **fields: object) -> dict[str, Any]:
-        """newInstance for the order's only line, with a fresh businessId."""
-        body = {"orderId": order_id, "orderLineId": f"{order_id}-000001"} | fields
+    async def create(self, order_id: str, line: int = 1, **fields: object) -> dict[str, Any]:
+        """newInstance for a line of the order, with a fresh businessId."""
+        body = {"orderId": order_id, "orderLineId": f"{order_id}-{line:06}"} | fields
         return await self.call("newInstance", businessId=secrets.token_hex(8), **body)
 
     async def bought(self, order_id: str, product_id: str = "TOKENS", buyer: str = "cust-1") -> str:

@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,14 +13,15 @@ from billing_sync.koogallery.outcomes import Kind, PushOutcome
 from billing_sync.outbox import Outbox, Pusher
 from billing_sync.push_log import PushLog
 from metering.clock import Clock
+from tests.databases import folder_of
 
 ACCEPTED = PushOutcome(Kind.ACCEPTED, "MKT.0000")
 Judge = Callable[[list[str]], PushOutcome]
 
 
 def log_of(engine: Engine) -> PushLog:
-    """The push log beside a ledger in a file."""
-    return PushLog(Path(str(engine.url.database)).parent / "push")
+    """The push log beside a ledger."""
+    return PushLog(folder_of(engine) / "push")
 
 
 def outbox_of(engine: Engine, pusher: Pusher, clock: Clock, **given: Any) -> Outbox:

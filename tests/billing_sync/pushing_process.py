@@ -1,4 +1,4 @@
-"""A process that pushes one batch and is killed in its middle: `python -m … FOLDER STEP`.
+"""A process that pushes one batch and is killed in its middle: `python -m … FOLDER STEP LEDGER`.
 
 STEP names what was done last. Its marketplace is a file: what was posted, a line each.
 """
@@ -22,7 +22,7 @@ from billing_sync.push_entries import Acted, Claimed, Entry
 from billing_sync.push_log import PushLog
 from billing_sync.settings import BillingSettings, HoldSettings
 from billing_sync.states import Act
-from billing_sync.store.engine import open_engine, sqlite_url
+from billing_sync.store.engine import open_engine
 from billing_sync.tending import Tender
 from billing_sync.watching import Terms
 from tests.billing_sync.books import CATALOGUE, MINUTE, START
@@ -113,9 +113,9 @@ def dying_tender(engine: Engine, step: str) -> DyingTender:
     return tender
 
 
-def main(folder: Path, step: str) -> None:
+def main(folder: Path, step: str, url: str) -> None:
     """Push what is due, or decide about r0, and die on the way."""
-    engine = open_engine(sqlite_url(folder / "ledger.db"))
+    engine = open_engine(url)
     if step in ACTING:
         decision = Decision(Act.REJECT, "r0", "ann", "a test run")
         perform(engine, DyingLog(folder / "push", step), decision, act_id="act", now_ms=START)
@@ -127,4 +127,4 @@ def main(folder: Path, step: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

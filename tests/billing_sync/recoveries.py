@@ -1,10 +1,7 @@
-"""A whole control plane with its ledger in a file, to be backed up, set back, and recovered."""
+"""A whole control plane with its ledger, to be backed up, set back, and recovered."""
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from billing_sync.app import new_id
@@ -14,7 +11,7 @@ from billing_sync.models import Ahead, Instance, UsageRecord, UsageWindow
 from billing_sync.recovery import Recovered, recover
 from billing_sync.runner import Runner
 from billing_sync.store import ledger
-from billing_sync.store.engine import open_engine, reading, sqlite_url
+from billing_sync.store.engine import reading
 from metering.catalogue import Catalogue
 from metering.connection import Store
 from metering.counters import Counters
@@ -22,6 +19,7 @@ from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, SECOND, Books
 from tests.billing_sync.lanes import KeepingLane
 from tests.billing_sync.pushing import ACCEPTED, Marketplace, log_of, outbox_of
+from tests.databases import Database
 
 GRACE_MS = 120_000
 NO_ANSWER = PushOutcome(Kind.AMBIGUOUS, "ReadTimeout", "no answer after sending")
@@ -30,16 +28,16 @@ NO_ANSWER = PushOutcome(Kind.AMBIGUOUS, "ReadTimeout", "no answer after sending"
 class Plane:
     """One partition, two lanes with journals, a marketplace, instances `i` and `j`."""
 
-    def __init__(self, folder: Path, redis: Store, products: Catalogue = CATALOGUE) -> None:
-        self.path = folder / "ledger.db"
+    def __init__(self, database: Database, redis: Store, products: Catalogue = CATALOGUE) -> None:
+        self.database = database
         self.redis = redis
         self.catalogue = products
-        self.engine = open_engine(sqlite_url(self.path))
+        self.engine = database.open()
         self.books = Books(self.engine, products)
         self.clock = self.books.clock
         self.lanes = [KeepingLane(redis, f"lane{number}") for number in range(2)]
         self.market = Marketplace()
-        self.backups: list[Path] = []
+        self.backups = 0
         self.used: dict[str, int] = {}
         self.runner = self.another_runner()
 
@@ -77,28 +75,26 @@ class Plane:
 
     def back_up(self) -> int:
         """A backup, as a merchant makes it while the ledger is in use; its number."""
-        target = self.path.with_name(f"backup{len(self.backups)}.db")
-        with closing(sqlite3.connect(self.path)) as one, closing(sqlite3.connect(target)) as other:
-            one.backup(other)
-        self.backups.append(target)
-        return len(self.backups) - 1
+        self.backups += 1
+        return self.database.back_up()
 
     def restore(self, number: int = -1) -> None:
         """The control plane ends, the ledger is set back to a backup, the control plane starts."""
         self.engine.dispose()
-        for name in ("ledger.db-wal", "ledger.db-shm"):
-            self.path.with_name(name).unlink(missing_ok=True)
-        self.path.write_bytes(self.backups[number].read_bytes())
-        self.engine = self.books.engine = open_engine(sqlite_url(self.path))
-        self.runner = self.another_runner()
+        self.database.restore(number)
+        self.start_again()
 
     def delete(self) -> None:
         """The operator deletes the ledger, and the control plane makes a new one."""
-        empty = self.path.with_name("empty.db")
-        empty.touch()
-        self.backups.append(empty)
-        self.restore()
+        self.engine.dispose()
+        self.database.empty()
+        self.start_again()
         ledger.set_up(self.engine, 1, iter(new_id, ""))
+
+    def start_again(self) -> None:
+        """The control plane starts, with what there is."""
+        self.engine = self.books.engine = self.database.open()
+        self.runner = self.another_runner()
 
     def recover(self) -> Recovered:
         """What the command does."""
@@ -137,6 +133,7 @@ class Plane:
             rows = [row for row in self.all(UsageWindow) if row.instance_id == instance_id]
             assert sum(row.quantity for row in rows) == used
             assert sum(row.quantity - row.recorded for row in rows) == 0
+        self.books.audit_packages()
 
     def _unit(self, instance_id: str) -> int:
         with reading(self.engine) as session:

@@ -18,16 +18,18 @@ from billing_sync.store import findings
 from billing_sync.store.engine import open_engine, sqlite_url, writing
 from billing_sync.store.stops import Stop
 from billing_sync.usage_view import UsageView
+from metering.catalogue import catalogue
 from metering.counters import Counters
 from metering.findings import Finding
-from tests.billing_sync.books import CATALOGUE, HOUR, Books
+from metering.windows import HOUR_MS
+from tests.billing_sync.books import CATALOGUE, HOUR, START, Books
 from tests.billing_sync.lanes import Lane
 
 pytestmark = pytest.mark.anyio
 
 TOKEN = "t0ken"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-GUARDED = ["/api/v1/usage", "/api/v1/instances", "/api/v1/records", "/api/v1/findings"]
+GUARDED = [f"/api/v1/{name}" for name in ("usage", "instances", "packages", "records", "findings")]
 
 
 @pytest.fixture
@@ -162,7 +164,23 @@ async def test_instances_page_by_page(api: httpx.AsyncClient, books: Books) -> N
     mine = await answer(api, "/api/v1/instances?customer=cust-1")
     assert [row["id"] for row in mine["data"]] == ["i1", "i3"]
     (only,) = (await answer(api, "/api/v1/instances?instance=i2"))["data"]
-    assert set(only) == set(Instance.model_fields)
+    assert set(only) == {*Instance.model_fields, "remainders"}
+    assert only["remainders"] == []
+
+
+async def test_remainders_are_seen(api: httpx.AsyncClient, books: Books) -> None:
+    """What is carried to the next record, in meter units, and how much of it stands in none yet."""
+    products = [CATALOGUE["TOKENS"].model_copy(update={"unit": 30_000_000})]
+    books.catalogue = catalogue(products)
+    books.buy("i")
+    books.use("i", 4321)
+    books.to_the_next_hour()
+    books.close()
+    books.use("i", 7)
+    books.to_the_next_hour()
+    books.close()
+    (row,) = (await answer(api, "/api/v1/instances"))["data"]
+    assert row["remainders"] == [{"package_id": "", "quantity": "1328.0000", "waiting": 7}]
 
 
 async def test_records_page_by_page(api: httpx.AsyncClient, books: Books) -> None:
@@ -309,3 +327,39 @@ async def test_health_says_when_billing_is_stopped(books: Books, redis: Redis) -
         "status": "ok",
         "billing": "stopped: restored; run `tallygate recover`",
     }
+
+
+async def test_packages(api: httpx.AsyncClient, books: Books) -> None:
+    """Quota, used, left and overshoot of each billing item, in billing units; page by page."""
+    books.buy("i")
+    books.buy("pack", "PACK", expires=START + HOUR_MS)
+    books.buy("stop", "STOP", expires=START + 2 * HOUR_MS)
+    books.buy("theirs", "PACK", customer_id="cust-2")
+    books.use("i", 23_500)
+    found = await answer(api, "/api/v1/packages?customer=cust-1&limit=1")
+    assert found["next"] == "pack"
+    (pack,) = found["data"]
+    assert (pack["id"], pack["product_id"], pack["status"]) == ("pack", "PACK", "active")
+    assert (pack["stop_before_excess"], pack["policy"]) == (False, None)
+    (item,) = pack["items"]
+    assert (item["product_id"], item["used_by"]) == ("TOKENS", {"i": "10.0000"})
+    assert (item["quota"], item["used"], item["left"]) == ("10.0000", "10.0000", "0.0000")
+    found = await answer(api, "/api/v1/packages?customer=cust-1&limit=9&after=pack")
+    ((stop,), none) = found["data"], found["next"]
+    assert (stop["id"], stop["policy"], none) == ("stop", "absorb", None)
+    assert stop["items"][0]["overshoot"] == "3.5000"
+    everyone = await answer(api, "/api/v1/packages")
+    assert [row["id"] for row in everyone["data"]] == ["pack", "stop", "theirs"]
+    one = await answer(api, "/api/v1/packages?instance=theirs")
+    assert [row["customer_id"] for row in one["data"]] == ["cust-2"]
+    assert (await api.get("/api/v1/packages?state=active")).status_code == 400
+
+
+async def test_a_package_sold_no_more_is_listed(api: httpx.AsyncClient, books: Books) -> None:
+    """With what it gave, for as long as anybody may ask."""
+    books.buy("i")
+    books.buy("pack", "PACK")
+    books.use("i", 1000)
+    books.change("pack", product_id="UNHEARD-OF")
+    (row,) = (await answer(api, "/api/v1/packages"))["data"]
+    assert [(item["quota"], item["used"]) for item in row["items"]] == [(None, "1.0000")]

@@ -4,7 +4,6 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -31,6 +30,7 @@ from metering.partitions import partition_of
 from tests.billing_sync.books import CATALOGUE, START
 from tests.billing_sync.lanes import Lane
 from tests.billing_sync.marketplace import ACCESS_KEY, SECRET, sign
+from tests.databases import folder_of
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +112,7 @@ def _client(app: Starlette, headers: dict[str, str]) -> httpx.AsyncClient:
 def parts_of(engine: Engine, redis: Redis, http: httpx.AsyncClient, **parts: Any) -> Parts:
     given: dict[str, Any] = {
         "engine": engine,
-        "data_dir": Path(str(engine.url.database)).parent,
+        "data_dir": folder_of(engine),
         "redis": redis,
         "http": http,
         "catalogue": CATALOGUE,

@@ -206,15 +206,24 @@ def test_slices_of_another_meter_are_not_this_usages(books: Books) -> None:
 
 
 def test_what_the_marketplaces_gateway_charges_is_not_recorded(books: Books) -> None:
-    """It is metered and kept; the marketplace makes the charge itself."""
+    """It is metered and named; the marketplace makes the charge itself, and no close waits for it."""
     books.catalogue = catalogue(
         [Product(product_id="TOKENS", meter=METER, charged_by="agents_gateway")]
     )
     books.buy("i")
     books.use("i", 1000)
+    books.use("i", 7, meter="requests")
     books.to_the_next_hour()
-    assert books.close() == (0, 1)
-    assert books.unrecorded() == 1000
+    assert books.close() == (0, 0)
+    assert (books.unrecorded(), books.records()) == (0, [])
+    assert books.buckets() == {"agents_gateway": 1007}
+    books.use("i", 5)
+    books.catalogue = CATALOGUE  # the merchant takes over: what comes from now on is recorded
+    books.use("i", 500)
+    books.to_the_next_hour()
+    assert books.close() == (1, 0)
+    assert [r.quantity for r in books.records()] == [505]
+    books.audit()
 
 
 def test_static_instances_have_no_records(books: Books) -> None:

@@ -335,7 +335,7 @@ def test_one_commit_deducts_in_order_and_within_the_balance(engine: Engine) -> N
     books = Books(engine)
     books.buy("i")
     books.buy("j")
-    books.buy("pack", "STOP")
+    books.buy("pack", "STOP", started=START - HOUR_MS)
     now = window_of(books.clock.now_ms())
     key = DeltaKey(now, "cust-1", "i", "chat", METER, Grade.EXACT)
     books.drain(

@@ -29,6 +29,7 @@ from tests.billing_sync.pushing_process import (
     dying_tender,
 )
 from tests.billing_sync.test_outbox import fill, record, states
+from tests.databases import folder_of
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -38,10 +39,11 @@ ROOT = Path(__file__).parents[2]
 
 def killed_at(engine: Engine, step: str) -> None:
     """A process pushes and is killed there."""
-    folder = Path(str(engine.url.database)).parent
+    folder = folder_of(engine)
+    url = engine.url.render_as_string(hide_password=False)
     module = "tests.billing_sync.pushing_process"
     done = subprocess.run(
-        [sys.executable, "-m", module, str(folder), step], cwd=ROOT, check=False, timeout=60
+        [sys.executable, "-m", module, str(folder), step, url], cwd=ROOT, check=False, timeout=60
     )
     assert done.returncode == -signal.SIGKILL
 
@@ -72,7 +74,7 @@ async def test_killed_after(engine: Engine, step: str, logged: list[str], posts:
     assert step in STEPS
     serials = fill(engine, 2)
     killed_at(engine, step)
-    market = FileMarket(Path(str(engine.url.database)).parent / "posted")
+    market = FileMarket(folder_of(engine) / "posted")
     assert market.path.exists() is (posts > 0)
     assert entries(engine) == logged
     heir = outbox_of(engine, market, FakeClock(START + LEASE_MS - 1))

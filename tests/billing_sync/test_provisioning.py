@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
 from billing_sync.koogallery.orders import Order
@@ -179,5 +179,5 @@ async def test_a_ledger_that_is_away(engine: Engine) -> None:
     market.orders.buy("CS1")
     with writing(engine) as session:
         session.connection().exec_driver_sql("DROP TABLE api_key")
-    with pytest.raises(OperationalError):
+    with pytest.raises(SQLAlchemyError):
         await market.service.resolve_creating()

@@ -67,14 +67,22 @@ def test_what_was_pushed_beforehand_is_set_off() -> None:
 
 def test_slices_lie_one_after_the_other() -> None:
     """Each package gets its own interval, at least a second long, in proportion."""
-    drafts = must(draft([Part("pkg", 300), Part("", 100)], begin=0, end=HOUR, unit=1))
+    drafts = must(draft([Part("pkg", 300), Part("next", 100)], begin=0, end=HOUR, unit=1))
     first, second = drafts.records
     assert (first.begin, first.end, first.package_id) == (0, 2_700_000 - 1000, "pkg") or (
         first.end == second.begin
     )
     assert second.end == HOUR
-    assert second.package_id == ""
+    assert second.package_id == "next"
     assert 2_600_000 < first.end < 2_800_000
+
+
+def test_a_plain_part_gets_all_the_seconds_that_others_can_spare() -> None:
+    """Else it could lie inside the life of a package that has to be named there (spec §8.4)."""
+    parts = [Part("a", 300), Part("", 1), Part("b", 300)]
+    drafts = must(draft(parts, begin=0, end=HOUR, unit=1))
+    bounds = [(record.begin, record.end) for record in drafts.records]
+    assert bounds == [(0, 1000), (1000, HOUR - 1000), (HOUR - 1000, HOUR)]
 
 
 def test_no_room_is_said() -> None:

@@ -1,7 +1,6 @@
 """A ledger set back to a backup: found out, stopped, and made exact again."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,14 +24,15 @@ from metering.windows import HOUR_MS
 from tests.billing_sync.books import HOUR, METER, MINUTE, START
 from tests.billing_sync.pushing import ACCEPTED, log_of
 from tests.billing_sync.recoveries import NO_ANSWER, Plane
+from tests.databases import Database
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def plane(tmp_path: Path, redis: Redis) -> AsyncIterator[Plane]:
+async def plane(database: Database, redis: Redis) -> AsyncIterator[Plane]:
     """At 01:00: an hour of usage is closed and pushed, and a backup was made before that."""
-    plane = Plane(tmp_path, redis)
+    plane = Plane(database, redis)
     plane.books.buy("i")
     plane.books.buy("j")
     await plane.runner.run_once()
@@ -162,11 +162,11 @@ async def test_the_same_records_under_another_answer(plane: Plane) -> None:
 
 @pytest.mark.parametrize("drains", [0, 1, 2])
 async def test_how_far_it_was_set_back_does_not_matter(
-    tmp_path: Path, redis: Redis, drains: int
+    database: Database, redis: Redis, drains: int
 ) -> None:
     """By no drain, by one, by several, with nothing pushed meanwhile: found by what Redis tells,
     where there is anything to find."""
-    plane = Plane(tmp_path, redis)
+    plane = Plane(database, redis)
     plane.books.buy("i")
     await plane.runner.run_once()
     plane.back_up()
@@ -331,10 +331,10 @@ async def test_ordinary_packages_are_expected_to_have_given_as_before(plane: Pla
     assert (use.quantity, use.recorded) == (7_000, 7_000)
 
 
-async def test_the_remainder_is_as_it_was(tmp_path: Path, redis: Redis) -> None:
+async def test_the_remainder_is_as_it_was(database: Database, redis: Redis) -> None:
     """Units too small to bill wait on both sides of the backup, and are billed once."""
     plane = Plane(
-        tmp_path, redis, catalogue([Product(product_id="TOKENS", meter=METER, unit=10**6)])
+        database, redis, catalogue([Product(product_id="TOKENS", meter=METER, unit=10**6)])
     )
     plane.books.buy("i")
     await plane.runner.run_once()

@@ -27,6 +27,7 @@ from metering.partitions import drain_key, live_key
 from tests.billing_sync.books import CATALOGUE, METER
 from tests.billing_sync.pushing import ACCEPTED, log_of
 from tests.billing_sync.recoveries import GRACE_MS, NO_ANSWER, Plane
+from tests.databases import SqliteFile
 
 Action = tuple[Any, ...]
 Draw = Callable[[Random], Action]
@@ -76,7 +77,7 @@ async def play(valkey_url: str, script: list[Action], unit: int) -> None:
     await redis.flushall()
     with tempfile.TemporaryDirectory() as folder:
         token = Product(product_id="TOKENS", meter=METER, unit=unit)
-        plane = Plane(Path(folder), redis, {**CATALOGUE, "TOKENS": token})
+        plane = Plane(SqliteFile(Path(folder)), redis, {**CATALOGUE, "TOKENS": token})
         for name in "ij":
             plane.books.buy(name)
         plane.books.buy("stop", "STOP")
@@ -136,7 +137,7 @@ class History:
         self.plane.back_up()
 
     async def restore(self, number: int, emptied: bool) -> None:
-        self.plane.restore(number % len(self.plane.backups))
+        self.plane.restore(number % self.plane.backups)
         if emptied:
             await self.redis.flushall()
 

@@ -4,22 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_sync.models import Instance
+from billing_sync.cycles import Span
 from billing_sync.records import Part
-from billing_sync.room import RELEASE_ROOM_MS, Room, fit, room_for
-from metering.windows import HOUR_MS, Window
+from billing_sync.room import RELEASE_ROOM_MS, Life, Room, fit, regular_only, room_for
+from metering.windows import HOUR_MS
 
 S = 1000
-WINDOW = Window(100)
 START = 100 * HOUR_MS
-END = START + HOUR_MS
+CYCLE = Span(START, START + HOUR_MS)
 
 
 def room(now: int, **after_start: int) -> Room:
-    """The window's room with all times in ms after its start; what is not given is absent."""
+    """The cycle's room with all times in ms after its start; what is not given is absent."""
     times = {name: START + time for name, time in after_start.items()}
-    instance = Instance(id="i", **({"started": START} | times))  # type: ignore[arg-type]
-    found = room_for(instance, WINDOW, now_ms=START + now)
+    life = Life(**({"started": START, "released": 0, "recorded_until": 0} | times))
+    found = room_for(life, CYCLE, now_ms=START + now)
     begin, end, late, limit = (time - START for time in found[:4])
     return Room(begin, end, late, limit, found.final)
 
@@ -96,6 +95,12 @@ def test_a_final_room_leaves_out_what_does_not_fit() -> None:
     assert [draft.quantity for draft in drafts.records] == [5, 6]
     assert drafts.remainders.keys() == {"", "p1"}
     assert fit(parts(5), Room(60 * S, 55 * S, 60 * S, 60 * S, final=True), 1) == ([], {})
+
+
+def test_what_can_wait_takes_no_late_seconds() -> None:
+    """The regular interval or none."""
+    assert intervals(regular_only(Room(0, 60 * S, 0, 90 * S, final=False)), 5) == [(0, 60 * S)]
+    assert intervals(regular_only(Room(60 * S, 60 * S, 60 * S, 90 * S, final=False)), 5) is None
 
 
 def test_nothing_to_record_needs_no_room() -> None:

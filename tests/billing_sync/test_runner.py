@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import anyio
 import anyio.lowlevel
@@ -12,11 +15,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import Engine, event
 
+from billing_sync.closing import SETTLE_MS
 from billing_sync.drain import Drainer
 from billing_sync.models import Drain, Partition
 from billing_sync.runner import Runner, complete_through
 from billing_sync.store import stops
 from billing_sync.store.engine import writing
+from billing_sync.upgrade_models import Upgrade
 from metering import findings
 from metering.connection import connect_one
 from metering.counters import Counters
@@ -486,3 +491,54 @@ async def test_the_loops_outlive_anything(scene: Scene) -> None:
         await until(lambda: scene.runner.drainer.drains == 1 and not left)
         await until(lambda: len(scene.runner.failures) == 2)
     assert scene.runner.failures == {("chores", "KeyError"): 1, ("chores", "MeteringError"): 1}
+
+
+async def test_a_day_is_pushed_by_the_run_right_after_its_grace(
+    engine: Engine, redis: Redis
+) -> None:
+    """At 00:02 of its zone, long before KooGallery collects; the hours before make no record."""
+    scene = Scene(engine, redis)
+    daily = CATALOGUE["TOKENS"].model_copy(update={"cycle": "day"})
+    zone = ZoneInfo("Asia/Shanghai")
+    runner = replace(scene.runner, catalogue={"TOKENS": daily}, zone=zone)
+    await scene.use(1000)
+    midnight = START + 8 * HOUR_MS
+    for now_ms in (END + GRACE_MS, midnight, midnight + GRACE_MS - 1):
+        scene.clock.time_ms = now_ms
+        await runner.run_once()
+        assert scene.books.records() == []
+    scene.clock.time_ms = midnight + GRACE_MS
+    await runner.run_once()
+    (record,) = scene.books.records()
+    assert (record.end, record.state) == (midnight, "sent")
+    assert datetime.fromtimestamp(record.recorded_at / 1000, zone).strftime("%H:%M") == "00:02"
+
+
+async def test_an_upgraded_instance_is_cut_when_gateways_have_heard_of_it(
+    engine: Engine, redis: Redis
+) -> None:
+    """Not at once: what they flush within the next seconds is the old product's too."""
+    scene = Scene(engine, redis)
+    now_ms = scene.clock.now_ms()
+    with writing(engine) as session:
+        session.add(
+            Upgrade(
+                instance_id="i",
+                order_id="o",
+                order_line_id="l",
+                partition=0,
+                at=now_ms,
+                received_at=now_ms,
+                old_product_id="TOKENS",
+                new_product_id="CALLS",
+            )
+        )
+    scene.books.change("i", product_id="CALLS")
+    await scene.use(1000)
+    await scene.runner.run_once()
+    assert scene.books.records() == []
+    await scene.use(500)
+    scene.clock.advance(ms=SETTLE_MS)
+    await scene.runner.run_once()
+    (record,) = scene.books.records()
+    assert (record.product_id, record.quantity, record.end) == ("TOKENS", 1500, now_ms - 5000)

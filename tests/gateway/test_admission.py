@@ -124,6 +124,23 @@ def test_a_product_of_the_agents_gateway_does_not_open_the_door_for_keys() -> No
     assert both.charges == (Charge("i", "tokens_in"),)
 
 
+def test_the_agents_gateway_vouches_for_its_callers() -> None:
+    """They are admitted with and without an instance, and counted for the one they have."""
+    directory = Directory(PEPPER)
+    who = TrustedIdentity("c", "Name", None)
+    for instances, expected in (
+        ([("k", "KOO", ACTIVE), ("i", "IN", ACTIVE)], ("i", "k")),
+        ([("k", "KOO", FROZEN)], ()),
+        ([("i", "IN", RELEASED)], ()),
+    ):
+        directory.put(snapshot(*instances))
+        admitted = admit_trusted(directory, chat(IN, BY_MARKETPLACE), who)
+        assert tuple(charge.instance_id for charge in admitted.charges) == expected
+    directory.put(snapshot(("i", "IN", FROZEN), ("k", "KOO", ACTIVE)))
+    with pytest.raises(InstanceFrozen):
+        admit_trusted(directory, chat(IN, BY_MARKETPLACE), who)
+
+
 def test_a_configured_customer_is_known_by_key_and_by_hash() -> None:
     """Both forms in the configuration name the same customer."""
     hashed = hashlib.sha256(b"sk-hashed").hexdigest()

@@ -10,7 +10,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from billing_sync import closing
+from billing_sync.closing import Closer
 from billing_sync.drain import Drainer
 from billing_sync.models import CustomerRow, Instance
 from billing_sync.store import ledger
@@ -140,9 +140,7 @@ class Site:
         now_ms = self.clock.now_ms()
         through = now_ms // HOUR_MS * HOUR_MS
         for partition in range(PARTITIONS):
-            closing.close(
-                self.engine, partition, through_ms=through, catalogue=CATALOGUE, now_ms=now_ms
-            )
+            Closer(self.engine, CATALOGUE).close(partition, through_ms=through, now_ms=now_ms)
 
     def as_left_behind(self, name: str, *lanes: str) -> Stores:
         """A disk with these lanes (default: all) as a kill at this moment leaves them."""

@@ -104,6 +104,7 @@ def test_a_key_hash_is_64_hex_digits(digest: str) -> None:
         ("redis: redis://", "redis: write embedded, redis://host:port/0 or redis+cluster://host:port,host:port; with TLS rediss:// and rediss+cluster://"),
         ("redis: redis+cluster://a:1,", "redis: every node is a host:port; write redis+cluster://host:port,host:port"),
         ("redis: redis+cluster://a:1/3", "redis: not the URL of a cluster, which has only database 0; write redis+cluster://host:port,host:port"),
+        ("database: mysql://u:s3cret@h/db", "database: write embedded or postgresql+psycopg://user:password@host:5432/database"),
         ("data_dir: ~/var", "data_dir: ~ is not expanded; write ${HOME}/… instead"),
         ("gateway: {public_url: api.example.com}", "gateway.public_url: must be a URL such as https://api.example.com"),
         ("koogallery: {base_url: 'http://[::1'}", "koogallery.base_url: must be a URL such as https://api.example.com"),

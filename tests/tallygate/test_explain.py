@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 from msgspec.structs import astuple
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlmodel import select
 
-from billing_sync.models import Drain, UsageRecord
+from billing_sync.models import Bucket, Carry, Drain, PackageUse, UsageRecord, UsageWindow
 from billing_sync.store import findings
 from billing_sync.store.engine import reading, writing
 from metering.board import Open
 from metering.connection import connect_one
 from metering.counters import Counters
 from metering.findings import Finding
+from metering.partitions import partition_of
 from metering.sealing import retire, seal
 from metering.segments import AUDIT, segment_files
 from metering.windows import HOUR_MS
@@ -22,7 +23,8 @@ from tallygate.reconciliation.explain_showing import record_lines, request_lines
 from tallygate.reconciliation.explaining import RecordExplained, Stands
 from tallygate.reconciliation.from_record import explain_record
 from tallygate.reconciliation.from_request import explain_request
-from tests.tallygate.site import MINUTE, Site, folder_of
+from tallygate.reconciliation.terms import Place
+from tests.tallygate.site import HOUR, MINUTE, PARTITIONS, Site, folder_of
 
 pytestmark = pytest.mark.anyio
 
@@ -289,3 +291,74 @@ async def test_calls_whose_journal_is_gone_are_missed(site: Site) -> None:
     explained = await explain_record(other, record.metering_sn, 5)
     assert explained is not None
     assert explained.hours[0].calls == 0
+
+
+async def test_packages_and_buckets_are_named(site: Site) -> None:
+    """From a record that names its package, and from a request of the same hour."""
+    site.buy("i")
+    asked = site.call(tokens=1000, instance="i").request_id
+    await site.flush()
+    await site.drain()
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    with writing(site.engine) as session:
+        session.add(PackageUse(package_id="K", instance_id="i", window=HOUR, quantity=2000))
+        session.add(PackageUse(package_id="!overshoot", instance_id="i", window=HOUR, quantity=9))
+        session.add(Bucket(instance_id="i", window=HOUR, name="overshoot", quantity=9))
+        session.execute(update(UsageRecord).values(relate_pkg_instance="K"))
+    (record,) = records(site)
+    said, text = await of_record(site, record)
+    assert (said["packages"], said["buckets"]) == ({"K": 2000}, {"overshoot": 9})
+    assert "2,000 billed in these hours were given by package K" in text
+    said, text = await of_request(site, asked)
+    assert said["records"][0]["charged"][0]["buckets"] == {"overshoot": 9}
+    assert "9 of the hour it is billed in stand in bucket overshoot" in text
+    assert "value 2.0000, package K" in text
+
+
+async def test_what_a_person_assigned_is_said(site: Site) -> None:
+    """The request was charged to nobody; its hour was charged to an instance later."""
+    site.buy("i")
+    asked = site.call(tokens=1000).request_id
+    await site.flush()
+    await site.drain()
+    with writing(site.engine) as session:
+        session.add(
+            UsageWindow(
+                window=HOUR, origin=HOUR, customer_id="a", instance_id="i", quantity=2000,
+                partition=partition_of("a", PARTITIONS), route="chat", meter="tokens_total",
+                grade="exact", mark="assigned",
+            )
+        )  # fmt: skip
+    said, text = await of_request(site, asked)
+    assert said["records"][0]["assigned_of_the_hour"] == [
+        {"instance_id": "i", "meter": "tokens_total", "quantity": 2000}
+    ]
+    assert "assigned   2,000 tokens_total of its customer's hour to instance i" in text
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    (record,) = records(site)
+    said, text = await of_record(site, record)
+    assert (said["hours"][0]["assigned"], said["hours"][0]["calls"]) == (2000, 0)
+    assert "2,000 of these hours were assigned by a person" in text
+    assert "what the journals lack" not in text
+    report = await site.report()
+    assert report.exact
+    row = next(row for row in report.rows if row.place == Place(HOUR, "a", "i", "tokens_total"))
+    assert (row.journal, row.held.quantity, row.held.assigned) == (0, 0, 2000)
+
+
+async def test_what_a_value_says_besides_its_usage_is_shown(site: Site) -> None:
+    """A remainder that it took over, here 700 tokens."""
+    site.buy("i")
+    site.call(tokens=1000, instance="i")
+    await site.flush()
+    await site.drain()
+    with writing(site.engine) as session:
+        session.add(Carry(instance_id="i", quantity=700 * 10_000))
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    (record,) = records(site)
+    said, text = await of_record(site, record)
+    assert (record.value, said["netted"]) == ("2.7000", "700")
+    assert "netted     700 tokens_total of remainders and adjustments" in text

@@ -1,12 +1,15 @@
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tallygate.config import load
 from tallygate.demo.upstream import StubUpstream
 from tallygate.reconciliation.explain_command import explain
 from tallygate.reconciliation.reconcile_command import reconcile
+from tallygate.reconciliation.report_signing import private_key, public_text, sign
 from tests.installations import Served, configuration, eventually, serve, write
 from tests.tallygate.serving import serving
 
@@ -23,6 +26,12 @@ def invoke(command: str, path: Path, *words: str) -> Result:
     [
         ("reconcile", "--from", "yesterday"),
         ("reconcile", "--from", "2026-01-02", "--to", "2026-01-01"),
+        ("reconcile", "--date", "2026-01-01"),
+        ("reconcile", "--out", "."),
+        ("reconcile", "--public-key", "x"),
+        ("reconcile", "--daily", "--sdr", "tallygate.yaml"),
+        ("reconcile", "--sdr", "nothing.csv"),
+        ("reconcile", "--daily", "--date", "today"),
         ("explain",),
         ("explain", ""),
         ("explain", "\x1b[31m"),
@@ -67,6 +76,7 @@ def test_a_running_installation_is_reconciled_and_explained(tmp_path: Path) -> N
         assert invoke("explain", path, "nobody").exit_code == 1
         assert served.command.end() == 0
         said = reconciled(path, "--from", "2020-01-01T00:00Z")
+        _checked_by_files(path)
     lanes = said["lanes"]
     assert isinstance(lanes, list)
     assert [(lane["records"], lane["missing"], lane["open"]) for lane in lanes] == [(3, [], 0)]
@@ -77,6 +87,45 @@ def test_a_running_installation_is_reconciled_and_explained(tmp_path: Path) -> N
         "open_now": 0,
         "uncertain": 0,
     }
+
+
+def _checked_by_files(path: Path) -> None:
+    """Against the marketplace's list, and in a signed report."""
+    listed = path.with_name("list.csv")
+    listed.write_text("metering_sn,usage_value\nnobody's,1\n")
+    result = invoke("reconcile", path, "--sdr", str(listed), "--json")
+    assert result.exit_code == 1, result.output
+    (finding,) = json.loads(result.stdout)["sdr"]["findings"]
+    assert (finding["kind"], finding["line"]) == ("unknown", 2)
+    text = invoke("reconcile", path, "--sdr", str(listed)).output
+    assert text.endswith("NOT EXACT: the marketplace's list and ours differ\n")
+    listed.write_text("a,b\n")
+    result = invoke("reconcile", path, "--sdr", str(listed))
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "no header names its columns" in result.output
+    result = invoke("reconcile", path, "--daily")
+    assert (result.exit_code, "no day lacks its report" in result.output) == (0, True)
+    result = invoke("reconcile", path, "--daily", "--date", "2100-01-01")
+    assert (result.exit_code, "2100-01-01 is not closed yet" in result.output) == (1, True)
+
+
+def test_a_signature_is_checked(tmp_path: Path) -> None:
+    """With the installation's own key, or with the one that is given: then without an installation."""
+    path = write(tmp_path, configuration(NOBODY))
+    report = tmp_path / "reconciliation-2026-01-31.json"
+    report.write_text("{}")
+    result = invoke("reconcile", path, "--verify", str(report))
+    assert (result.exit_code, "there is no such file" in result.output) == (1, True)
+    key = private_key(load(path, {}).data_dir)
+    signature = sign(key, report.name, hashlib.sha256(b"{}").hexdigest())
+    report.with_name(f"{report.name}.sig").write_bytes(signature)
+    result = invoke("reconcile", path, "--verify", str(report))
+    assert (result.exit_code, public_text(key) in result.output) == (0, True)
+    trusting = ("--verify", str(report), "--public-key", public_text(key))
+    assert invoke("reconcile", tmp_path / "none.yaml", *trusting).exit_code == 0
+    report.write_text("{ }")
+    result = invoke("reconcile", path, "--verify", str(report))
+    assert (result.exit_code, "changed after it was signed" in result.output) == (1, True)
 
 
 def _called(served: Served) -> str:

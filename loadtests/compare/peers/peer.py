@@ -30,6 +30,7 @@ class Running:
     port: int
     pids: Sequence[int] = field(default_factory=tuple)
     admin: str = ""  # the URL of Tallygate's admin listener
+    beside: Sequence[int] = ()  # its processes that have a machine of their own in earnest
 
 
 class Peer(Protocol):

@@ -63,7 +63,7 @@ class Tallygate:
             process = stack.enter_context(started(_plane("gateway", site)))
             admin = _said(site, "gateway", process)["admin"]
             listening(process, site.port, site.folder / "gateway.log", _START_S)
-            yield Running(site.port, [process.pid], admin)
+            yield Running(site.port, [process.pid], admin, [control.pid])
 
 
 def configuration(site: Site, shell: str, redis: int) -> dict[str, Any]:

@@ -223,3 +223,22 @@ async def test_an_address_that_does_not_answer(url: str) -> None:
     async with httpx.AsyncClient() as http:
         with pytest.raises(OrderUnavailable):
             await OrderClient(http, settings, FakeClock()).find("o", "o-1")
+
+
+@pytest.mark.parametrize(
+    ("told", "value"),
+    [
+        (3, 3),
+        ("12", 12),
+        (1, 1),
+        (10**9 - 1, 10**9 - 1),
+        *((told, 1) for told in (0, -4, None, True, 2.5, "x", 10**9, "٣")),
+    ],
+)
+def test_the_quantity_the_buyer_chose(told: object, value: int) -> None:
+    """An integer of up to nine digits; 1 where the order says nothing that can be one."""
+    products = [{"productId": "P", "linearValue": told}, {"productId": "Q"}]
+    order = read(INFO | {"orderLine": [LINE | {"productInfo": products}]})
+    assert order is not None
+    assert order.linear_value("P") == value
+    assert (order.linear_value("Q"), order.linear_value("unheard of")) == (1, 1)

@@ -1,52 +1,37 @@
-"""The ledger's file: durable, snapshots for readers, one writer, nothing secret in its errors."""
+"""The ledger: snapshots for readers, all or nothing for writers, nothing secret in its errors."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, inspect, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from billing_sync.models import ApiKey, Bucket, Meta
-from billing_sync.store.engine import add_up, open_engine, reading, sqlite_url, writing
+from billing_sync.store.engine import add_up, open_engine, reading, writing
+from tests.databases import Database
 
 
-def test_commits_survive_a_power_cut(engine: Engine) -> None:
-    """WAL with synchronous=FULL (2), on every connection."""
-    with reading(engine) as first, reading(engine) as second:
-        for session in (first, second):
-            assert session.connection().execute(text("pragma journal_mode")).scalar() == "wal"
-            assert session.connection().execute(text("pragma synchronous")).scalar() == 2
-
-
-def test_opening_again_keeps_everything(tmp_path: Path) -> None:
+def test_opening_again_keeps_everything(database: Database) -> None:
     """Tables are made only where they are missing."""
-    path = tmp_path / "ledger.db"
-    first = open_engine(sqlite_url(path))
+    first = open_engine(database.url)
     with writing(first) as session:
         session.add(Meta(key="a", value="1"))
     first.dispose()
-    again = open_engine(sqlite_url(path))
+    again = open_engine(database.url)
     with reading(again) as session:
         assert session.get_one(Meta, "a").value == "1"
     again.dispose()
 
 
-def test_many_open_a_new_ledger_at_once(tmp_path: Path) -> None:
+def test_many_open_a_new_ledger_at_once(database: Database) -> None:
     """At the first start several processes may come at the same moment."""
-    url = sqlite_url(tmp_path / "ledger.db")
+    database.empty()
     with ThreadPoolExecutor(16) as pool:
-        engines = list(pool.map(open_engine, [url] * 16))
+        engines = list(pool.map(open_engine, [database.url] * 16))
     for engine in engines:
         assert "usage_record" in inspect(engine).get_table_names()
         engine.dispose()
-
-
-def test_no_ledger_there(tmp_path: Path) -> None:
-    """A folder that does not exist is said."""
-    with pytest.raises(OperationalError):
-        open_engine(sqlite_url(tmp_path / "nowhere" / "ledger.db"))
 
 
 def test_all_or_nothing(engine: Engine) -> None:
@@ -73,22 +58,6 @@ def test_a_reader_sees_one_instant(engine: Engine) -> None:
         assert list(session.exec(select(Meta))) == []
     with reading(engine) as session:
         assert len(list(session.exec(select(Meta)))) == 1
-
-
-def test_writers_wait_for_each_other(engine: Engine) -> None:
-    """Read, add one, write back: none of them is lost."""
-    with writing(engine) as session:
-        session.add(Meta(key="n", value="0"))
-
-    def add_one(_: int) -> None:
-        with writing(engine) as session:
-            row = session.get_one(Meta, "n")
-            row.value = str(int(row.value) + 1)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(add_one, range(40)))
-    with reading(engine) as session:
-        assert session.get_one(Meta, "n").value == "40"
 
 
 def test_errors_do_not_quote_what_was_written(engine: Engine) -> None:

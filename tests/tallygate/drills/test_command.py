@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from tallygate.drills.command import drill
-from tallygate.drills.names import ALL, NAMES, SABOTAGE
+from tallygate.drills.names import ALL, MONTH, NAMES, SABOTAGE
 from tallygate.drills.repertoire import DRILLS
 
 
@@ -17,7 +17,7 @@ def test_every_name_is_a_drill() -> None:
 def test_help_names_every_drill() -> None:
     """With an example."""
     said = " ".join(CliRunner().invoke(drill, ["--help"]).output.split())
-    assert [name for name in [*NAMES, ALL, SABOTAGE] if name not in said] == []
+    assert [name for name in [*NAMES, MONTH, ALL, SABOTAGE] if name not in said] == []
     assert "tallygate drill kill-worker" in said
 
 

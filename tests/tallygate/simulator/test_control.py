@@ -58,6 +58,9 @@ async def test_order():
         ("settings", {"push_auth": "none"}),
         ("settings", {"clock_offset_ms": "later"}),
         ("settings", {"sk": "other"}),
+        ("settings", {"validation_delay": -1}),
+        ("products", {"products": [{"product_id": "x", "price": {}}]}),
+        ("orders", {"customer_id": "c", "lines": [{"product_id": "chat", "linear_value": 0}]}),
     ],
     ids=str,
 )

@@ -12,7 +12,6 @@ from tallygate.simulator.models import Instance, Kind, Product
 from tallygate.simulator.sdr import (
     Refused,
     judge_instance,
-    judge_package,
     judge_times,
     read_sdr,
     read_usage,
@@ -21,7 +20,6 @@ from tests.tallygate.simulator.stage import NOW_MS, record
 
 CHAT = Product("chat", "Chat", Kind.ON_DEMAND)
 PACK = Product("pack", "Pack", Kind.ON_DEMAND_PKG, covers=frozenset({"chat"}))
-STOP = replace(PACK, product_id="stop", stop_before_excess=True)
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 
 
@@ -42,16 +40,6 @@ def judged(received_ms: int = NOW_MS + MINUTE_MS, begin_s: int = 0, **fields: An
     changes = fields.pop("changes", {})
     try:
         judge_times(read_sdr(record("i-1", begin_s, **fields)), instance(**changes), received_ms)
-    except Refused as reason:
-        return str(reason)
-    return ""
-
-
-def related(package: str | None, *others: Instance) -> str:
-    known = {each.instance_id: each for each in (instance(), *others)}
-    sdr = read_sdr(record("i-1", relate_pkg_instance=package))
-    try:
-        judge_package(sdr, known["i-1"], known)
     except Refused as reason:
         return str(reason)
     return ""
@@ -156,49 +144,3 @@ def test_times_out_of_order(reason, fields):
 def test_exactly_21_days():
     """The last moment still counts."""
     assert judged(received_ms=NOW_MS + 21 * DAY_MS) == ""
-
-
-def test_related_package():
-    """A package of the same buyer, with quota for this product."""
-    assert related("p-1", instance(PACK, "p-1")) == ""
-    assert related(None) == ""
-
-
-@pytest.mark.parametrize(
-    ("reason", "other"),
-    [
-        ("not a package", instance(CHAT, "p-1")),
-        ("not a package", instance(PACK, "p-2")),
-        ("another buyer", instance(PACK, "p-1", customer_id="cust-2")),
-        ("no quota", instance(replace(PACK, covers=frozenset({"speech"})), "p-1")),
-    ],
-)
-def test_wrong_package(reason, other):
-    """Any other relation is refused."""
-    assert reason in related("p-1", other)
-
-
-def test_stop_before_excess_must_be_named():
-    """Who holds such a package is charged to it, and to no other."""
-    assert "stop-before-excess" in related(None, instance(STOP, "p-1"))
-    assert related("p-1", instance(STOP, "p-1")) == ""
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"started_ms": NOW_MS + 1},
-        {"closed_ms": NOW_MS + 1},
-        {"frozen": True},
-        {"customer_id": "cust-2"},
-    ],
-)
-def test_stop_before_excess_not_held(changes):
-    """A package that was not held for the whole interval need not be named."""
-    assert related(None, instance(STOP, "p-1", **changes)) == ""
-
-
-def test_stop_before_excess_for_another_product():
-    """A package for something else need not be named."""
-    other = replace(STOP, covers=frozenset({"speech"}))
-    assert related(None, instance(other, "p-1")) == ""

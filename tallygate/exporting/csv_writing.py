@@ -1,0 +1,23 @@
+"""Writes rows as CSV (RFC 4180 with line feeds, UTF-8): times ISO 8601, decimals as they are."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+from tallygate.exporting.columns import Column, Kind, Row
+from tallygate.reconciliation.tables import time
+
+
+def write_csv(columns: Sequence[Column], rows: Iterable[Row], file: IO[str]) -> int:
+    """The header and every row; how many rows."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(column.name for column in columns)
+    times = [index for index, column in enumerate(columns) if column.kind is Kind.TIME]
+    count = 0
+    for row in rows:
+        cells = list(row)
+        for index in times:
+            cells[index] = time(cells[index])
+        writer.writerow(cells)
+        count += 1
+    return count
