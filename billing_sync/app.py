@@ -173,13 +173,14 @@ def runner_of(parts: Parts, counters: Counters) -> Runner:
 
 def outbox_of(parts: Parts) -> Outbox:
     """What pushes this ledger's records."""
+    terms = Terms(parts.catalogue, day_zone(parts.billing, parts.koogallery))
     return Outbox(
         parts.engine,
         PushClient(parts.http, parts.koogallery, parts.clock, lambda: str(uuid.uuid4())),
         parts.clock,
         push_log_of(parts),
         new_id,
-        tender=Tender(parts.engine, parts.clock, new_id, Terms(parts.catalogue), parts.billing),
+        tender=Tender(parts.engine, parts.clock, new_id, terms, parts.billing),
         body_of=body_of(parts.koogallery),
     )
 

@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from billing_sync.act_models import RecordAct
-from billing_sync.deadlines import EXPIRY_MS, Deadline, deadline, last_collection, of_cycle
+from billing_sync.deadlines import DAY_MS, EXPIRY_MS, Deadline, deadline, last_collection, of_cycle
 from billing_sync.holding import Evidence, Reason, Rule, judge, release_at
 from billing_sync.models import UsageRecord
 from billing_sync.settings import BillingSettings
@@ -32,10 +32,12 @@ from billing_sync.store import outbox as store
 from billing_sync.store.engine import writing
 from billing_sync.watching import Terms, Warner, risks_at
 from metering.clock import Clock
+from metering.windows import HOUR_MS
 
 log = logging.getLogger("tallygate.push")
 
 _MINUTE_MS: Final = 60_000
+_RECENT_CYCLES: Final = 3  # times `baseline`: what is used in every third of them is in there
 _BY_RULE: Final = "tallygate"  # the author of what no person decided
 
 
@@ -132,7 +134,8 @@ class Tender:
         earlier: reviewing.Earlier = {}
         shares: reviewing.Shares = {}
         if self._rule.times is not None:
-            earlier = reviewing.earlier_values(session, new, self.billing.hold.baseline)
+            suspects = self._suspects(session, new, self._rule.times)
+            earlier = reviewing.earlier_values(session, suspects, self.billing.hold.baseline)
         if self._rule.estimated_share is not None:
             shares = reviewing.estimated_shares(session, new)
         found = {}
@@ -144,9 +147,29 @@ class Tender:
                 found[record.metering_sn] = reason
         return found
 
-    def _hold(self, session: Session, record: UsageRecord, reason: Reason) -> None:
+    def _suspects(
+        self, session: Session, new: Sequence[UsageRecord], times: Decimal
+    ) -> list[UsageRecord]:
+        """Those whose earlier values must be read one by one: no median is below the lowest value,
+        where the last `baseline` records are sure to be among the recent ones."""
+        most = self.billing.hold.baseline
+        cycle_ms = (
+            DAY_MS if any(self._kind(record) is Deadline.DAILY for record in new) else HOUR_MS
+        )
+        since = min(record.begin for record in new) - _RECENT_CYCLES * most * cycle_ms
+        recent = reviewing.recent(session, new, since)
+        found = []
+        for record in new:
+            count, lowest = recent.get((record.instance_id, record.product_id), (0, Decimal(0)))
+            if count < most or Decimal(record.value) > lowest * times:
+                found.append(record)
+        return found
+
+    def _kind(self, record: UsageRecord) -> Deadline:
         product = self.terms.catalogue.get(record.product_id)
-        kind = of_cycle(product.cycle) if product else Deadline.HOURLY
+        return of_cycle(product.cycle) if product else Deadline.HOURLY
+
+    def _hold(self, session: Session, record: UsageRecord, reason: Reason) -> None:
         columns = {
             "state": State.HELD,
             "code": reason.code,
@@ -154,7 +177,7 @@ class Tender:
             "release_by": release_at(
                 self.clock.now_ms(),
                 push_by_ms=self.billing.push_by_ms,
-                deadline_ms=deadline(kind, record.end, self.terms.zone),
+                deadline_ms=deadline(self._kind(record), record.end, self.terms.zone),
             ),
         }
         acts.change(session, record, columns)

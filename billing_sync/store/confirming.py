@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from billing_sync.models import UsageRecord
 
 _ROWS: Final = 1000
-# The marketplace's word counts more than ours, but what is held was never sent.
-_LISTED: Final = ("pending", "sending", "sent", "collected", "rejected", "expired")
 TAKEN: Final = ("sent", "collected", "confirmed")
 
 
@@ -49,13 +46,3 @@ def _columns() -> Any:
         UsageRecord.value,
         UsageRecord.state,
     )
-
-
-def confirm(session: Session, serials: Sequence[str], at: int) -> int:  # noqa: ARG001
-    """The marketplace lists these records: they are `confirmed`; of how many that is news."""
-    done = session.execute(
-        update(UsageRecord)
-        .where(col(UsageRecord.metering_sn).in_(serials), col(UsageRecord.state).in_(_LISTED))
-        .values(state="confirmed")
-    )
-    return int(done.rowcount)  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import case, func, update
+from sqlalchemy import ColumnElement, case, func, update
 from sqlmodel import Session, col, select
 
 from billing_sync import origins
@@ -12,6 +12,7 @@ from billing_sync.models import UsageRecord, UsageWindow
 from billing_sync.states import TAKEN, State
 from billing_sync.store.engine import in_parts
 from billing_sync.store.outbox import SOME, is_new
+from billing_sync.store.risks import steps
 from metering.usage import Grade
 
 _BASELINE_MS: Final = 62 * 86_400_000  # older records say little, and history is long
@@ -24,6 +25,22 @@ def new_records(session: Session) -> list[UsageRecord]:
     """Some records that nobody has looked at, locked for the rest of the transaction."""
     query = select(UsageRecord).where(is_new()).limit(SOME).with_for_update(skip_locked=True)
     return list(session.exec(query))
+
+
+def recent(
+    session: Session, records: Sequence[UsageRecord], since: int
+) -> dict[tuple[str, str], tuple[int, Decimal]]:
+    """How many records began since then and were pushed, and the lowest value among them, by
+    (instance, product). One row each: most need no second look."""
+    keys = (col(UsageRecord.instance_id), col(UsageRecord.product_id))
+    query: Any = select(*keys, func.count(), func.min(steps()))
+    query = query.where(_was_pushed(), UsageRecord.begin > since).group_by(*keys)
+    found = {}
+    for some in in_parts(sorted({record.instance_id for record in records})):
+        of_these = query.where(col(UsageRecord.instance_id).in_(some))
+        for instance_id, product_id, count, lowest in session.exec(of_these):
+            found[instance_id, product_id] = (int(count), Decimal(int(lowest)).scaleb(-4))
+    return found
 
 
 def earlier_values(session: Session, records: Iterable[UsageRecord], most: int) -> Earlier:
@@ -45,7 +62,7 @@ def earlier_values(session: Session, records: Iterable[UsageRecord], most: int) 
             )
             .where(
                 col(UsageRecord.instance_id).in_(some),
-                col(UsageRecord.state).in_([State.SENDING, *TAKEN]),
+                _was_pushed(),
                 UsageRecord.begin > since,
             )
             .subquery()
@@ -92,6 +109,10 @@ def mark_reviewed(session: Session, serials: Sequence[str]) -> None:
     """These may be pushed."""
     matching = col(UsageRecord.metering_sn).in_(serials)
     session.execute(update(UsageRecord).where(matching).values(reviewed=True))
+
+
+def _was_pushed() -> ColumnElement[bool]:
+    return col(UsageRecord.state).in_([State.SENDING, *TAKEN])
 
 
 def _windows(record: UsageRecord) -> set[int]:

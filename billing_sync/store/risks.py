@@ -53,7 +53,7 @@ def waiting(
     query: Any = select(  # type: ignore[call-overload]
         col(UsageRecord.product_id),
         func.sum(case((risky, 1), else_=0)),
-        func.sum(case((risky, _steps()), else_=0)),
+        func.sum(case((risky, steps()), else_=0)),
         func.sum(case((at <= cutoffs.passed, 1), else_=0)),
         func.min(at),
     )
@@ -77,7 +77,7 @@ def _of(kind: Deadline, passed: int, daily: Sequence[str]) -> list[ColumnElement
     return [state.in_(UNPUSHED), of_day if kind is Deadline.DAILY else not_(of_day)]
 
 
-def _steps() -> ColumnElement[int]:
+def steps() -> ColumnElement[int]:
     """The value in ten-thousandths. SQLite reckons in doubles here, which hold every such number
     exactly: values have four decimals and stay below 10^8 (records.MAX_STEPS)."""
     scaled = cast(col(UsageRecord.value), Numeric) * literal_column("10000")

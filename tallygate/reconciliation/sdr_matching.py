@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from billing_sync import records
 from billing_sync.store import confirming as store
+from billing_sync.store import outbox
 from billing_sync.store.confirming import Ours
 from billing_sync.store.engine import reading, writing
 from tallygate.reconciliation.sdr import Faulty, Finding, Line, Matched
@@ -71,7 +72,7 @@ def _match_some(
     matched.equal += len(equal)
     if equal:
         with writing(engine) as session:
-            matched.confirmed += store.confirm(session, equal, now_ms)
+            matched.confirmed += outbox.confirm(session, equal, now_ms)
 
 
 def _serials(line: Line) -> Iterator[str]:
