@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+from anyio import to_thread
+
 from tallygate.drills.stage import Stage
+from tallygate.reconciliation.balancing import settle
 from tallygate.reconciliation.opening import opened
 from tallygate.reconciliation.reconciling import reconcile
 from tallygate.reconciliation.terms import EVERYTHING
@@ -27,6 +30,8 @@ async def reconciled(stage: Stage) -> Reconciled:
     """The verdict of `tallygate reconcile` on the installation as it runs."""
     async with opened(stage.installation) as stores:
         report = await reconcile(stores, EVERYTHING, lambda _: None)
+        settlement = await to_thread.run_sync(settle, stores.engine, EVERYTHING)
     late = [one.held.late + one.held.clock for one in report.sums() if one.meter == "requests"]
     missing = sum(last - first + 1 for lane in report.lanes for first, last in lane.missing)
-    return Reconciled(len(report.differing), missing, late[0] if late else 0)
+    differing = len(report.differing) + len(settlement.differences)
+    return Reconciled(differing, missing, late[0] if late else 0)
