@@ -273,9 +273,9 @@ async def test_released_long_ago_costs_nothing(scene: Scene) -> None:
     scene.books.use("gone", 5)
     scene.books.release("gone")
     scene.clock.advance(seconds=10)
-    assert await scene.runner._partitions_with_released(scene.clock.now_ms()) == {0}
+    assert await scene.runner._partitions_with_ended(scene.clock.now_ms()) == {0}
     scene.clock.advance(ms=3 * HOUR_MS)
-    assert await scene.runner._partitions_with_released(scene.clock.now_ms()) == set()
+    assert await scene.runner._partitions_with_ended(scene.clock.now_ms()) == set()
 
 
 async def test_what_has_no_record_is_counted(scene: Scene) -> None:
