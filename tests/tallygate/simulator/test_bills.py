@@ -70,14 +70,15 @@ def test_splitting_does_not_matter_with_steps():
 
 
 def test_steps_begin_anew_with_the_period():
-    """By the hour: the same price each hour. By the month: the second hour is in the upper band."""
+    """By the hour: the same price each hour. By the month: later hours are in the upper band."""
     amounts = []
     for period in (Period.HOUR, Period.MONTH):
         made = market(replace(CHAT, price=ladder(Mode.STEP, BANDS, period)))
-        use(made, 0, "3")
-        use(made, 1, "3")
-        amounts += [bill.amount for bill in billed(made)]
-    assert amounts == [Decimal("0.9"), Decimal("0.9"), Decimal("0.9"), Decimal("0.6")]
+        for hour in range(3):
+            use(made, hour, "2")
+        amounts.append([bill.amount for bill in billed(made)])
+    assert amounts[0] == [Decimal("0.6")] * 3
+    assert amounts[1] == [Decimal("0.6"), Decimal("0.5"), Decimal("0.4")]
 
 
 def test_package_pays_first():

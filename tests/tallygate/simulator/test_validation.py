@@ -1,5 +1,7 @@
 """Records among each other: repeats, duplicates, numbers, overlaps."""
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -104,6 +106,20 @@ def test_overlap(validation, begin_s):
     judge(validation, "i-1", 60)
     assert found(judge(validation, "i-1", begin_s)) == ["overlap"]
     assert found(judge(validation, "i-2", begin_s)) == []
+
+
+def test_valid_record_takes_from_its_package():
+    """The next one meets what is left, before anything is collected."""
+    stop = Product("stop", "Stop", Kind.ON_DEMAND_PKG, stop_before_excess=True)
+    stop = replace(stop, covers=frozenset({"chat"}), quotas={"chat": Decimal(2)})
+    package = Instance("p-1", "CS1", "CS1-p-1", stop, "cust-1", NOW_MS)
+    book, known = PackageBook(), instances() | {"p-1": package}
+    book.add(package)
+    validation, states = Validation(book), []
+    for begin_s in (0, 60):
+        stored = StoredRecord(record("i-1", begin_s, relate_pkg_instance="p-1"), NOW_MS + HOUR_MS)
+        states.append(validation.judge(stored, known).state)
+    assert states == [State.VALID, State.REFUSED]
 
 
 def test_unknown_instance(validation):
