@@ -142,7 +142,9 @@ def _month(seed: int, *, as_json: bool) -> "Outcome":
     from tallygate.month.showing import lines
     from tallygate.month.terms import month
 
-    _say(f"month: 500 customers for 30 days in simulated time, with products of its own; seed {seed}")
+    _say(
+        f"month: 500 customers for 30 days in simulated time, with products of its own; seed {seed}"
+    )
     outcome = run(month(seed), _say)
     click.echo(json.dumps(outcome.as_json()) if as_json else "\n".join(lines(outcome)))
     return outcome
