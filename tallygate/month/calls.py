@@ -41,7 +41,7 @@ class Habits:
         self._routes = {
             name: _routes_of(basket) for name, basket in zip(names, baskets, strict=True)
         }
-        self._often = {name: dice.choice((0.02, 0.05, 0.1, 0.2, 0.5)) for name in names}
+        self._often = {name: dice.choice(terms.active) for name in names}
         self._often[name_of(0)] = 0.9
 
     def hour(self, begin_ms: int, deeds: Iterable[Deed]) -> list[Call]:

@@ -28,6 +28,13 @@ class Terms:
     seed: int
     gateways: int = 3
     partitions: int = 8
+    active: tuple[float, ...] = (
+        0.02,
+        0.05,
+        0.1,
+        0.2,
+        0.5,
+    )  # in which share of hours customers call
     features: Features = field(default_factory=Features)
 
     @property
@@ -43,7 +50,7 @@ class Terms:
 
 def month(seed: int) -> Terms:
     """The month of `make prove`."""
-    return Terms(customers=500, days=30, seed=seed)
+    return Terms(customers=500, days=30, seed=seed, active=(0.01, 0.02, 0.05, 0.1, 0.3))
 
 
 def three_days(seed: int) -> Terms:

@@ -49,3 +49,18 @@ async def test_every_mistake_is_found(tmp_path: Path, valkey_url: str) -> None:
     assert outcome.rows[-1].difference != 0
     assert outcome.problems[0].startswith("window")
     assert any(problem.startswith("  window") for problem in outcome.problems)
+
+
+async def test_a_ledger_on_postgresql_balances_too(
+    tmp_path: Path, valkey_url: str, request: pytest.FixtureRequest
+) -> None:
+    """Whatever database holds it."""
+    pytest.importorskip("tests.postgres")  # the server that tests have of their own
+    server = request.getfixturevalue("postgres")
+    name = server.fresh()
+    with quiet():
+        outcome = await play(TINY, tmp_path, valkey_url, database=server.url(name))
+    server.drop(name)
+    assert outcome.breaks == []
+    assert outcome.rows[-1].difference == 0
+    assert outcome.rows[-1].collected > 0
