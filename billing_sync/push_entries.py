@@ -98,6 +98,7 @@ def entry_of(line: bytes) -> Entry | None:
     if not line.endswith(_TAIL) or line[:_HEAD_BYTES] != _HEAD % zlib.crc32(body):
         return None
     try:
-        return msgspec.json.decode(body, type=Entry)
+        entry: Entry = msgspec.json.decode(body, type=Entry)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    return entry

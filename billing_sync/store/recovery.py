@@ -99,7 +99,11 @@ def put_back(
 
 
 def _meters(catalogue: Catalogue) -> MeterOf:
-    return lambda product_id: (found := catalogue.get(product_id)) and found.meter
+    def meter_of(product_id: str) -> str | None:
+        product = catalogue.get(product_id)
+        return product.meter if product else None
+
+    return meter_of
 
 
 def _remainder(session: Session, record: Logged, meter_of: MeterOf) -> str:
