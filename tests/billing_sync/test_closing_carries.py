@@ -1,5 +1,6 @@
 """Remainders that become records without new usage, as adjustments leave them."""
 
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import Engine
 from billing_sync.models import Carry, Instance
 from billing_sync.records import SCALE
 from billing_sync.store.engine import writing
-from metering.catalogue import Price, Product, catalogue
+from metering.catalogue import Band, Price, Product, catalogue
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, METER, SECOND, START, Books
 
@@ -133,7 +134,7 @@ def test_after_a_release_it_takes_the_seconds_that_are_free(books: Books) -> Non
 def test_of_a_product_by_the_day(books: Books) -> None:
     """Into the last day that is over, once: not one record an hour."""
     books.zone = ZoneInfo("Asia/Shanghai")
-    tier = Price(mode="tier")
+    tier = Price(mode="tier", bands=[Band(price=Decimal(1))])
     books.catalogue = {
         **CATALOGUE,
         "TOKENS": Product(product_id="TOKENS", meter=METER, unit=1000, cycle="day", price=tier),

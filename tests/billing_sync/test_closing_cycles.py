@@ -1,15 +1,16 @@
 """Products by the day, and by the size of a record: one record a cycle, on real SQL."""
 
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
 
-from metering.catalogue import Price, Product, catalogue
+from metering.catalogue import Band, Price, Product, catalogue
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, METER, MINUTE, SECOND, START, Books
 
-TIER = Price(mode="tier")
+TIER = Price(mode="tier", bands=[Band(price=Decimal(1))])
 DAY = Product(product_id="TOKENS", meter=METER, unit=1000, cycle="day")
 HOURLY = Product(product_id="HOURLY", meter=METER, unit=1000)
 STOP = CATALOGUE["STOP"]

@@ -18,7 +18,7 @@ from billing_sync.models import Carry, Instance, UsageRecord
 from billing_sync.records import SCALE
 from billing_sync.store.engine import writing
 from billing_sync.upgrade_models import Upgrade
-from metering.catalogue import Price, Product, catalogue
+from metering.catalogue import Band, Price, Product, catalogue
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, METER, MINUTE, START, Books, audit_intervals
 
@@ -27,7 +27,11 @@ PRODUCTS = {
     "FINE": Product(product_id="FINE", meter=METER),
     "DAY": Product(product_id="DAY", meter=METER, unit=7, cycle="day"),
     "TIER": Product(
-        product_id="TIER", meter=METER, unit=30_000_000, cycle="day", price=Price(mode="tier")
+        product_id="TIER",
+        meter=METER,
+        unit=30_000_000,
+        cycle="day",
+        price=Price(mode="tier", bands=[Band(price=Decimal(1))]),
     ),
     "CALLS": Product(product_id="CALLS", meter="requests"),
     "AGENT": Product(product_id="AGENT", meter=METER, charged_by="agents_gateway"),

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from billing_sync.deadlines import EXPIRY_MS, Deadline
 from billing_sync.store.engine import reading, writing
 from billing_sync.watching import Risk, Terms, risks_at
-from metering.catalogue import Price, Product, catalogue
+from metering.catalogue import Band, Price, Product, catalogue
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import METER, MINUTE, START
 from tests.billing_sync.test_outbox import record
@@ -21,7 +21,9 @@ TERMS = Terms(
                 product_id="q", meter=METER, price=Price(unit_price=Decimal(3), currency="USD")
             ),
             Product(
-                product_id="tiered", meter=METER, price=Price(mode="tier", unit_price=Decimal(9))
+                product_id="tiered",
+                meter=METER,
+                price=Price(mode="tier", bands=[Band(price=Decimal(9))]),
             ),
             Product(product_id="d", meter=METER, cycle="day"),
         ]
