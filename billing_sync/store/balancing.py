@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Table, func, union
+from sqlalchemy import Table, case, func, union
 from sqlmodel import Session, SQLModel, col, select
 
 from billing_sync import origins
@@ -23,6 +23,7 @@ from billing_sync.models import (
     UsageWindow,
 )
 from billing_sync.origins import Origins
+from billing_sync.states import WITHHELD
 from metering.windows import HOUR_MS
 
 AT_ONCE: Final = 100  # instances of one snapshot
@@ -187,7 +188,7 @@ def _records(session: Session, ids: Sequence[str]) -> _Take:
         UsageRecord.value,
         UsageRecord.unit,
         UsageRecord.relate_pkg_instance,
-        UsageRecord.state,
+        case((col(UsageRecord.code) == WITHHELD, WITHHELD), else_=col(UsageRecord.state)),
         UsageRecord.origins,
     )
     query = query.where(col(UsageRecord.instance_id).in_(ids)).order_by(

@@ -16,6 +16,7 @@ STATES: Final = (
     "collected",
     "confirmed",
     "rejected",
+    "withheld",  # rejected by a person, not by the marketplace
     "expired",
 )
 
