@@ -99,7 +99,7 @@ def put_back(
 
 
 def _meters(catalogue: Catalogue) -> MeterOf:
-    return lambda product_id: (found := catalogue.get(product_id)) and found.meter
+    return {product_id: product.meter for product_id, product in catalogue.items()}.get
 
 
 def _remainder(session: Session, record: Logged, meter_of: MeterOf) -> str:
