@@ -116,7 +116,8 @@ class _Account:
                 return False
             self._store(group, product, parts, drafts)
         self.results.recorded.extend(usage)
-        self.results.given.update(_places(usage).intersection(self.given))
+        if self.given:
+            self.results.given.update(_places(usage).intersection(self.given))
         return True
 
     def record_carry(self, package_id: str, through_ms: int) -> None:
@@ -156,7 +157,7 @@ class _Account:
 
     def _parts(self, group: Group, product: Product, room: Room) -> list[Part]:
         """Slices of stop-before-excess packages in their order, and what they do not cover."""
-        if _places(group.usage).isdisjoint(self.given):
+        if not self.given or _places(group.usage).isdisjoint(self.given):
             return [self._part(group, "", group.quantity)]
         naming = self.recording.naming(self.holder.customer_id, product)
         taken = self._taken(group, product, [package.package_id for package in naming])

@@ -183,7 +183,7 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     return found
 
 
-def _usage_of(rows: Iterable[Row[Any]]) -> tuple[Holder, list[Unrecorded]]:
+def _usage_of(rows: Iterable[Sequence[Any]]) -> tuple[Holder, list[Unrecorded]]:
     found: dict[tuple[int, str], list[tuple[int, int]]] = {}
     for row in rows:
         found.setdefault((row[1], row[2]), []).append((row[3], row[4]))
@@ -194,7 +194,7 @@ def _usage_of(rows: Iterable[Row[Any]]) -> tuple[Holder, list[Unrecorded]]:
             window,
             meter,
             sum(quantity for _, quantity in amounts),
-            tuple(amounts) if len(amounts) == 1 else origins.of(amounts),  # type: ignore[arg-type]
+            tuple(amounts) if len(amounts) == 1 else origins.of(amounts),
         )
         for (window, meter), amounts in sorted(found.items())
     ]
@@ -384,4 +384,4 @@ def _defaults(statement: Insert | Update) -> dict[str, Any]:
 
 @lru_cache
 def _compiled(statement: Insert | Update, dialect: Dialect, names: tuple[str, ...]) -> SQLCompiler:
-    return cast(SQLCompiler, statement.compile(dialect=dialect, column_keys=list(names)))
+    return statement.compile(dialect=dialect, column_keys=list(names))

@@ -99,11 +99,7 @@ def put_back(
 
 
 def _meters(catalogue: Catalogue) -> MeterOf:
-    def meter_of(product_id: str) -> str | None:
-        product = catalogue.get(product_id)
-        return product.meter if product else None
-
-    return meter_of
+    return {product_id: product.meter for product_id, product in catalogue.items()}.get
 
 
 def _remainder(session: Session, record: Logged, meter_of: MeterOf) -> str:
