@@ -89,14 +89,13 @@ def _ledger(session: Session) -> dict[Place, int]:
 
 
 def _unrecorded(session: Session) -> dict[tuple[str, int], int]:
-    place: tuple[Any, ...] = (UsageWindow.instance_id, UsageWindow.origin)
-    total = func.sum(UsageWindow.quantity - UsageWindow.recorded)
-    query: Any = (
-        select(*place, total)
+    left = func.sum(UsageWindow.quantity - UsageWindow.recorded)
+    query = (
+        select(UsageWindow.instance_id, UsageWindow.origin, left)
         .where(UsageWindow.instance_id != "", UsageWindow.quantity > UsageWindow.recorded)
-        .group_by(*place)
+        .group_by(col(UsageWindow.instance_id), col(UsageWindow.origin))
     )
-    return {(instance, window): int(left) for instance, window, left in session.exec(query)}
+    return {(instance, window): int(waiting) for instance, window, waiting in session.exec(query)}
 
 
 def _buckets(session: Session) -> dict[tuple[str, int, str], int]:
