@@ -13,10 +13,10 @@ DAY_MS: Final = 24 * HOUR_MS
 class Features:
     """What takes part besides hourly products and packages; each may be switched off."""
 
-    daily: bool = False  # products that are billed by the day
-    agents: bool = False  # products whose calls the marketplace's own gateway charges
+    daily: bool = True  # products that are billed by the day
+    agents: bool = True  # products whose calls the marketplace's own gateway charges
     suspense: bool = True  # calls of people who bought nothing
-    upgrades: bool = False  # by upgradeInstance; else by a renewal that changes the product
+    upgrades: bool = True  # by upgradeInstance; else by a renewal that changes the product
 
 
 @dataclass(frozen=True)
