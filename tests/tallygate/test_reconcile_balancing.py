@@ -154,3 +154,15 @@ async def test_instances_that_are_only_in_records_are_seen(site: Site) -> None:
     found = settled(site)
     hours = [each for each in found.differences if each.kind == "hours"]
     assert sum(each.amount for each in hours) >= carried * 10_000
+
+
+async def test_what_a_person_withheld_is_told_apart(site: Site) -> None:
+    """It is no difference and nothing that the marketplace refused; it is counted once."""
+    await sold(site)
+    with writing(site.engine) as session:
+        of_a_kind = update(UsageRecord).where(col(UsageRecord.state) == "pending")
+        session.execute(of_a_kind.values(state="rejected", code="withheld"))
+    found = settled(site)
+    assert found.exact
+    total = found.totals["tokens_total"]
+    assert {state: stand.records for state, stand in total.states.items()} == {"withheld": 9}
