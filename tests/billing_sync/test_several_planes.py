@@ -19,6 +19,7 @@ from sqlmodel import select
 from billing_sync import closing
 from billing_sync.app import new_id
 from billing_sync.booking import UsageRow
+from billing_sync.drain import Drainer
 from billing_sync.koogallery.orders import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
@@ -44,14 +45,16 @@ from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 from billing_sync.store.projections import enqueue
 from billing_sync.store.worker import SqlWorker
+from metering.counters import Counters
 from metering.findings import Finding
 from metering.usage import Grade
 from tests.billing_sync.books import CATALOGUE, HOUR, METER, START
+from tests.billing_sync.lanes import Lane
 from tests.billing_sync.pushing import log_of
 from tests.billing_sync.recoveries import Plane
 from tests.billing_sync.test_outbox import fill
 from tests.databases import Database
-from tests.fakes import Ids
+from tests.fakes import FakeClock, Ids
 
 pytestmark = pytest.mark.anyio
 
@@ -308,3 +311,23 @@ async def together(runners: list[Runner]) -> None:
     async with anyio.create_task_group() as group:
         for runner in runners:
             group.start_soon(runner.run_once)
+
+
+async def test_one_poisoned_partition(engine: Engine, redis: Redis) -> None:
+    """A name that the database cannot hold keeps its own partition from being drained, no other."""
+    ledger.set_up(engine, 2, Ids())
+    drainer = Drainer(engine, Counters(redis), {}, FakeClock(START), Ids("d"))
+    await drainer.drain_all(2)
+    lane = Lane(redis)
+    await lane.count(0, 1, customer_id="a\0b")
+    await lane.count(1, 1)
+    assert 1 in await drainer.drain_all(2)
+    assert drainer.stuck == ({0} if engine.dialect.name == "postgresql" else set())
+
+
+def test_a_finding_with_a_nul(engine: Engine) -> None:
+    """Is stored without it."""
+    with writing(engine) as session:
+        found = Finding("uncertain", "lane", "ho\0st", START, request_id="r")
+        assert findings.insert(session, [found]) == 1
+    assert [row.host for row in everything(engine, FindingRow)] == ["host"]

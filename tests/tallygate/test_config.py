@@ -215,7 +215,7 @@ def test_a_wrong_value_says_what_to_write(text: str, line: str) -> None:
         "koogallery: {kit_key: hunter2hunter2}",
         "redis: memcached://:hunter2hunter2@host",
         "redis: redis+cluster://:hunter2hunter2@host:port",
-        "database: postgresql+psycopg://u:hunter2hunter2@host/db",
+        "database: postgresql+psycopg://u:hunter2hunter2@host",
         "routes: [{name: a, path: /, upstream: ['htp://u:hunter2hunter2@host']}]",
         "routes: [{name: a, path: /, upstream: ['http://u:hunter2hunter2@host']}]",
         "secret_key: 'hunter2hunter2",

@@ -131,3 +131,9 @@ def test_no_reply_breaks_it(status: int, reply: bytes) -> None:
     """Only a known success is ever accepted."""
     outcome = classify(status, reply)
     assert outcome.kind is not Kind.ACCEPTED or b"0000" in reply
+
+
+def test_words_that_no_ledger_could_hold() -> None:
+    """A NUL or half a character in the marketplace's message does not keep it from being stored."""
+    body = b'{"error_code": "MKT.0150", "error_msg": "a\\u0000b\\ud800c"}'
+    assert classify(400, body).message == "a b c"
