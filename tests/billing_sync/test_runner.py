@@ -493,11 +493,8 @@ async def test_the_loops_outlive_anything(scene: Scene) -> None:
     assert scene.runner.failures == {("chores", "KeyError"): 1, ("chores", "MeteringError"): 1}
 
 
-async def test_a_day_is_pushed_by_the_run_right_after_its_grace(
-    engine: Engine, redis: Redis
-) -> None:
+async def test_a_day_is_pushed_by_the_run_right_after_its_grace(scene: Scene) -> None:
     """At 00:02 of its zone, long before KooGallery collects; the hours before make no record."""
-    scene = Scene(engine, redis)
     daily = CATALOGUE["TOKENS"].model_copy(update={"cycle": "day"})
     zone = ZoneInfo("Asia/Shanghai")
     runner = replace(scene.runner, catalogue={"TOKENS": daily}, zone=zone)
@@ -515,12 +512,11 @@ async def test_a_day_is_pushed_by_the_run_right_after_its_grace(
 
 
 async def test_an_upgraded_instance_is_cut_when_gateways_have_heard_of_it(
-    engine: Engine, redis: Redis
+    scene: Scene,
 ) -> None:
     """Not at once: what they flush within the next seconds is the old product's too."""
-    scene = Scene(engine, redis)
     now_ms = scene.clock.now_ms()
-    with writing(engine) as session:
+    with writing(scene.books.engine) as session:
         session.add(
             Upgrade(
                 instance_id="i",
