@@ -32,6 +32,6 @@ def wrong_with(url: str) -> str | None:
         return f"{_WRITE}; {_ENCODE}"
     if _SECRETS & options.keys():
         return "a password stands before the @, not among the options; others in a passfile"
-    if not (host or options.get("host")) or not parts.path.strip("/") or "/" in parts.path[1:]:
-        return f"host or database is missing; {_WRITE}"
-    return None
+    named = host or options.get("host")
+    whole = named and parts.path.strip("/") and "/" not in parts.path[1:]
+    return None if whole else f"host or database is missing; {_WRITE}"

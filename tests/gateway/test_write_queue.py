@@ -39,6 +39,7 @@ def fails() -> None:
 
 
 def test_it_waits_until_the_events_at_hand_are_dealt_with() -> None:
+    """Nothing goes out before; then all of it, in order."""
     soon, log = Soon(), Log()
     queue, a, b = WriteQueue(soon), Line(log, "a"), Line(log, "b")
     for line, data in ((a, b"1"), (b, b"2"), (a, b"3")):
@@ -52,6 +53,7 @@ def test_it_waits_until_the_events_at_hand_are_dealt_with() -> None:
 
 
 def test_much_goes_out_at_once_behind_what_waits() -> None:
+    """A large piece waits for nobody, and overtakes nobody."""
     log = Log()
     queue, line = WriteQueue(Soon()), Line(log, "a")
     queue.put(line, b"first")
@@ -60,6 +62,7 @@ def test_much_goes_out_at_once_behind_what_waits() -> None:
 
 
 def test_many_go_out_at_once() -> None:
+    """What waits is bounded."""
     log = Log()
     queue, line = WriteQueue(Soon()), Line(log, "a")
     for _ in range(256):
@@ -69,6 +72,7 @@ def test_many_go_out_at_once() -> None:
 
 
 def test_a_flush_inside_a_flush_keeps_the_order() -> None:
+    """Who is written to may flush."""
     log = Log()
     queue = WriteQueue(Soon())
     first, second = Line(log, "first", queue.flush), Line(log, "second")
@@ -80,6 +84,7 @@ def test_a_flush_inside_a_flush_keeps_the_order() -> None:
 
 
 def test_what_fails_keeps_nobody_else_waiting() -> None:
+    """A connection that raises is its own trouble."""
     log = Log()
     queue = WriteQueue(Soon())
     queue.put(Line(log, "broken", fails), b"1")
