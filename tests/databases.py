@@ -112,6 +112,11 @@ def opened(database: Database) -> Engine:
     return engine
 
 
+def place_of(engine: Engine) -> tuple[str, str]:
+    """What another process needs: the folder beside a ledger, and its URL."""
+    return str(folder_of(engine)), engine.url.render_as_string(hide_password=False)
+
+
 def folder_of(engine: Engine) -> Path:
     """The folder beside a ledger."""
     given = engine.get_execution_options().get("folder")

@@ -15,7 +15,7 @@ from billing_sync.corrections import AdjustmentAsked, AssignmentAsked
 from billing_sync.errors import CorrectionRefused
 from billing_sync.push_entries import Entry
 from billing_sync.push_log import PushLog
-from billing_sync.store.engine import open_engine, sqlite_url
+from billing_sync.store.engine import open_engine
 from tests.billing_sync.books import MINUTE, START
 from tests.billing_sync.correcting import SELLING
 from tests.fakes import FakeClock
@@ -48,11 +48,10 @@ class DyingLog(PushLog):
             die()
 
 
-def corrector_in(folder: Path, step: str = "") -> Corrector:
-    """Of the ledger in the folder."""
-    engine = open_engine(sqlite_url(folder / "ledger.db"))
+def corrector_in(folder: Path, url: str, step: str = "") -> Corrector:
+    """Of the ledger there; its push log is in the folder."""
     log = DyingLog(folder / "push", step)
-    return Corrector(engine, log, SELLING, 1, FakeClock(START + 10 * MINUTE))
+    return Corrector(open_engine(url), log, SELLING, 1, FakeClock(START + 10 * MINUTE))
 
 
 def adjustment() -> AdjustmentAsked:
@@ -65,9 +64,9 @@ def assignment(correction_id: str, quantity: int) -> AssignmentAsked:
     return AssignmentAsked(correction_id, "cust-1", "i", "li", "his", quantity=quantity)
 
 
-def compete(folder: Path, name: str) -> None:
+def compete(folder: Path, url: str, name: str) -> None:
     """Says how many assignments were taken, and whether the adjustment was."""
-    corrector = corrector_in(folder)
+    corrector = corrector_in(folder, url)
     done = 0
     for number in range(20):
         try:
@@ -78,16 +77,16 @@ def compete(folder: Path, name: str) -> None:
     sys.stdout.write(f"{done} {adjusted}\n")
 
 
-def main(folder: Path, step: str, name: str) -> None:
+def main(folder: Path, url: str, step: str, name: str) -> None:
     """As the module says."""
     if step == "compete":
-        compete(folder, name)
+        compete(folder, url, name)
         return
-    corrector = corrector_in(folder, step)
+    corrector = corrector_in(folder, url, step)
     corrector.adjust(adjustment())
     corrector.assign(assignment("s1", 50))
     die()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), *sys.argv[2:])

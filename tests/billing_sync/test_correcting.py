@@ -18,6 +18,7 @@ from metering.windows import HOUR_MS
 from tests.billing_sync.books import HOUR, METER, START
 from tests.billing_sync.correcting import Desk
 from tests.billing_sync.pushing import log_of
+from tests.databases import place_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -266,11 +267,11 @@ def test_two_processes_assign_it_once(desk: Desk) -> None:
     """However they overlap: each unit is charged once, and both are told what they did."""
     desk.books.buy("i")
     desk.serve(1000)
-    folder = str(Path(str(desk.books.engine.url.database)).parent)
+    where = place_of(desk.books.engine)
     module = "tests.billing_sync.correcting_process"
     both = [
         subprocess.Popen(
-            [sys.executable, "-m", module, folder, "compete", name],
+            [sys.executable, "-m", module, *where, "compete", name],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -16,6 +16,7 @@ from billing_sync.recovery import recover
 from tests.billing_sync.correcting import SELLING, Desk
 from tests.billing_sync.correcting_process import STEPS, adjustment, assignment
 from tests.billing_sync.pushing import log_of
+from tests.databases import place_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,10 +32,10 @@ def desk(engine: Engine) -> Desk:
 
 def killed_at(desk: Desk, step: str) -> None:
     """A process adjusts, assigns and is killed there."""
-    folder = Path(str(desk.books.engine.url.database)).parent
+    where = place_of(desk.books.engine)
     module = "tests.billing_sync.correcting_process"
     done = subprocess.run(
-        [sys.executable, "-m", module, str(folder), step, "-"], cwd=ROOT, check=False, timeout=60
+        [sys.executable, "-m", module, *where, step, "-"], cwd=ROOT, check=False, timeout=60
     )
     assert done.returncode == -signal.SIGKILL
 

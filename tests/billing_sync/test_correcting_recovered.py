@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -15,6 +14,7 @@ from billing_sync.records import SCALE
 from tests.billing_sync.correcting import SELLING
 from tests.billing_sync.pushing import log_of
 from tests.billing_sync.recoveries import Plane
+from tests.databases import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -57,9 +57,9 @@ class Desk(Plane):
 
 
 @pytest.fixture
-async def desk(tmp_path: Path, redis: Redis) -> AsyncIterator[Desk]:
+async def desk(database: Database, redis: Redis) -> AsyncIterator[Desk]:
     """At 01:00, with a backup of 00:10 that lacks everything."""
-    desk = Desk(tmp_path, redis, SELLING)
+    desk = Desk(database, redis, SELLING)
     desk.books.buy("i")
     await desk.runner.run_once()
     desk.back_up()

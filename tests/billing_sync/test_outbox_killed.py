@@ -106,7 +106,7 @@ async def test_killed_while_records_are_looked_at(
     killed_at(engine, step)
     assert step in TENDING
     assert list(states(engine).values()).count("held") == states_left
-    market = FileMarket(Path(str(engine.url.database)).parent / "posted")
+    market = FileMarket(folder_of(engine) / "posted")
     assert not market.path.exists()
     heir = outbox_of(engine, market, FakeClock(TENDED), tender=dying_tender(engine, ""))
     assert await heir.push_due() == 1

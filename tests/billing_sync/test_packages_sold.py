@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from billing_sync import closing
+from billing_sync.closing import Closer
 from billing_sync.drain import Drainer
 from billing_sync.models import Instance, UsageRecord
 from billing_sync.store import ledger
@@ -76,7 +76,7 @@ class Shop:
         self.clock.time_ms = (self.clock.now_ms() // HOUR_MS + 1) * HOUR_MS + 2000
         now_ms = self.clock.now_ms()
         through = now_ms // HOUR_MS * HOUR_MS
-        closing.close(self.engine, 0, through_ms=through, catalogue=PRODUCTS, now_ms=now_ms)
+        Closer(self.engine, PRODUCTS).close(0, through_ms=through, now_ms=now_ms)
         with reading(self.engine) as session:
             found = session.exec(select(UsageRecord)).all()
         ordered = sorted(found, key=lambda record: (record.instance_id, record.begin))

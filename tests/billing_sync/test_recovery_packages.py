@@ -1,7 +1,6 @@
 """A ledger that was set back, and overshoot that waited for a package."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +10,7 @@ from metering.catalogue import Package, PackageItem, Product, catalogue
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import METER, START
 from tests.billing_sync.recoveries import Plane
+from tests.databases import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -29,10 +29,10 @@ PRODUCTS = catalogue(
 
 @pytest.mark.parametrize("first", ["the lanes", "the command"])
 async def test_what_a_package_gave_to_what_waited_is_billed_once(
-    tmp_path: Path, redis: Redis, first: str
+    database: Database, redis: Redis, first: str
 ) -> None:
     """Its record comes back from the push log: before or after a drain has deducted it again."""
-    plane = Plane(tmp_path, redis, PRODUCTS)
+    plane = Plane(database, redis, PRODUCTS)
     plane.books.buy("i", started=START - HOUR_MS)
     await plane.runner.run_once()
     plane.books.buy("one", "NEXT", started=START - HOUR_MS)

@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from billing_sync import closing
 from billing_sync.app import new_id
 from billing_sync.booking import UsageRow
+from billing_sync.closing import Closer
 from billing_sync.drain import Drainer
 from billing_sync.koogallery.orders import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
@@ -152,14 +152,8 @@ def test_one_stop(engines: list[Engine]) -> None:
     ledger.set_up(engines[0], MANY, iter(new_id, ""))
 
     def close(engine: Engine, number: int) -> object:
-        return closing.close(
-            engine,
-            number,
-            through_ms=START,
-            catalogue=CATALOGUE,
-            now_ms=START,
-            newest_claim="nobody's",
-        )
+        closer = Closer(engine, CATALOGUE)
+        return closer.close(number, through_ms=START, now_ms=START, newest_claim="nobody's")
 
     assert at_once(engines, close) == [None] * MANY
     with reading(engines[0]) as session:
