@@ -220,27 +220,6 @@ class PushClaim(SQLModel, table=True):
     at: int = Field(sa_type=BigInteger, index=True)
 
 
-class FindingRow(SQLModel, table=True):
-    """What no count can explain (metering.findings.Finding), each once."""
-
-    __tablename__ = "finding"  # type: ignore[mutable-override]  # SQLModel types it so
-
-    id: int | None = Field(default=None, primary_key=True)
-    identity: str = Field(unique=True)
-    kind: str
-    lane: str = Field(index=True)
-    host: str
-    at: int = _big()
-    request_id: str = ""
-    customer_id: str = ""
-    route: str = ""
-    started: int = _big(0)
-    partition: int = -1
-    first: int = _big(0)
-    last: int = _big(0)
-    detail: str = ""
-
-
 # --- the marketplace's side ----------------------------------------------------------------
 
 

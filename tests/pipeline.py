@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlmodel import select
 
-from billing_sync.models import Checkpoint, FindingRow
+from billing_sync.finding_models import FindingRow
+from billing_sync.models import Checkpoint
 from billing_sync.questions import UsageFilter
 from billing_sync.store import ledger, stops
 from billing_sync.store.engine import open_engine, reading, sqlite_url, writing

@@ -8,15 +8,8 @@ from sqlalchemy import Table, func
 from sqlmodel import Session, SQLModel, col, select
 
 from billing_sync import origins
-from billing_sync.models import (
-    Bucket,
-    Carry,
-    Drain,
-    FindingRow,
-    PackageUse,
-    UsageRecord,
-    UsageWindow,
-)
+from billing_sync.finding_models import FindingRow
+from billing_sync.models import Bucket, Carry, Drain, PackageUse, UsageRecord, UsageWindow
 
 ASSIGNED: Final = "assigned"  # the mark of what a person assigned
 _MOST_ADJUSTMENTS: Final = 100

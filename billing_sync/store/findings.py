@@ -8,7 +8,8 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from billing_sync.asking import FindingPage
-from billing_sync.models import Checkpoint, FindingRow
+from billing_sync.finding_models import FindingRow
+from billing_sync.models import Checkpoint
 from billing_sync.store.engine import inserting
 from metering.findings import Finding
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from billing_sync.models import Checkpoint, Drain, FindingRow, Partition, UsageWindow
+from billing_sync.finding_models import FindingRow
+from billing_sync.models import Checkpoint, Drain, Partition, UsageWindow
 
 
 class Sum(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Engine, func
 from sqlmodel import Session, SQLModel, col, select
 
-from billing_sync.models import Bucket, Carry, FindingRow, Instance, UsageRecord, UsageWindow
+from billing_sync.finding_models import FindingRow
+from billing_sync.models import Bucket, Carry, Instance, UsageRecord, UsageWindow
 from billing_sync.origins import Origins, decode
 from billing_sync.store.engine import reading
 from metering.catalogue import Catalogue

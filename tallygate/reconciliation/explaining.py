@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from billing_sync.models import FindingRow, Instance, UsageRecord
+from billing_sync.finding_models import FindingRow
+from billing_sync.models import Instance, UsageRecord
 from billing_sync.store.explaining import Adjusted, DrainedBy
 from metering.lanes import Entry
 from metering.usage import Quantity

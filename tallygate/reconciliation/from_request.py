@@ -6,8 +6,9 @@ from typing import NamedTuple
 from anyio import to_thread
 from sqlmodel import Session
 
+from billing_sync.finding_models import FindingRow
 from billing_sync.live import Live
-from billing_sync.models import FindingRow, Instance, UsageWindow
+from billing_sync.models import Instance, UsageWindow
 from billing_sync.store import explaining as store
 from billing_sync.store import reconciling
 from billing_sync.store.engine import reading

@@ -15,7 +15,7 @@ from anyio import to_thread
 from sqlalchemy import Engine
 
 from billing_sync.booking import AHEAD_MS
-from billing_sync.models import FindingRow
+from billing_sync.finding_models import FindingRow
 from billing_sync.store import ledger, reconciling
 from billing_sync.store.engine import reading
 from metering.lanes import State

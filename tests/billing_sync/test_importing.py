@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 from sqlmodel import select
 
+from billing_sync.finding_models import FindingRow
 from billing_sync.importing import FindingImporter
-from billing_sync.models import FindingRow
 from billing_sync.store.engine import reading
 from metering import findings
 from metering.connection import connect_one

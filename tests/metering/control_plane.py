@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from billing_sync.drain import Drainer
+from billing_sync.finding_models import FindingRow
 from billing_sync.importing import FindingImporter
-from billing_sync.models import FindingRow
 from billing_sync.store import ledger
 from billing_sync.store.engine import reading
 from metering.clock import Clock

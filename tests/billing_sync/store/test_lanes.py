@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from billing_sync.errors import LaneIsAlive, LaneUnknown
-from billing_sync.models import Checkpoint, FindingRow
+from billing_sync.finding_models import FindingRow
+from billing_sync.models import Checkpoint
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lanes import SILENT_MS, KnownLane, forget_lane, known_lanes
 from metering import heartbeats
