@@ -1,4 +1,4 @@
-"""The table of findings (metering.findings), which the ledger keeps for whoever looks into them."""
+"""The tables of what somebody may have to look into: findings, and what Redis held at a reset."""
 
 from sqlalchemy import BigInteger
 from sqlmodel import Field, SQLModel
@@ -23,3 +23,13 @@ class FindingRow(SQLModel, table=True):
     first: int = Field(default=0, sa_type=BigInteger)
     last: int = Field(default=0, sa_type=BigInteger)
     detail: str = ""
+
+
+class Salvage(SQLModel, table=True):
+    """What Redis held when a partition was reset."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    partition: int = Field(index=True)
+    at: int = Field(sa_type=BigInteger)
+    reason: str
+    content: str  # JSON

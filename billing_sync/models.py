@@ -75,16 +75,6 @@ class Drain(SQLModel, table=True):
     positions: str  # JSON {lane: [n, m]}: the lane's records n < number <= m came with this drain
 
 
-class Salvage(SQLModel, table=True):
-    """What Redis held when a partition was reset."""
-
-    id: int | None = Field(default=None, primary_key=True)
-    partition: int = Field(index=True)
-    at: int = _big()
-    reason: str
-    content: str  # JSON
-
-
 # --- usage ---------------------------------------------------------------------------------
 
 

@@ -19,8 +19,8 @@ from anyio import to_thread
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
+from billing_sync.finding_models import Salvage
 from billing_sync.lineage import Reason, Step, next_step, told_by, why
-from billing_sync.models import Salvage
 from billing_sync.store import ledger, stops
 from billing_sync.store.engine import writing
 from billing_sync.store.ledger import Place

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from billing_sync.models import Drain, Epoch, PushClaim, Salvage
+from billing_sync.finding_models import Salvage
+from billing_sync.models import Drain, Epoch, PushClaim
 from billing_sync.store import ledger
 
 DAY_MS: Final = 86_400_000

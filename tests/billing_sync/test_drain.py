@@ -9,7 +9,8 @@ from sqlalchemy import Engine, event
 from sqlmodel import select
 
 from billing_sync.drain import Drainer
-from billing_sync.models import Checkpoint, Drain, PackageUse, Salvage, UsageWindow
+from billing_sync.finding_models import Salvage
+from billing_sync.models import Checkpoint, Drain, PackageUse, UsageWindow
 from billing_sync.store import ledger
 from billing_sync.store.engine import reading
 from metering.counters import Counters

@@ -8,8 +8,9 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from billing_sync.drain import Drainer
+from billing_sync.finding_models import Salvage
 from billing_sync.lineage import Reason
-from billing_sync.models import Epoch, Salvage
+from billing_sync.models import Epoch
 from billing_sync.resetting import Resetter
 from billing_sync.store import ledger, stops
 from billing_sync.store.engine import reading

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from billing_sync.models import Drain, Epoch, PushClaim, Salvage
+from billing_sync.finding_models import Salvage
+from billing_sync.models import Drain, Epoch, PushClaim
 from billing_sync.store import history, ledger
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.history import DAY_MS, Most
