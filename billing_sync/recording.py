@@ -19,7 +19,8 @@ from billing_sync.records import Draft, Drafts, Part
 from billing_sync.room import Life, Room, fit, late_only, regular_only, room_for
 from billing_sync.store import records as store
 from billing_sync.store.packages import naming_packages
-from billing_sync.store.pages import DueCarry, Held, Holder, Page, Results
+from billing_sync.store.pages import DueCarry, Holder, Page
+from billing_sync.store.results import Held, Results
 from billing_sync.store.upgrades import changes_of
 from billing_sync.upgrades import Tenure, in_force, remainder_key, tenures
 from metering.catalogue import Product
