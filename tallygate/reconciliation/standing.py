@@ -109,10 +109,8 @@ class Standings:
             session, partitions, from_window=self.span.first, to_window=self.span.end
         )
         for one in found:
-            if one.mark == ASSIGNED:  # a person's doing, of what is compared as the customer's
-                continue
             held = stood.held.setdefault(Place(*one[:4]), Held())
-            if one.mark == "assigned":
+            if one.mark == ASSIGNED:  # a person's doing, of what is compared as the customer's
                 held.assigned += one.quantity
                 continue
             held.quantity += one.quantity

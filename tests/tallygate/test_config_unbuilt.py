@@ -17,13 +17,7 @@ products: [{{product_id: P1, routes: [chat], meter: requests}}]
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        (SHOP.format(normalize="true", cycle="hour", charged_by="merchant"), "routes[0].usage.normalize"),
-        (SHOP.format(normalize="false", cycle="day", charged_by="merchant"), "products[0].cycle"),
-        (SHOP.format(normalize="false", cycle="hour", charged_by="agents_gateway"), "products[0].charged_by"),
-        ("database: postgresql+psycopg://u@h/db", "database"),
         (SHOP.format(normalize="true"), "routes[0].usage.normalize"),
-        ("billing: {push_by: '00:30'}", "billing.push_by"),
-        ("billing: {hold: {P1: 3}}", "billing.hold"),
         ("limits: {default: {requests_per_second: 10}}", "limits.default.requests_per_second"),
         ("limits: {default: {concurrent: 10}}", "limits.default.concurrent"),
         ("koogallery: {kit_key: k}", "koogallery.kit_key"),
