@@ -49,7 +49,8 @@ async def test_assigned_usage_is_no_difference(site: Site) -> None:
     await site.drain()
     report = await site.report()
     assert report.exact
-    held = {row.place: row.held.quantity for row in report.rows}
-    assert held[Place(HOUR, "a", "", "tokens_total")] == 1200
-    assert held[Place(HOUR + 1, "a", "i", "tokens_total")] == 8
-    assert Place(HOUR, "a", "i", "tokens_total") not in held
+    held = {row.place: row.held for row in report.rows}
+    assert held[Place(HOUR, "a", "", "tokens_total")].quantity == 1200
+    assert held[Place(HOUR + 1, "a", "i", "tokens_total")].quantity == 8
+    assigned = held[Place(HOUR, "a", "i", "tokens_total")]
+    assert (assigned.quantity, assigned.assigned) == (0, 1100)
