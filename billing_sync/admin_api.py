@@ -5,18 +5,17 @@ by the same event loop.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
 
 from anyio import to_thread
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from billing_sync.api_answers import error, listed, page_of
 from billing_sync.asking import Page, finding_question, page_question, usage_question
 from billing_sync.errors import BadQuestion
 from billing_sync.package_report import shown
@@ -47,9 +46,9 @@ def guarded(endpoint: Endpoint, admin_token: str) -> Endpoint:
         try:
             return await endpoint(request)
         except BadQuestion as problem:
-            return _error(400, "bad_request", str(problem))
+            return error(400, "bad_request", str(problem))
         except SQLAlchemyError:
-            return _error(503, "ledger_unavailable", "the ledger does not answer; try again")
+            return error(503, "ledger_unavailable", "the ledger does not answer; try again")
 
     return guard
 
@@ -70,7 +69,7 @@ def routes(
 
     async def instances(request: Request) -> Response:
         page = page_question(request.query_params, by_state=False)
-        return await to_thread.run_sync(_list, engine, listing.instances, page, "id")
+        return await to_thread.run_sync(listed, engine, listing.instances, page, "id")
 
     async def packages(request: Request) -> Response:
         page = page_question(request.query_params, by_state=False)
@@ -78,11 +77,11 @@ def routes(
 
     async def records(request: Request) -> Response:
         page = page_question(request.query_params, by_state=True)
-        return await to_thread.run_sync(_list, engine, listing.records, page, "metering_sn")
+        return await to_thread.run_sync(listed, engine, listing.records, page, "metering_sn")
 
     async def found(request: Request) -> Response:
         page = finding_question(request.query_params)
-        return await to_thread.run_sync(_list, engine, findings.listed, page, "id")
+        return await to_thread.run_sync(listed, engine, findings.listed, page, "id")
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok", **_billing(stop())})
@@ -113,38 +112,14 @@ def _billing(stop: Stop | None) -> dict[str, str]:
     return {"billing": f"stopped: {stop.reason}; run `tallygate recover`"}
 
 
-class _Limited(Protocol):
-    @property
-    def limit(self) -> int: ...
-
-
-P = TypeVar("P", bound=_Limited)
-
-
-def _list(
-    engine: Engine, lister: Callable[[Session, P], Sequence[Any]], page: P, key: str
-) -> Response:
-    """One page; `next` is what to ask for as `after`, null at the end."""
-    with reading(engine) as session:
-        rows = [row.model_dump() for row in lister(session, page)]
-    more = rows[-1][key] if len(rows) == page.limit else None
-    return JSONResponse({"data": rows, "next": more})
-
-
 def _packages(engine: Engine, view: UsageView, page: Page) -> Response:
     now_ms = view.clock.now_ms()
     with reading(engine) as session:
         found = package_listing.listed(session, page, view.catalogue)
-    rows = [shown(figures, now_ms) for figures in found]
-    more = rows[-1]["id"] if len(rows) == page.limit else None
-    return JSONResponse({"data": rows, "next": more})
+    return page_of([shown(figures, now_ms) for figures in found], page.limit, "id")
 
 
 def _unauthorized() -> Response:
-    answer = _error(401, "unauthorized", "send the admin token as Authorization: Bearer …")
+    answer = error(401, "unauthorized", "send the admin token as Authorization: Bearer …")
     answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)

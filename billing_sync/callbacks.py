@@ -8,7 +8,6 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -17,10 +16,11 @@ import anyio
 from cryptography.exceptions import InvalidTag
 from sqlalchemy import Engine
 from sqlmodel import Session
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from billing_sync.bounded_bodies import bounded_body
 from billing_sync.errors import BadEvent, BadSignature
 from billing_sync.figures import UsageFigure, UsageFigures
 from billing_sync.koogallery import answers, fields, query, signing, v2
@@ -199,21 +199,8 @@ def routes(service: CallbackService) -> list[Route]:
         if request.method != "POST":
             reply = Answer(ResultCode.BAD_PARAMETER, "V1.0 (GET) is not yet built; V2.0 is POST")
         else:
-            reply = await service.answer(request.query_params, await _body(request))
+            body = await bounded_body(request, fields.MAX_BODY, _BODY_BUDGET_S)
+            reply = await service.answer(request.query_params, body)
         return Response(answers.encode(reply), headers={"Content-Type": answers.CONTENT_TYPE})
 
     return [Route(path, callback, methods=["GET", "POST"]) for path in _PATHS]
-
-
-async def _body(request: Request) -> bytes:
-    """The body, cut just above its bound so that the service can say that it is too large.
-
-    What a slow or vanished caller left out fails the signature.
-    """
-    body = bytearray()
-    with anyio.move_on_after(_BODY_BUDGET_S), suppress(ClientDisconnect):
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > fields.MAX_BODY:
-                break
-    return bytes(body[: fields.MAX_BODY + 1])

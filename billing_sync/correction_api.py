@@ -6,20 +6,20 @@ number of JSON may be a float.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import anyio
 import msgspec
 from anyio import to_thread
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from billing_sync.admin_api import guarded
+from billing_sync.api_answers import error, listed
 from billing_sync.asking import Page, SuspensePage, page_question, span_of, suspense_question
+from billing_sync.bounded_bodies import bounded_body
 from billing_sync.correcting import Corrector, Taken
 from billing_sync.correction_models import Adjustment, Assignment
 from billing_sync.corrections import AdjustmentAsked, AssignmentAsked
@@ -138,10 +138,7 @@ def suspense_row(row: Listed) -> dict[str, Any]:
 
 
 def _answer_page(corrector: Corrector, table: type[Correction], page: Page) -> Response:
-    with reading(corrector.engine) as session:
-        rows = [row.model_dump() for row in adjustments.listed(session, table, page)]
-    more = rows[-1]["id"] if len(rows) == page.limit else None
-    return JSONResponse({"data": rows, "next": more})
+    return listed(corrector.engine, lambda s, p: adjustments.listed(s, table, p), page, "id")
 
 
 def _answer_suspense(corrector: Corrector, page: SuspensePage) -> Response:
@@ -158,25 +155,18 @@ async def _done(correct: Callable[[], Taken[Correction]]) -> Response:
     try:
         taken = await to_thread.run_sync(correct)
     except CorrectionRefused as refusal:
-        return _error(409, "refused", str(refusal))
+        return error(409, "refused", str(refusal))
     except OSError:
-        return _error(503, "push_log_unavailable", "the push log cannot be written; try again")
+        return error(503, "push_log_unavailable", "the push log cannot be written; try again")
     return JSONResponse(taken.row.model_dump(), status_code=200 if taken.repeated else 201)
 
 
 async def _body(request: Request, shape: type[Body]) -> Body:
     """Raises BadQuestion for a body that is too long, too slow or none of ours."""
-    body = bytearray()
-    with anyio.move_on_after(_BODY_BUDGET_S), suppress(ClientDisconnect):
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise BadQuestion(f"the body is larger than {MAX_BODY} bytes")
+    body = await bounded_body(request, MAX_BODY, _BODY_BUDGET_S)
+    if len(body) > MAX_BODY:
+        raise BadQuestion(f"the body is larger than {MAX_BODY} bytes")
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
         raise BadQuestion(f"the body cannot be read: {problem}") from None
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)

@@ -21,7 +21,7 @@ from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
-from billing_sync.booking import UsageRow, book
+from billing_sync.booking import book
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
@@ -29,7 +29,7 @@ from billing_sync.store import ahead, ledger, suspense, waiting
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
-from billing_sync.store.packages import deduct_rows
+from billing_sync.store.packages import deduct_booked
 from billing_sync.visiting import Visits
 from metering.catalogue import Catalogue
 from metering.clock import Clock
@@ -169,16 +169,13 @@ class Drainer:
                 session, partition, prev=drain.last, drain_id=drain.id
             ):
                 return False
-            closed = max(
-                row.closed_through, row.closing
-            )  # a close that has begun looks back no more
+            closed = ledger.looked_back_to(row)
             rows = book(drain.deltas, closed_through=closed, now_ms=now_ms)
             booked = ahead.take(session, rows)
             ledger.add_usage(session, partition, booked)
             waiting.settle(session, _customers(booked), self.catalogue, now_ms)
             suspense.put(session, rows, self.catalogue)
-            deduct_rows(session, _new(booked), self.catalogue, now_ms)
-            deduct_rows(session, _plain(booked), self.catalogue, now_ms, recorded=True)
+            deduct_booked(session, booked, self.catalogue, now_ms)
             link = Drain(
                 id=drain.id,
                 partition=partition,
@@ -215,13 +212,3 @@ def _at_rest(place: Place, head: Head) -> bool:
 
 def _customers(booked: list[Booked]) -> set[str]:
     return {one.row.customer_id for one in booked if one.row.instance_id}
-
-
-def _new(booked: list[Booked]) -> list[UsageRow]:
-    """What no record carries yet."""
-    return [one.row._replace(quantity=one.row.quantity - one.recorded) for one in booked]
-
-
-def _plain(booked: list[Booked]) -> list[UsageRow]:
-    """What records without a package carry already."""
-    return [one.row._replace(quantity=one.plain) for one in booked]

@@ -12,6 +12,8 @@ from starlette.routing import Route
 
 from billing_sync.acting import Decision, perform
 from billing_sync.admin_api import guarded
+from billing_sync.api_answers import error
+from billing_sync.bounded_bodies import bounded_body
 from billing_sync.errors import BadQuestion, UnknownRecord, WrongState
 from billing_sync.models import UsageRecord
 from billing_sync.push_log import PushLog
@@ -21,6 +23,7 @@ from billing_sync.store.engine import reading
 from metering.clock import Clock
 
 _MOST_BYTES: Final = 4096
+_BODY_BUDGET_S: Final = 5.0
 
 
 class RecordApi:
@@ -55,7 +58,7 @@ class RecordApi:
         with reading(self._engine) as session:
             record = session.get(UsageRecord, serial) if serial.isprintable() else None
             if record is None:
-                return _error(404, "unknown_record", "no usage record has this metering_sn")
+                return error(404, "unknown_record", "no usage record has this metering_sn")
             decided = [act.model_dump() for act in acts.of_record(session, serial)]
             return JSONResponse({"record": record.model_dump(), "acts": decided})
 
@@ -79,24 +82,22 @@ class RecordApi:
                 now_ms=self._clock.now_ms(),
             )
         except UnknownRecord as problem:
-            return _error(404, "unknown_record", str(problem))
+            return error(404, "unknown_record", str(problem))
         except WrongState as problem:
-            return _error(409, "wrong_state", str(problem))
+            return error(409, "wrong_state", str(problem))
         except OSError as problem:
             text = f"the push log cannot be written ({problem.strerror}); nothing was done"
-            return _error(503, "push_log_unavailable", text)
+            return error(503, "push_log_unavailable", text)
         return JSONResponse({"record": record.model_dump()})
 
 
 async def _said(request: Request) -> dict[str, str]:
     """The body, an object of texts. Raises BadQuestion."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MOST_BYTES:
-            raise BadQuestion(f"the body is longer than {_MOST_BYTES} bytes")
+    body = await bounded_body(request, _MOST_BYTES, _BODY_BUDGET_S)
+    if len(body) > _MOST_BYTES:
+        raise BadQuestion(f"the body is longer than {_MOST_BYTES} bytes")
     try:
-        said = json.loads(bytes(body).decode())
+        said = json.loads(body.decode())
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
@@ -104,7 +105,3 @@ async def _said(request: Request) -> dict[str, str]:
     if unknown := sorted(said.keys() - {"author", "reason"}):
         raise BadQuestion(f"{unknown[0][:40]!r} is unknown; known are author, reason")
     return said
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)

@@ -4,21 +4,20 @@ What is decided is decided by pure functions (grouping, room, records); this mod
 by instance and collects the results, which are written in bulk.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlmodel import Session
 
-from billing_sync import origins, records
+from billing_sync import origins, packages, records
 from billing_sync.cycles import last_complete
 from billing_sync.grouping import Group, Terms, Unrecorded, grouped
 from billing_sync.origins import Origins
 from billing_sync.packages import Balance
 from billing_sync.records import Draft, Drafts, Part
 from billing_sync.room import Life, Room, fit, late_only, regular_only, room_for
-from billing_sync.store import records as store
-from billing_sync.store.packages import naming_packages
+from billing_sync.store.packages import Balances, naming_of
 from billing_sync.store.pages import DueCarry, Holder, Page
 from billing_sync.store.results import Held, Results
 from billing_sync.store.upgrades import changes_of
@@ -28,6 +27,7 @@ from metering.entitlement import InstanceStatus
 
 AGENTS_GATEWAY: Final = "agents_gateway"
 _NOTHING: Final = Held()
+_NONE_GIVEN: Final[Mapping[tuple[str, int], Mapping[str, int]]] = {}
 _ALL: Final = 2**62
 
 
@@ -42,11 +42,14 @@ class Recording:
     may_record: Callable[[Group, bool], bool]
     made: int = 0
     left: int = 0
-    _packages: dict[tuple[str, str], list[Balance]] = field(default_factory=dict)
+    _packages: Balances = field(default_factory=dict)  # of the page's customers
 
     def record(self, page: Page) -> None:
         """Record what it is time for, and write it."""
         results = Results(page.partition, dict(page.carries))
+        if page.given:
+            served = {each.customer_id for each, _ in page.usage}
+            self._packages = naming_of(self.session, served, self.terms.catalogue)
         for holder, usage in page.usage:
             changes = page.changes.get(holder.id, ())
             _Account(self, holder, tenures(holder.product_id, changes), results, page.given).record(
@@ -68,12 +71,7 @@ class Recording:
 
     def naming(self, customer_id: str, product: Product) -> list[Balance]:
         """The packages that are named in the customer's records for the product."""
-        key = (customer_id, product.product_id)
-        if key not in self._packages:
-            self._packages[key] = naming_packages(
-                self.session, customer_id, product, self.terms.catalogue
-            )
-        return self._packages[key]
+        return self._packages.get((customer_id, product.product_id), [])
 
 
 class _Account:
@@ -85,7 +83,7 @@ class _Account:
         holder: Holder,
         held: Sequence[Tenure],
         results: Results,
-        given: Collection[tuple[str, int]] = (),
+        given: Mapping[tuple[str, int], Mapping[str, int]] = _NONE_GIVEN,
     ) -> None:
         self.recording = recording
         self.holder = holder
@@ -118,7 +116,7 @@ class _Account:
             self._store(group, product, parts, drafts)
         self.results.recorded.extend(usage)
         if self.given:
-            self.results.given.update(_places(usage).intersection(self.given))
+            self.results.given.update(_places(usage) & self.given.keys())
         return True
 
     def record_carry(self, package_id: str, through_ms: int) -> None:
@@ -175,8 +173,8 @@ class _Account:
         for usage in group.usage:
             place = (usage.window, product.product_id)
             if place not in self._slices:
-                everything = usage._replace(quantity=_ALL)
-                self._slices[place] = store.slices(self.recording.session, everything, naming)
+                given = self.given.get((usage.instance_id, usage.window), {})
+                self._slices[place] = packages.slices(_ALL, given, naming)
             left = usage.quantity
             for name, quantity in self._slices[place].items():
                 part = min(quantity, left)

@@ -21,10 +21,10 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from billing_sync.act_models import RecordAct
 from billing_sync.deadlines import DAY_MS, EXPIRY_MS, Deadline, deadline, last_collection, of_cycle
 from billing_sync.holding import Evidence, Reason, Rule, judge, release_at
 from billing_sync.models import UsageRecord
+from billing_sync.push_entries import Acted
 from billing_sync.settings import BillingSettings
 from billing_sync.states import Act, State
 from billing_sync.store import acts, reviewing, stops
@@ -206,13 +206,5 @@ class Tender:
         return last_collection(kind, now_ms, self.terms.zone)
 
     def _note(self, session: Session, record: UsageRecord, act: Act, reason: str) -> None:
-        session.add(
-            RecordAct(
-                id=self.new_id(),
-                metering_sn=record.metering_sn,
-                act=act,
-                author=_BY_RULE,
-                reason=reason,
-                at=self.clock.now_ms(),
-            )
-        )
+        at, serial = self.clock.now_ms(), record.metering_sn
+        acts.add(session, Acted(self.new_id(), at, act.value, _BY_RULE, reason, serial))

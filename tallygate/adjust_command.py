@@ -6,12 +6,7 @@ from typing import Any
 
 import click
 
-from tallygate.invocation import config_option, load_installation, run
-
-json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
-limit_option = click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows at most."
-)
+from tallygate.invocation import config_option, json_option, limit_option, load_installation, run
 
 
 @click.group()

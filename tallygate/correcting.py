@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 import click
@@ -29,6 +28,7 @@ from metering.windows import HOUR_MS
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
+from tallygate.times import time_of
 
 T = TypeVar("T")
 Correction = TypeVar("Correction", Adjustment, Assignment)
@@ -93,7 +93,7 @@ async def _list(
     _table(
         titles,
         [
-            (_time(r.at), r.instance_id, f"{r.quantity:+}", r.meter, r.id, r.author, r.reason)
+            (time_of(r.at), r.instance_id, f"{r.quantity:+}", r.meter, r.id, r.author, r.reason)
             for r in rows
         ],
     )
@@ -171,9 +171,5 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _hour(window: int) -> str:
-    return _time(window * HOUR_MS)
+    return time_of(window * HOUR_MS)

@@ -25,6 +25,12 @@ config_option = click.option(
 )
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows at most."
+)
+
+
 class Misused(click.ClickException):
     """The user has something to mend before the command can do anything."""
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 
-from tallygate.invocation import config_option, load_installation, run
+from tallygate.invocation import config_option, json_option, load_installation, run
 
 owner_option = click.option("--owner", type=int, hidden=True, help="Pipe from the supervisor.")
 given_option = click.option("--given", type=int, hidden=True, help="Configuration of a gateway.")
-json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
 @click.group()

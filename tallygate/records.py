@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import click
 from anyio import to_thread
-from sqlmodel import col, select
 
 from billing_sync.acting import Decision, perform
 from billing_sync.app import Parts, new_id, push_log_of, set_up
+from billing_sync.asking import Page
 from billing_sync.errors import BadQuestion, UnknownRecord, WrongState
-from billing_sync.models import UsageRecord
 from billing_sync.states import Act, State
+from billing_sync.store import listing
 from billing_sync.store.engine import reading
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
+from tallygate.times import time_of
 
 _SHOWN: Final = (
     "metering_sn",
@@ -59,7 +59,7 @@ async def run_list(installation: Installation, wanted: Wanted, *, as_json: bool)
         return
     for row in rows:
         click.echo(
-            f"{row['metering_sn']}  {row['state']:<9}  {_time(row['begin'])}  {row['instance_id']}  "
+            f"{row['metering_sn']}  {row['state']:<9}  {time_of(row['begin'])}  {row['instance_id']}  "
             f"{row['value']}  {row['error']}".rstrip()
         )
 
@@ -89,13 +89,9 @@ async def run_decide(
 
 
 def _rows(parts: Parts, wanted: Wanted) -> list[dict[str, Any]]:
-    query = select(UsageRecord).order_by(col(UsageRecord.begin), col(UsageRecord.metering_sn))
-    if wanted.state is not None:
-        query = query.where(UsageRecord.state == wanted.state)
-    if wanted.instance_id is not None:
-        query = query.where(UsageRecord.instance_id == wanted.instance_id)
+    page = Page(None, wanted.instance_id, wanted.state, None, wanted.limit)
     with reading(parts.engine) as session:
-        found = session.exec(query.limit(wanted.limit)).all()
+        found = listing.records(session, page)
         return [{name: getattr(record, name) for name in _SHOWN} for record in found]
 
 
@@ -112,7 +108,3 @@ def _decide(parts: Parts, decision: Decision) -> dict[str, str]:
         return {"state": act(parts.engine, push_log_of(parts), decision).state}
     except (UnknownRecord, WrongState) as problem:
         return {"problem": str(problem)}
-
-
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 
-from tallygate.invocation import config_option, load_installation, run
+from tallygate.invocation import config_option, json_option, load_installation, run
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 author_option = click.option("--author", required=True, help="Who decides; kept for good.")
 reason_option = click.option("--reason", required=True, help="Why; kept for good.")
 serials_argument = click.argument("metering_sn", nargs=-1, required=True)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -18,6 +17,7 @@ from metering.counters import Counters
 from metering.errors import MeteringError
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
+from tallygate.times import time_of
 
 _MOST_NAMED: Final = 20
 
@@ -62,7 +62,7 @@ def told(recovered: Recovered) -> Iterator[str]:
     if recovered.sent or recovered.pending:
         yield (
             f"put back: {recovered.sent + recovered.pending} usage records of {recovered.batches} "
-            f"batches, {_time(recovered.first)} to {_time(recovered.last)}; {recovered.sent} were "
+            f"batches, {time_of(recovered.first)} to {time_of(recovered.last)}; {recovered.sent} were "
             f"accepted by the marketplace, {recovered.pending} are pushed again as they were"
         )
     else:
@@ -101,7 +101,3 @@ def _unknown(recovered: Recovered) -> Iterator[str]:
         "not known here: purchases, renewals, freezes and releases since the backup; compare the "
         "instances with the marketplace's"
     )
-
-
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

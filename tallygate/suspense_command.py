@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from tallygate.invocation import config_option, load_installation, run
+from tallygate.invocation import config_option, json_option, limit_option, load_installation, run
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 from_option = click.option("--from", "first", help="Only hours from this time on (ISO 8601, UTC).")
 to_option = click.option("--to", "end", help="Only hours that begin before this time.")
 
@@ -35,9 +34,7 @@ def suspense() -> None:
 @to_option
 @click.option("--by-hour", is_flag=True, help="A row for each hour it was used in.")
 @click.option("--after", "skip", type=click.IntRange(0), default=0, help="Leave out so many rows.")
-@click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows at most."
-)
+@limit_option
 @json_option
 def list_(config_path: Path, *, as_json: bool, **said: Any) -> None:
     """What there is by customer, product, route and meter, and what nobody has assigned.
@@ -93,9 +90,7 @@ def assign(config_path: Path, *, as_json: bool, **said: Any) -> None:
 @click.option("--instance", "instance_id", help="Only this one's.")
 @click.option("--customer", "customer_id", help="Only this one's.")
 @click.option("--after", help="Only those behind the one with this id.")
-@click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows at most."
-)
+@limit_option
 @json_option
 def assignments(config_path: Path, *, as_json: bool, **said: Any) -> None:
     """What was assigned so far, by whom and why, in the order it was done.

@@ -52,6 +52,11 @@ def partition(session: Session, number: int) -> Partition:
     return session.exec(query).one()
 
 
+def looked_back_to(row: Partition) -> int:
+    """The end of the last window that is closed or being closed: nothing is booked before it."""
+    return max(row.closed_through, row.closing)
+
+
 def lock_all(session: Session) -> None:
     """Every partition's row, locked as by `partition`: drains and closes wait."""
     session.exec(select(Partition.id).order_by(col(Partition.id)).with_for_update()).all()

@@ -18,6 +18,7 @@ from billing_sync.lifecycle import Activity, Event
 from billing_sync.models import Instance, LifecycleInbox, PackageUse
 from billing_sync.packages import Balance
 from billing_sync.store import package_totals
+from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import in_parts
 from billing_sync.store.package_totals import Given
 from metering.catalogue import Catalogue, Product
@@ -34,6 +35,17 @@ class _Charged(NamedTuple):
     @property
     def item(self) -> tuple[str, str]:
         return self.instance.customer_id, self.product.product_id
+
+
+def deduct_booked(
+    session: Session, booked: Iterable[Booked], catalogue: Catalogue, now_ms: int
+) -> None:
+    """As `deduct_rows`, of usage that was booked: what no record carries yet, then the rest."""
+    booked = list(booked)
+    new = [one.row._replace(quantity=one.row.quantity - one.recorded) for one in booked]
+    plain = [one.row._replace(quantity=one.plain) for one in booked]
+    deduct_rows(session, new, catalogue, now_ms)
+    deduct_rows(session, plain, catalogue, now_ms, recorded=True)
 
 
 def deduct_rows(
@@ -108,20 +120,12 @@ def balances(
     return {place: packages.in_order(held) for place, held in found.items()}
 
 
-def naming_packages(
-    session: Session, customer_id: str, product: Product, catalogue: Catalogue
-) -> list[Balance]:
-    """The customer's stop-before-excess packages for the item: each is named in its own records.
+def naming_of(session: Session, customer_ids: Collection[str], catalogue: Catalogue) -> Balances:
+    """Stop-before-excess packages by (customer, billing item): each is named in its own records.
 
     Released and expired ones too, as what they gave may still wait for its record. In the order of
     their expiry; what they still hold is not looked up.
     """
-    found = naming_of(session, [customer_id], catalogue)
-    return found.get((customer_id, product.product_id), [])
-
-
-def naming_of(session: Session, customer_ids: Collection[str], catalogue: Catalogue) -> Balances:
-    """`naming_packages` of many customers at once, by (customer, billing item)."""
     found: Balances = {}
     for row in _packages_of(session, customer_ids):
         for item, full in _covered(row, catalogue):
@@ -139,14 +143,18 @@ def unrecorded_uses(
     """
     found: dict[tuple[str, int], dict[str, int]] = {}
     for some in in_parts(sorted(instance_ids)):
-        query = select(PackageUse).where(
+        query = select(
+            PackageUse.instance_id,
+            PackageUse.window,
+            PackageUse.package_id,
+            PackageUse.quantity - PackageUse.recorded,
+        ).where(
             col(PackageUse.instance_id).in_(some),
             PackageUse.window <= through_window,
             PackageUse.quantity > PackageUse.recorded,
         )
-        for use in session.exec(query):
-            mine = found.setdefault((use.instance_id, use.window), {})
-            mine[use.package_id] = use.quantity - use.recorded
+        for instance_id, window, package_id, left in session.exec(query):
+            found.setdefault((instance_id, window), {})[package_id] = left
     return found
 
 

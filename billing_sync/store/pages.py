@@ -22,6 +22,7 @@ from sqlmodel import Session, SQLModel
 from billing_sync import origins
 from billing_sync.grouping import Unrecorded
 from billing_sync.store.engine import in_parts
+from billing_sync.store.packages import unrecorded_uses
 from billing_sync.store.results import Held
 from billing_sync.store.upgrades import changes_of
 from billing_sync.upgrades import FOREIGN, Change
@@ -38,7 +39,6 @@ def _table(name: str) -> Table:
 _USED: Final = _table("usage_window")
 _INSTANCE: Final = _table("instance")
 _CARRY: Final = _table("carry")
-_USE: Final = _table("package_use")
 _HOLDER: Final = tuple(
     _INSTANCE.c[name]
     for name in (
@@ -86,14 +86,14 @@ class Wanted(NamedTuple):
 class Page(NamedTuple):
     """Some instances with their usage, windows ascending, and what else decides about it.
 
-    `given` are the (instance, window) of which packages gave something that no record carries.
+    `given` is what packages gave and no record carries, by (instance, window) and package.
     `next` is the id after which the next page begins; None at the end.
     """
 
     partition: int
     usage: Sequence[tuple[Holder, Sequence[Unrecorded]]]
     carries: Mapping[tuple[str, str], Held]
-    given: frozenset[tuple[str, int]]
+    given: Mapping[tuple[str, int], Mapping[str, int]]
     changes: Mapping[str, Sequence[Change]]
     next: str | None
 
@@ -115,7 +115,7 @@ def read(session: Session, wanted: Wanted, after: str, rows: int) -> Page:
         wanted.partition,
         usage,
         _carries(session, ids),
-        _given(session, ids),
+        unrecorded_uses(session, ids, through_window=wanted.through),
         changes_of(session, ids),
         last,
     )
@@ -188,15 +188,6 @@ def _carries(session: Session, ids: Sequence[str]) -> dict[tuple[str, str], Held
         for row in session.connection().execute(query.where(_CARRY.c.instance_id.in_(some))):
             found[row[0], row[1]] = Held._make(row[2:])
     return found
-
-
-def _given(session: Session, ids: Sequence[str]) -> frozenset[tuple[str, int]]:
-    query = select(_USE.c.instance_id, _USE.c.window).where(_USE.c.quantity > _USE.c.recorded)
-    found: set[tuple[str, int]] = set()
-    for some in in_parts(ids, _AT_ONCE):
-        rows = session.connection().execute(query.where(_USE.c.instance_id.in_(some)))
-        found.update((row[0], row[1]) for row in rows)
-    return frozenset(found)
 
 
 class DueCarry(NamedTuple):

@@ -1,14 +1,9 @@
 """The SQL of what is to be recorded: where released instances wait, and what packages gave."""
 
-from collections.abc import Sequence
-
 from sqlmodel import Session, col, select
 
-from billing_sync import packages
-from billing_sync.grouping import Unrecorded
 from billing_sync.lifecycle import Activity
 from billing_sync.models import Instance, LifecycleInbox, UsageWindow
-from billing_sync.store.packages import unrecorded_uses
 from metering.entitlement import InstanceStatus
 
 
@@ -32,10 +27,3 @@ def partitions_with_released(session: Session, *, since_ms: int, until_ms: int) 
         .distinct()
     )
     return set(session.exec(query))
-
-
-def slices(session: Session, usage: Unrecorded, naming: Sequence[str]) -> dict[str, int]:
-    """Unrecorded package slices that get records of their own, and the overshoot."""
-    place = (usage.instance_id, usage.window)
-    given = unrecorded_uses(session, place[:1], through_window=usage.window).get(place, {})
-    return packages.slices(usage.quantity, given, naming)

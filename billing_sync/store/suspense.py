@@ -14,7 +14,7 @@ from billing_sync.correction_models import Assignment, Suspense
 from billing_sync.models import Instance
 from billing_sync.store import ahead, ledger
 from billing_sync.store.engine import add_up, in_parts
-from billing_sync.store.packages import deduct_rows
+from billing_sync.store.packages import deduct_booked
 from billing_sync.suspense import ASSIGNED, Holding
 from metering.catalogue import Catalogue, Product
 from metering.entitlement import InstanceStatus
@@ -102,8 +102,8 @@ def append(
     packages give to it, and where a record that came back in a recovery carries it already, it is
     not recorded again.
     """
-    row_ = ledger.partition(session, number)
-    window = max(window_of(now_ms), window_of(max(row_.closed_through, row_.closing)))
+    closed = ledger.looked_back_to(ledger.partition(session, number))
+    window = max(window_of(now_ms), window_of(closed))
     usage = [
         UsageRow(
             window,
@@ -120,10 +120,7 @@ def append(
     ]
     booked = ahead.take(session, usage)
     ledger.add_usage(session, number, booked)
-    new = [one.row._replace(quantity=one.row.quantity - one.recorded) for one in booked]
-    plain = [one.row._replace(quantity=one.plain) for one in booked]
-    deduct_rows(session, new, catalogue, now_ms)
-    deduct_rows(session, plain, catalogue, now_ms, recorded=True)
+    deduct_booked(session, booked, catalogue, now_ms)
     add_up(session, Suspense, [_taken(entry, at) for at in range(len(entry.pieces))], "assigned")
     pieces = [[p.product_id, p.route, p.grade, p.origin, p.quantity] for p in entry.pieces]
     row = Assignment(
