@@ -12,6 +12,10 @@ SHOP = """
 routes: [{{name: chat, path: /v1, upstream: [http://u:1], usage: {{normalize: {normalize}}}}}]
 products: [{{product_id: P1, routes: [chat], meter: requests}}]
 """
+SOLD = """
+routes: [{{name: chat, path: /v1, upstream: [http://u:1]}}]
+products: [{{product_id: P1, routes: [chat], meter: requests, {how}}}]
+"""
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,20 @@ def test_a_value_that_is_not_built_is_refused(text: str, place: str) -> None:
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{place}: ")
     assert "is not yet built; " in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'billing: {push_by: "00:05"}',
+        "billing: {hold: {times: 20}}",
+        SOLD.format(how="cycle: day"),
+        SOLD.format(how="charged_by: agents_gateway"),
+    ],
+)
+def test_a_value_that_is_built_is_taken(text: str) -> None:
+    """A merge once brought the lines of these settings back."""
+    parse(text, {}, base=Path("/"))
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
