@@ -20,7 +20,7 @@ from gateway.errors import (
 from gateway.routing import ServedRoute
 from gateway.settings import Customer
 from metering.catalogue import Product
-from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.keys import digest, digest_of_sha256, sha256_hex
 from metering.usage import Charge
 
@@ -55,7 +55,7 @@ class Directory:
         self._remembered: dict[bytes, str] = {}
         self.generation = 0  # grows when a key changes hands
         for snapshot in self._configured.values():
-            if any(key in self._owners for key in snapshot.key_digests):
+            if any(key.digest in self._owners for key in snapshot.keys):
                 raise ValueError(f"customer {snapshot.customer_id!r} has another customer's key")
             self._own(snapshot)
 
@@ -67,7 +67,7 @@ class Directory:
             snapshot = replace(
                 snapshot,
                 name=snapshot.name or configured.name,
-                key_digests=configured.key_digests + snapshot.key_digests,
+                keys=configured.keys + snapshot.keys,
                 instances=configured.instances + snapshot.instances,
             )
         self._customers[snapshot.customer_id] = snapshot
@@ -76,9 +76,9 @@ class Directory:
     def remove(self, customer_id: str) -> None:
         """Forget a projected customer; a configured one falls back to its configuration."""
         known = self._customers.pop(customer_id, None)
-        for key in known.key_digests if known is not None else ():
-            if self._owners.get(key) == customer_id:
-                del self._owners[key]
+        for key in known.keys if known is not None else ():
+            if self._owners.get(key.digest) == customer_id:
+                del self._owners[key.digest]
         self._remembered.clear()
         if customer_id in self._configured:
             self._customers[customer_id] = self._configured[customer_id]
@@ -113,10 +113,10 @@ class Directory:
         return len(self._customers)
 
     def _own(self, snapshot: EntitlementSnapshot) -> None:
-        others = (self._owners.get(key) for key in snapshot.key_digests)
+        others = (self._owners.get(key.digest) for key in snapshot.keys)
         if any(owner not in (None, snapshot.customer_id) for owner in others):
             self.generation += 1
-        self._owners.update(dict.fromkeys(snapshot.key_digests, snapshot.customer_id))
+        self._owners.update({key.digest: snapshot.customer_id for key in snapshot.keys})
 
 
 def admit_key(directory: Directory, route: ServedRoute, key: bytes | None) -> Admitted:
@@ -198,10 +198,11 @@ def _refusal(unusable: set[InstanceStatus]) -> NotEntitled:
 
 def _snapshot(pepper: bytes, customer: Customer) -> EntitlementSnapshot:
     hashes = [sha256_hex(key.get_secret_value()) for key in customer.keys]
+    digests = [digest_of_sha256(pepper, each) for each in [*hashes, *customer.key_hashes]]
     return EntitlementSnapshot(
         customer_id=customer.id,
         name=customer.name,
-        key_digests=tuple(digest_of_sha256(pepper, h) for h in [*hashes, *customer.key_hashes]),
+        keys=tuple(EntitledKey(digest[:12], digest) for digest in digests),
         instances=tuple(
             EntitledInstance(instance.id, instance.product, InstanceStatus.ACTIVE)
             for instance in customer.instances

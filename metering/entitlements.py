@@ -82,7 +82,9 @@ def _snapshot(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
         snapshot = from_json(raw)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    texts = [snapshot.customer_id, snapshot.name, *snapshot.key_digests]
+    texts = [snapshot.customer_id, snapshot.name]
+    texts += [text for k in snapshot.keys for text in (k.key_id, k.digest, *k.routes)]
     texts += [name for i in snapshot.instances for name in (i.instance_id, i.product_id)]
-    sound = all(isinstance(text, str) for text in texts)
+    times = [k.expires for k in snapshot.keys] + [i.expires for i in snapshot.instances]
+    sound = all(isinstance(text, str) for text in texts) and all(type(t) is int for t in times)
     return snapshot if sound and snapshot.customer_id == customer_id else None

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 
 from billing_sync.models import ApiKey, CustomerRow, Instance, ProjectionOutbox
 from billing_sync.store.engine import inserting
-from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 
 
 class Pending(NamedTuple):
@@ -65,29 +65,29 @@ def snapshots(session: Session, customer_ids: Sequence[str]) -> list[Entitlement
     customers live in the configuration and are not.
     """
     wanted = list(customer_ids)
-    digests = _digests(session, wanted)
+    keys = _keys(session, wanted)
     instances = _instances(session, wanted)
     rows = session.exec(select(CustomerRow).where(col(CustomerRow.id).in_(wanted)))
     return [
         EntitlementSnapshot(
             customer_id=row.id,
             name=row.name,
-            key_digests=tuple(digests.get(row.id, ())),
+            keys=tuple(keys.get(row.id, ())),
             instances=tuple(instances.get(row.id, ())),
         )
         for row in rows
     ]
 
 
-def _digests(session: Session, wanted: Iterable[str]) -> dict[str, list[str]]:
+def _keys(session: Session, wanted: Iterable[str]) -> dict[str, list[EntitledKey]]:
     query = (
         select(ApiKey)
         .where(col(ApiKey.customer_id).in_(wanted), ApiKey.revoked == 0)
         .order_by(col(ApiKey.id))
     )
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[EntitledKey]] = {}
     for key in session.exec(query):
-        found.setdefault(key.customer_id, []).append(key.digest)
+        found.setdefault(key.customer_id, []).append(EntitledKey(str(key.id), key.digest))
     return found
 
 
@@ -100,6 +100,6 @@ def _instances(session: Session, wanted: Iterable[str]) -> dict[str, list[Entitl
     found: dict[str, list[EntitledInstance]] = {}
     for row in session.exec(query):
         found.setdefault(row.customer_id, []).append(
-            EntitledInstance(row.id, row.product_id, InstanceStatus(row.status))
+            EntitledInstance(row.id, row.product_id, InstanceStatus(row.status), row.expires)
         )
     return found

@@ -20,7 +20,7 @@ from gateway.routing import RouteTable, ServedRoute
 from gateway.settings import Customer, Route
 from metering import keys
 from metering.catalogue import Product
-from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.usage import Charge
 
 PEPPER = keys.pepper(b"installation secret")
@@ -44,7 +44,10 @@ def chat(*products: Product, identity: tuple[str, ...] = ("api_key", "trusted"))
 def snapshot(*instances: tuple[str, str, InstanceStatus], key: str = "k") -> EntitlementSnapshot:
     """The customer `c` with these instances."""
     return EntitlementSnapshot(
-        "c", "Name", (keys.digest(PEPPER, key),), tuple(EntitledInstance(*i) for i in instances)
+        "c",
+        "Name",
+        (EntitledKey("1", keys.digest(PEPPER, key)),),
+        tuple(EntitledInstance(*i) for i in instances),
     )
 
 

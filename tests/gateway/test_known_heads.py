@@ -22,7 +22,12 @@ from gateway.routing import RouteTable
 from gateway.settings import Route
 from metering import keys
 from metering.catalogue import Product
-from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.entitlement import (
+    EntitledInstance,
+    EntitledKey,
+    EntitlementSnapshot,
+    InstanceStatus,
+)
 
 PEPPER = b"pepper"
 HERE, THERE = Caller("192.0.2.1", "http", b" 1"), Caller("192.0.2.2", "http", b" 2")
@@ -31,7 +36,7 @@ PLAIN = HEAD % b"5"
 OWNED = EntitlementSnapshot(
     "c",
     "Name",
-    (keys.digest(PEPPER, b"sk"),),
+    (EntitledKey("1", keys.digest(PEPPER, b"sk")),),
     (EntitledInstance("i", "T", InstanceStatus.ACTIVE),),
 )
 
@@ -169,7 +174,7 @@ def test_a_revoked_key_is_refused_though_its_head_is_known() -> None:
     """At once."""
     known = Counting()
     known.see(*[PLAIN] * 3)
-    known.directory.put(replace(OWNED, key_digests=()))
+    known.directory.put(replace(OWNED, keys=()))
     with pytest.raises(Unauthenticated):
         known.heads.request(PLAIN, HERE)
 
@@ -186,7 +191,7 @@ def test_another_customers_change_disturbs_nobody() -> None:
     """It is asked again only for those it concerns."""
     known = Counting()
     known.see(*[PLAIN] * 3)
-    known.directory.put(EntitlementSnapshot("d", "D", ("digest",)))
+    known.directory.put(EntitlementSnapshot("d", "D", (EntitledKey("2", "digest"),)))
     assert known.see(PLAIN) == 0
 
 
@@ -256,7 +261,9 @@ def test_only_what_decides_is_read() -> None:
 def test_two_customers_share_what_is_known_of_their_requests() -> None:
     """Each is charged, and named to the upstream, by its own key."""
     known = Counting()
-    known.directory.put(replace(OWNED, customer_id="d", key_digests=(keys.digest(PEPPER, b"dk"),)))
+    known.directory.put(
+        replace(OWNED, customer_id="d", keys=(EntitledKey("dk", keys.digest(PEPPER, b"dk")),))
+    )
     other = PLAIN.replace(b"sk", b"dk")
     assert known.see(PLAIN, other, PLAIN.replace(b"/x", b"/y")) == 3
     assert known.see(other.replace(b"/x", b"/y")) == 0
@@ -307,7 +314,9 @@ def test_what_connection_names_does_not_pass() -> None:
 def test_a_route_that_hands_on_keys_hands_on_each_its_own() -> None:
     """So nothing of its heads is shared between them."""
     known = Counting(forward=True)
-    known.directory.put(replace(OWNED, customer_id="d", key_digests=(keys.digest(PEPPER, b"dk"),)))
+    known.directory.put(
+        replace(OWNED, customer_id="d", keys=(EntitledKey("dk", keys.digest(PEPPER, b"dk")),))
+    )
     for key in (b"sk", b"dk", b"sk", b"dk"):
         head = known.heads.request(PLAIN.replace(b"sk", key), HERE)[0].asked[0]
         assert b"x-api-key: %b\r\n" % key in head.before

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.errors import UpstreamUnavailable
-from metering.entitlement import EntitlementSnapshot
+from metering.entitlement import EntitledKey, EntitlementSnapshot
 from metering.keys import digest
 from metering.usage import Outcome
 from tests.gateway.line import Bench, Wire
@@ -194,7 +194,9 @@ def test_who_gets_a_key_is_charged_at_once() -> None:
     line = Line()
     for _ in range(3):
         line.says(line.asks(GET), REPLY)
-    line.directory.put(EntitlementSnapshot("cust-2", "Other", (digest(b"pepper", KEY),)))
+    line.directory.put(
+        EntitlementSnapshot("cust-2", "Other", (EntitledKey("1", digest(b"pepper", KEY)),))
+    )
     line.says(line.asks(GET), REPLY)
     assert [each.customer_id for each in line.kept.records] == ["cust-1"] * 3 + ["cust-2"]
     line.got()

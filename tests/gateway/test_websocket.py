@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from websockets.sync.server import ServerConnection
 
-from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.keys import digest
 from metering.usage import Grade, Outcome
 from tests.gateway.running import Running, gateway
@@ -287,7 +287,9 @@ def test_whoever_may_not_go_on_is_told_at_the_next_stretch() -> None:
 
     def projected(status: InstanceStatus) -> EntitlementSnapshot:
         instance = EntitledInstance("inst-2", "T", status)
-        return EntitlementSnapshot("cust-2", "", (digest(b"pepper", b"sk-2"),), (instance,))
+        return EntitlementSnapshot(
+            "cust-2", "", (EntitledKey("1", digest(b"pepper", b"sk-2")),), (instance,)
+        )
 
     with talker(echo) as up, gateway(up.url, settings=STRETCHES) as gw:
         gw.directory.put(projected(InstanceStatus.ACTIVE))

@@ -1,5 +1,6 @@
 from metering.entitlement import (
     EntitledInstance,
+    EntitledKey,
     EntitlementSnapshot,
     InstanceStatus,
     from_json,
@@ -12,8 +13,8 @@ def test_a_snapshot_survives_its_json() -> None:
     snapshot = EntitlementSnapshot(
         "cust-1",
         "示例公司",
-        ("ab" * 32,),
-        tuple(EntitledInstance(f"i-{s}", "OFFI1", s) for s in InstanceStatus),
+        (EntitledKey("7", "ab" * 32), EntitledKey("8", "cd" * 32, 1, ("chat", "embed"))),
+        tuple(EntitledInstance(f"i-{s}", "OFFI1", s, 7, trial=True) for s in InstanceStatus),
     )
     assert from_json(to_json(snapshot)) == snapshot
     assert from_json(to_json(snapshot).encode()) == snapshot

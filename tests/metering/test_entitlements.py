@@ -9,7 +9,12 @@ from redis.asyncio import Redis
 
 from metering import entitlements
 from metering.connection import connect
-from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.entitlement import (
+    EntitledInstance,
+    EntitledKey,
+    EntitlementSnapshot,
+    InstanceStatus,
+)
 from metering.errors import MeteringUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +22,7 @@ pytestmark = pytest.mark.anyio
 CUSTOMER = EntitlementSnapshot(
     "cust-1",
     "示例",
-    ("d1", "d2"),
+    (EntitledKey("1", "d1"), EntitledKey("2", "d2")),
     (EntitledInstance("i1", "p1", InstanceStatus.FROZEN),),
 )
 
@@ -34,7 +39,7 @@ async def test_what_is_put_is_found(redis: Redis) -> None:
 
 
 def spoiled(**fields: object) -> str:
-    whole = {"customer_id": "cust-1", "name": "x", "key_digests": [], "instances": []}
+    whole = {"customer_id": "cust-1", "name": "x", "keys": [], "instances": []}
     return json.dumps(whole | fields)
 
 
@@ -52,8 +57,11 @@ def spoiled(**fields: object) -> str:
         spoiled(customer_id=7),
         spoiled(customer_id="cust-2"),
         spoiled(name=None),
-        spoiled(key_digests=[["d"]]),
-        spoiled(key_digests=7),
+        spoiled(keys=[["k1"]]),
+        spoiled(keys=[["k1", 7, 0, []]]),
+        spoiled(keys=[["k1", "d", "soon", []]]),
+        spoiled(keys=[["k1", "d", 0, [7]]]),
+        spoiled(keys=7),
         spoiled(instances=[["i1", "p1", "melted"]]),
         spoiled(instances=[["i1", "p1"]]),
         spoiled(instances=[[1, "p1", "active"]]),
@@ -69,12 +77,27 @@ async def test_what_is_no_snapshot_is_passed_over(redis: Redis, value: str | byt
     assert everyone.unreadable == 1
 
 
+async def test_what_the_version_before_wrote_is_understood(redis: Redis) -> None:
+    """Gateways and control plane need not be upgraded at the same moment."""
+    old: dict[str, object] = {"customer_id": "cust-1", "name": "", "key_digests": ["d" * 64]}
+    old["instances"] = [["i1", "p1", "frozen"]]
+    await redis.hset(entitlements.KEY, "cust-1", json.dumps(old))
+    assert await entitlements.get(redis, "cust-1") == EntitlementSnapshot(
+        "cust-1",
+        "",
+        (EntitledKey("d" * 12, "d" * 64),),
+        (EntitledInstance("i1", "p1", InstanceStatus.FROZEN),),
+    )
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["customer_id", "name", "key_digests", "instances"]), inner, max_size=4
+            st.sampled_from(["customer_id", "name", "keys", "key_digests", "instances"]),
+            inner,
+            max_size=4,
         )
     ),
 )

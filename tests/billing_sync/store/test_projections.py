@@ -12,7 +12,7 @@ from billing_sync.store.projections import (
     projection_done,
     snapshots,
 )
-from metering.entitlement import EntitledInstance, EntitlementSnapshot, InstanceStatus
+from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 
 
 def pending(engine: Engine, limit: int = 10) -> list[Pending]:
@@ -66,7 +66,7 @@ def test_snapshots(engine: Engine) -> None:
         "a": EntitlementSnapshot(
             "a",
             "A",
-            ("d1",),
+            (EntitledKey("1", "d1"),),
             (
                 EntitledInstance("i2", "Q", InstanceStatus.RELEASED),
                 EntitledInstance("i1", "P", InstanceStatus.ACTIVE),
