@@ -40,9 +40,10 @@ class _Shape(NamedTuple):
 class Replies:
     """The heads of replies to requests of one kind."""
 
-    def __init__(self, *, head_only: bool, injected: bool) -> None:
+    def __init__(self, *, head_only: bool, injected: bool, normalize: bool = False) -> None:
         self._head_only = head_only
         self._injected = injected
+        self._normalize = normalize
         self._shapes: dict[bytes, _Shape] = {}
         self._seen: set[int] = set()
         self.kept: dict[bytes, KnownReply] = {}  # by raw head
@@ -60,9 +61,15 @@ class Replies:
 
     def read(self, raw: bytes, said: RawReply) -> KnownReply:
         """What a final reply's head amounts to. Raises UpstreamProtocol."""
-        head_only, injected = self._head_only, self._injected
+        head_only = self._head_only
         method = "HEAD" if head_only else "GET"
-        answer = answer_of(said.status, said.headers, head_only=head_only, injected=injected)
+        answer = answer_of(
+            said.status,
+            said.headers,
+            head_only=head_only,
+            injected=self._injected,
+            normalize=self._normalize,
+        )
         head = answer_head(answer, head_only=head_only)
         known = KnownReply(
             said.status,

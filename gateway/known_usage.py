@@ -8,7 +8,8 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from gateway import lenient
-from gateway.dialects import ABSENT, NOTHING_STATED, Counts, ending
+from gateway.amounts import NOTHING_STATED, Counts
+from gateway.dialects import ABSENT, ending, is_object
 from metering.usage import MAX_QUANTITY
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_QUANTITY)] | None
@@ -22,7 +23,21 @@ class _Reasoned(msgspec.Struct, gc=False):
     reasoning_tokens: _Count = None
 
 
-class _Usage(msgspec.Struct, gc=False):
+class _More(msgspec.Struct, gc=False):
+    """What usage may hold besides: where one of them is stated the object is another's to read."""
+
+    image_count: None = None
+    video_duration: None = None
+    duration: None = None
+    seconds: None = None
+    prompt_audio_seconds: None = None
+    characters: None = None
+    billed_units: None = None
+    tokens: None = None
+    models: None = None
+
+
+class _Usage(_More, gc=False):
     """A usage object as the known APIs write it."""
 
     prompt_tokens: _Count = None
@@ -49,9 +64,11 @@ class _Known(msgspec.Struct, gc=False):
     choices: msgspec.Raw = ABSENT
     delta: msgspec.Raw = ABSENT
     type: msgspec.Raw = ABSENT
+    output: msgspec.Raw = ABSENT
+    transcripts: None = None
 
 
-class _ChatUsage(msgspec.Struct, gc=False):
+class _ChatUsage(_More, gc=False):
     """A usage object as chat completions write it; of the others only whether they are there."""
 
     prompt_tokens: _Count = None
@@ -76,6 +93,7 @@ class _Chat(msgspec.Struct, gc=False):
     message: msgspec.Raw = ABSENT
     response: msgspec.Raw = ABSENT
     type: msgspec.Raw = ABSENT
+    transcripts: None = None
 
 
 _read_chat: Final = msgspec.json.Decoder(_Chat).decode
@@ -85,7 +103,7 @@ _read_known: Final = msgspec.json.Decoder(_Known).decode
 def known(document: bytes) -> tuple[Counts, bool | None] | None:
     """The counts of a reply with one usage, written as the known APIs do, and what `ending` says.
 
-    None for any other: it is to be read by `decode`, `usages` and `fields`, which agree with this.
+    None for any other: it is to be read by `decode` and `stated`, which agree with this.
     """
     try:
         reply = _read_known(document)
@@ -94,6 +112,8 @@ def known(document: bytes) -> tuple[Counts, bool | None] | None:
     usage = reply.usage
     if usage is None or reply.message is not ABSENT or reply.response is not ABSENT:
         return None
+    if reply.output is not ABSENT and is_object(reply.output):
+        return None  # DashScope says there whether it has finished
     read = usage.prompt_tokens_details, usage.input_tokens_details, usage.input_token_details
     made = (
         usage.completion_tokens_details,

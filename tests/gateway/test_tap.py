@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dialects import Dialect
+from gateway.amounts import Dialect
+from gateway.readings import Path
 from gateway.tap import UsagePlan
 from metering.usage import Grade, Quantity
 from tests.gateway.replies import (
@@ -157,7 +158,7 @@ UNUSABLE = {
     "no count": (JSON, b"", b'{"usage": {"prompt_tokens": true}}'),
     "null": (JSON, b"", b'{"usage": null}'),
     "not gzip": (JSON, b"gzip", b'{"usage": {"prompt_tokens": 5}}'),
-    "unknown coding": (JSON, b"br", b'{"usage": {"prompt_tokens": 5}}'),
+    "unknown coding": (JSON, b"compress", b'{"usage": {"prompt_tokens": 5}}'),
     "too large": (JSON, b"", b'{"usage": {"prompt_tokens": 5}}' + b" " * 8 * 1024 * 1024),
     "unpacks too large": (
         JSON,
@@ -216,8 +217,9 @@ def test_a_named_dialect_expects_tokens(dialect: Dialect) -> None:
     [
         ("/v1/embeddings", {"prompt_tokens": 8}, Quantity(0)),
         ("/v1/embeddings?x=1", {"prompt_tokens": 8, "total_tokens": 9}, Quantity(0)),
-        ("/v1/embed", {"prompt_tokens": 8, "total_tokens": 8}, Quantity(0)),
-        ("/v1/embed", {"prompt_tokens": 8, "total_tokens": 9}, Quantity(0, Grade.MISSING)),
+        ("/api/embed", {"prompt_tokens": 8}, Quantity(0)),
+        ("/v1/vectors", {"prompt_tokens": 8, "total_tokens": 8}, Quantity(0)),
+        ("/v1/vectors", {"prompt_tokens": 8, "total_tokens": 9}, Quantity(0, Grade.MISSING)),
         ("/v1/chat/completions", {"prompt_tokens": 8}, Quantity(0, Grade.MISSING)),
         ("/v1/embeddings", {"total_tokens": 8}, Quantity(0, Grade.MISSING)),
     ],
@@ -232,7 +234,7 @@ def test_an_embedding_has_no_output(path: str, usage: object, output: Quantity) 
 def test_dialect_none_reads_nothing() -> None:
     """Not even custom paths; what is sold all the same is missing."""
     plan = UsagePlan(
-        dialect="none", paths={"pages": ("usage", "pages")}, expected=EXPECTED.expected
+        dialect="none", paths={"pages": Path(("usage", "pages"))}, expected=EXPECTED.expected
     )
     watch = tap(plan, content_type=JSON)
     run(watch, [b'{"usage":{"prompt_tokens":5,"pages":3}}'])
@@ -242,7 +244,7 @@ def test_dialect_none_reads_nothing() -> None:
 
 def test_custom_meters() -> None:
     """A path is read from JSON bodies and from events."""
-    plan = UsagePlan(paths={"pages": ("job", "pages")}, expected=frozenset({"pages"}))
+    plan = UsagePlan(paths={"pages": Path(("job", "pages"))}, expected=frozenset({"pages"}))
     body = tap(plan, content_type=JSON)
     run(body, [b'{"job":{"pages":12}}'])
     assert values(body) == {"pages": 12}
@@ -275,7 +277,7 @@ fragments = st.binary(max_size=6) | st.sampled_from(
 @given(
     chunks_of(fragments),
     st.sampled_from([JSON, SSE, b"text/plain"]),
-    st.sampled_from([b"", b"gzip", b"deflate", b"br"]),
+    st.sampled_from([b"", b"gzip", b"deflate", b"br", b"zstd", b"compress"]),
     st.booleans(),
     st.booleans(),
 )
