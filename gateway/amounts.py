@@ -62,6 +62,7 @@ class Counts(msgspec.Struct, gc=False):
 
 NOTHING_STATED: Final = Counts()
 _NAMES: Final = Counts.__struct_fields__
+COUNTED: Final = frozenset(_NAMES)
 
 
 def meters(stated: Mapping[str, int], dialect: Dialect) -> dict[str, int]:

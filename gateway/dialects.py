@@ -4,7 +4,6 @@ A reply's `usage` counts before what other APIs have in its place: Gemini's `usa
 `meta`, Ollama's counts. `transcripts` stand beside any of them.
 """
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -21,7 +20,6 @@ _LOOK: Final = 32  # bytes of a list that nearly always tell whether it is empty
 _LAST_RESPONSES: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 )
-_UNFINISHED: Final = (None, "", "null")  # the last is how DashScope writes it
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -33,7 +31,6 @@ class Reply(msgspec.Struct, gc=False):
     choices: msgspec.Raw = ABSENT
     delta: msgspec.Raw = ABSENT  # holds the usage at the end of Cohere's streams
     type: msgspec.Raw = ABSENT
-    output: msgspec.Raw = ABSENT  # DashScope says there whether it has finished
     usageMetadata: msgspec.Raw = ABSENT  # noqa: N815 - Gemini's name
     candidates: msgspec.Raw = ABSENT  # Gemini
     meta: msgspec.Raw = ABSENT  # Cohere, first version
@@ -69,18 +66,8 @@ class _Candidate(msgspec.Struct, gc=False):
     finishReason: msgspec.Raw = _NULL  # noqa: N815 - Gemini's name
 
 
-class _Choice(msgspec.Struct, gc=False):
-    finish_reason: str | None = None
-
-
-class _Output(msgspec.Struct, gc=False):
-    finish_reason: str | None = None
-    choices: list[_Choice] | None = None
-
-
 _REPLY: Final = msgspec.json.Decoder(Reply)
 _HOLDER: Final = msgspec.json.Decoder(_Holder)
-_OUTPUT: Final = msgspec.json.Decoder(_Output)
 _CANDIDATES: Final = msgspec.json.Decoder(list[_Candidate])
 _TEXT: Final = msgspec.json.Decoder(str)
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -91,40 +78,43 @@ def decode(document: bytes) -> Reply | None:
     return lenient.decode(_REPLY, document)
 
 
-def stated(reply: Reply, dialect: Dialect) -> Iterator[Stated]:
+def stated(reply: Reply, dialect: Dialect) -> list[Stated]:
     """What a reply states of its usage, one object after the other; `"usage": null` is none."""
+    found: list[Stated] = []
     for holder in (reply.response, reply.message):
         held = None if holder is ABSENT else lenient.decode(_HOLDER, holder)
         if held is not None:
-            yield from _held(held, dialect)
+            found += _held(held, dialect)
     if is_object(reply.usage):
-        yield Stated(usage_fields.of_usage(reply.usage, dialect), reply.usage)
-    else:
-        yield from _elsewhere(reply, dialect)
+        found.append(Stated(usage_fields.of_usage(reply.usage, dialect), reply.usage))
+    elif not found:
+        found = _elsewhere(reply, dialect)
     if reply.transcripts is not ABSENT:
-        yield Stated(usage_fields.of_transcripts(reply.transcripts), reply.transcripts)
+        found.append(Stated(usage_fields.of_transcripts(reply.transcripts), reply.transcripts))
+    return found
 
 
-def _held(holder: _Holder, dialect: Dialect) -> Iterator[Stated]:
+def _held(holder: _Holder, dialect: Dialect) -> list[Stated]:
     if is_object(holder.usage):
-        yield Stated(usage_fields.of_usage(holder.usage, dialect), holder.usage)
-    elif is_object(holder.usageMetadata):
-        yield Stated(usage_fields.of_gemini(holder.usageMetadata), holder.usageMetadata)
-    elif is_object(holder.meta):
-        yield Stated(usage_fields.of_cohere(holder.meta), holder.meta)
+        return [Stated(usage_fields.of_usage(holder.usage, dialect), holder.usage)]
+    if is_object(holder.usageMetadata):
+        return [Stated(usage_fields.of_gemini(holder.usageMetadata), holder.usageMetadata)]
+    if is_object(holder.meta):
+        return [Stated(usage_fields.of_cohere(holder.meta), holder.meta)]
+    return []
 
 
-def _elsewhere(reply: Reply, dialect: Dialect) -> Iterator[Stated]:
-    yield from _held(_Holder(ABSENT, reply.usageMetadata, reply.meta), dialect)
-    if is_object(reply.delta):
+def _elsewhere(reply: Reply, dialect: Dialect) -> list[Stated]:
+    if reply.usageMetadata is not ABSENT or reply.meta is not ABSENT:
+        return _held(_Holder(ABSENT, reply.usageMetadata, reply.meta), dialect)
+    if reply.delta is not ABSENT:
         held = lenient.decode(_HOLDER, reply.delta)
-        if held is not None and is_object(held.usage):
-            yield Stated(usage_fields.of_usage(held.usage, dialect), held.usage)
+        return [] if held is None else _held(held, dialect)
+    if reply.prompt_eval_count is ABSENT and reply.eval_count is ABSENT:
+        return []
     counts = {"prompt_eval_count": reply.prompt_eval_count, "eval_count": reply.eval_count}
     counts = {name: value for name, value in counts.items() if value is not ABSENT}
-    if counts:
-        raw = msgspec.Raw(msgspec.json.encode(counts))
-        yield Stated(usage_fields.of_ollama(counts), raw)
+    return [Stated(usage_fields.of_ollama(counts), msgspec.Raw(msgspec.json.encode(counts)))]
 
 
 def final(reply: Reply, *, reported: bool) -> bool | None:
@@ -175,11 +165,7 @@ def _stop_reason(reply: Ending) -> bool:
 
 
 def _has_finished(reply: Reply) -> bool:
-    """Whether DashScope, Gemini, Ollama or the old Cohere say that nothing follows."""
-    if is_object(reply.output):
-        output = lenient.decode(_OUTPUT, reply.output) or _Output()
-        reasons = [output.finish_reason, *(each.finish_reason for each in output.choices or ())]
-        return any(reason not in _UNFINISHED for reason in reasons)
+    """Whether Gemini, Ollama or the old Cohere say that nothing follows."""
     if is_object(reply.usage):
         return False  # as `ending` judges it
     if reply.candidates is not ABSENT:

@@ -16,6 +16,7 @@ from gateway.watching import Watch
 MAX_JSON: Final = 8 * 1024 * 1024
 
 BOM: Final = b"\xef\xbb\xbf"
+_LIST_START: Final = b"["
 _LF: Final = b"\n"
 _METADATA: Final = b'"usageMetadata"'
 _ENDS_OF_LINES: Final = ("eval_count", "billed_units")  # Ollama's and Cohere's last line
@@ -50,8 +51,12 @@ class JsonBody:
     def finish(self) -> bytes:
         """Reads the body; holds nothing back."""
         body = self._only if self._rest is None else bytes(self._rest)
-        for document in documents(body.removeprefix(BOM)):
-            self._readings.see(document)
+        body = body.removeprefix(BOM)
+        if body.startswith(_LIST_START):
+            for document in documents(body):
+                self._readings.see(document)
+        else:
+            self._readings.see(body)
         self._only, self._rest = b"", None
         return b""
 
@@ -99,7 +104,7 @@ def documents(body: bytes) -> Iterable[bytes]:
 
     Of a list that was cut, those that came whole.
     """
-    if not body.startswith(b"[") or _METADATA not in body:
+    if not body.startswith(_LIST_START) or _METADATA not in body:
         return (body,)
     elements, end = lenient.decode(_LIST, body), len(body)
     for _ in range(_MAX_TRIES):

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway import lenient
 from gateway.amounts import NOTHING_STATED, Counts
-from gateway.dialects import ABSENT, ending, is_object
+from gateway.dialects import ABSENT, ending
 from metering.usage import MAX_QUANTITY
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_QUANTITY)] | None
@@ -23,21 +23,7 @@ class _Reasoned(msgspec.Struct, gc=False):
     reasoning_tokens: _Count = None
 
 
-class _More(msgspec.Struct, gc=False):
-    """What usage may hold besides: where one of them is stated the object is another's to read."""
-
-    image_count: None = None
-    video_duration: None = None
-    duration: None = None
-    seconds: None = None
-    prompt_audio_seconds: None = None
-    characters: None = None
-    billed_units: None = None
-    tokens: None = None
-    models: None = None
-
-
-class _Usage(_More, gc=False):
+class _Usage(msgspec.Struct, gc=False):
     """A usage object as the known APIs write it."""
 
     prompt_tokens: _Count = None
@@ -53,6 +39,17 @@ class _Usage(_More, gc=False):
     completion_tokens_details: _Reasoned | None = None
     output_tokens_details: _Reasoned | None = None
     output_token_details: _Reasoned | None = None
+    # Of other APIs: where one of these is stated the object is not for this reader. They stand
+    # last, where they cost the others least.
+    image_count: None = None
+    video_duration: None = None
+    duration: None = None
+    seconds: None = None
+    prompt_audio_seconds: None = None
+    characters: None = None
+    billed_units: None = None
+    tokens: None = None
+    models: None = None
 
 
 class _Known(msgspec.Struct, gc=False):
@@ -64,11 +61,10 @@ class _Known(msgspec.Struct, gc=False):
     choices: msgspec.Raw = ABSENT
     delta: msgspec.Raw = ABSENT
     type: msgspec.Raw = ABSENT
-    output: msgspec.Raw = ABSENT
     transcripts: None = None
 
 
-class _ChatUsage(_More, gc=False):
+class _ChatUsage(msgspec.Struct, gc=False):
     """A usage object as chat completions write it; of the others only whether they are there."""
 
     prompt_tokens: _Count = None
@@ -84,6 +80,15 @@ class _ChatUsage(_More, gc=False):
     input_token_details: msgspec.Raw = ABSENT
     output_tokens_details: msgspec.Raw = ABSENT
     output_token_details: msgspec.Raw = ABSENT
+    image_count: None = None
+    video_duration: None = None
+    duration: None = None
+    seconds: None = None
+    prompt_audio_seconds: None = None
+    characters: None = None
+    billed_units: None = None
+    tokens: None = None
+    models: None = None
 
 
 class _Chat(msgspec.Struct, gc=False):
@@ -112,8 +117,6 @@ def known(document: bytes) -> tuple[Counts, bool | None] | None:
     usage = reply.usage
     if usage is None or reply.message is not ABSENT or reply.response is not ABSENT:
         return None
-    if reply.output is not ABSENT and is_object(reply.output):
-        return None  # DashScope says there whether it has finished
     read = usage.prompt_tokens_details, usage.input_tokens_details, usage.input_token_details
     made = (
         usage.completion_tokens_details,

@@ -32,13 +32,8 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     return decode(_MEMBERS, data)
 
 
-def quantity(data: bytes | msgspec.Raw, times: int = 1) -> int | None:
-    """A JSON number that can be believed as a quantity: whole, from 0 to MAX_QUANTITY.
-
-    With `times` it is one of larger units, such as seconds of 1000 ms: their parts are rounded.
-    """
-    if times != 1:
-        return _scaled(data, times)
+def quantity(data: bytes | msgspec.Raw) -> int | None:
+    """A JSON number that can be believed as a quantity: whole, from 0 to MAX_QUANTITY."""
     number = decode(_NUMBER, data)
     if number is None or not 0 <= number <= MAX_QUANTITY or int(number) != number:
         return None
@@ -51,7 +46,7 @@ def quantity_at(data: bytes | msgspec.Raw, path: tuple[str, ...], times: int = 1
     Where there is a list of objects, it is the sum over all of them, if each of them has one.
     """
     if not path:
-        return quantity(data, times)
+        return quantity(data) if times == 1 else scaled(data, times)
     if bytes(memoryview(data)[:_LOOK]).lstrip(_SPACE)[:1] == b"[":
         return _sum([_within(one, path, times) for one in decode(_LIST, data) or ()])
     return _within(data, path, times)
@@ -68,8 +63,11 @@ def _sum(each: list[int | None]) -> int | None:
     return total if each and len(read) == len(each) and total <= MAX_QUANTITY else None
 
 
-def _scaled(data: bytes | msgspec.Raw, times: int) -> int | None:
-    """Never by way of a float."""
+def scaled(data: bytes | msgspec.Raw, times: int) -> int | None:
+    """A quantity in units that are `times` larger, such as seconds of 1000 ms; their parts are rounded.
+
+    Never by way of a float.
+    """
     if bytes(memoryview(data)[:1]) == b'"':
         return None
     number = decode(_DECIMAL, data)

@@ -97,10 +97,13 @@ class Readings:
         # A stream that announced more (Anthropic's message_start) and ended without it is cut,
         # however well-formed its HTTP was: its output count is only a placeholder.
         exact = self._ended or (complete and self._ended is None)
-        if self._stated is not None:
-            read = amounts.meters(self._stated, self._dialect)
+        stated = self._stated
+        if stated is not None and not stated.keys() <= amounts.COUNTED:
+            read = amounts.meters(stated, self._dialect)
             kind = kind_of(tuple(read), (_grade(exact),) * len(read))
             quantities = Quantities(kind, tuple(read.values()))
+        elif stated is not None:
+            quantities = self._of_counts(Counts(**stated), exact)
         elif self._counts is not None:
             quantities = self._of_counts(self._counts, exact)
         else:

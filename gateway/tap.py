@@ -54,6 +54,7 @@ class _Way(NamedTuple):
     make: Callable[[Readings], Body] | None  # None: not at all
     coding: bytes
     usual: bool = False  # plain JSON of which nothing unusual is expected
+    counts_itself: bool = False  # what is counted in the request outranks what the reply says
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,10 @@ class Tap:
     __slots__ = (
         "_body",
         "_complete",
-        "_counts_itself",
-        "_expected",
         "_path",
         "_readings",
         "_unpacker",
+        "_way",
     )
 
     def __init__(
@@ -138,9 +138,8 @@ class Tap:
         injected: bool,
     ) -> None:
         self._path = path
-        self._counts_itself = plan.dialect == "koogallery"
         way = plan.way(content_type, content_encoding, injected=injected)
-        self._expected, make, coding = way.expected, way.make, way.coding
+        _, make, coding, _, _ = self._way = way
         self._readings = Readings(plan.dialect, plan.paths)
         self._complete = False
         self._unpacker = decoding.unpacker(coding) if coding else None
@@ -187,9 +186,10 @@ class Tap:
         """
         read = self._readings.quantities(complete=self._complete)
         if asked:
-            both = {**read, **asked} if self._counts_itself else {**asked, **read}
+            both = {**read, **asked} if self._way.counts_itself else {**asked, **read}
             read = compact(both)
-        absent = self._expected and self._expected - read.kind.index.keys()
+        expected = self._way.expected
+        absent = expected and expected - read.kind.index.keys()
         if not absent:
             return read
         return compact({**read, **{meter: self._absent(meter, read) for meter in sorted(absent)}})
@@ -223,7 +223,7 @@ def _way(plan: UsagePlan, content_type: bytes, content_encoding: bytes, *, injec
     except Unreadable:
         readable = False
     if plan.dialect == "none" or not readable:
-        return _Way(expected, None, b"")
+        return _Way(expected, None, b"")  # only what is counted in the request is known
     normal = plan.normalize and not packed
     keys = _keys(plan)
     make: Callable[[Readings], Body]
@@ -237,7 +237,8 @@ def _way(plan: UsagePlan, content_type: bytes, content_encoding: bytes, *, injec
         make = partial(StrippedStream if injected and not packed else EventStream, keys=keys)
     plain = json and not (packed or normal)
     usual = plain and not (plan.paths or plan.asked) and expected <= _TOKENS
-    return _Way(expected, make, content_encoding if packed else b"", usual)
+    coding = content_encoding if packed else b""
+    return _Way(expected, make, coding, usual, plan.dialect == "koogallery")
 
 
 def _keys(plan: UsagePlan) -> list[str]:

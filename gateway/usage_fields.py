@@ -50,6 +50,7 @@ _SECONDS: Final = {
     "seconds": "audio_ms",
     "video_duration": "video_ms",
 }
+_SPECIAL: Final = frozenset({*_COHERE, *_SECONDS, "duration", "models"})
 _GEMINI: Final = (
     "promptTokenCount",
     "toolUsePromptTokenCount",
@@ -67,21 +68,28 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 def of_usage(usage: msgspec.Raw, dialect: Dialect) -> dict[str, int]:
     """What a `usage` object states."""
     stated = lenient.members(usage) or {}
-    found = {meant: stated[name] for name, meant in _COUNTS.items() if name in stated}
-    for name, parts in _DETAILS.items():
-        if name in stated:
-            found |= _parts(stated[name], parts)
-    read = _quantities(found)
-    for name, meter in _SECONDS.items():
-        read |= _milliseconds(stated, name, meter)
-    if "duration" in stated:
-        read |= _duration(stated, dialect)
-    for name in _COHERE:
-        if name in stated:
-            read |= _under(name, stated[name])
-    if "models" in stated:
-        read |= _of_models(stated["models"])
+    read: dict[str, int] = {}
+    for name, value in stated.items():
+        meant = _COUNTS.get(name)
+        if meant is not None:
+            number = lenient.quantity(value)
+            if number is not None:
+                read[meant] = number
+        elif name in _DETAILS:
+            read |= _quantities(_parts(value, _DETAILS[name]))
+        elif name in _SPECIAL:
+            read |= _special(stated, name, dialect)
     return read
+
+
+def _special(stated: Members, name: str, dialect: Dialect) -> dict[str, int]:
+    """What one of the members states that not all APIs have."""
+    if name in _COHERE:
+        return _under(name, stated[name])
+    if name == "models":
+        return _of_models(stated[name])
+    meter = _SECONDS.get(name) or _meter_of_duration(stated, dialect)
+    return _milliseconds(stated[name], meter) if meter else {}
 
 
 def of_cohere(meta: msgspec.Raw) -> dict[str, int]:
@@ -124,16 +132,16 @@ def _under(name: str, value: msgspec.Raw) -> dict[str, int]:
     return {f"{name}.{part}": read for part, read in _quantities(_parts(value, _PAIR)).items()}
 
 
-def _milliseconds(stated: Members, name: str, meter: str) -> dict[str, int]:
-    read = lenient.quantity(stated[name], times=1000) if name in stated else None
+def _milliseconds(seconds: msgspec.Raw, meter: str) -> dict[str, int]:
+    read = lenient.scaled(seconds, 1000)
     return {} if read is None else {meter: read}
 
 
-def _duration(stated: Members, dialect: Dialect) -> dict[str, int]:
-    """DashScope's `duration` in seconds: a video's beside `video_count`, else of what was heard."""
+def _meter_of_duration(stated: Members, dialect: Dialect) -> str | None:
+    """DashScope's `duration` is a video's beside `video_count`, else of what was heard."""
     if "video_count" in stated:
-        return {} if "video_duration" in stated else _milliseconds(stated, "duration", "video_ms")
-    return _milliseconds(stated, "duration", "audio_ms") if dialect == "dashscope" else {}
+        return None if "video_duration" in stated else "video_ms"
+    return "audio_ms" if dialect == "dashscope" else None
 
 
 def _of_models(models: msgspec.Raw) -> dict[str, int]:
