@@ -94,7 +94,7 @@ class NormalStream:
         if dialects.is_empty_list(members["choices"]):
             self._held = data
             return b""
-        return _with_data(piece.raw, msgspec.json.encode(members))
+        return _with_data(piece.raw, _line(members))
 
     def _say(self) -> bytes:
         """The event of usage; b"" if there is nothing to say, or it was said."""
@@ -110,7 +110,12 @@ class NormalStream:
         if held and (lenient.members(held["usage"]) or {}) == wanted and _LF not in self._held:
             return b"data: %b\n\n" % self._held
         about = {} if self._about is None else self._about | {"choices": _EMPTY}
-        return b"data: %b\n\n" % msgspec.json.encode(about | held | {"usage": usage})
+        return b"data: %b\n\n" % _line(about | held | {"usage": usage})
+
+
+def _line(members: Members) -> bytes:
+    """An object in one line: between its values, which stay as they stood, a line feed is a space."""
+    return msgspec.json.encode(members).replace(_LF, b" ")
 
 
 def _with_data(raw: bytes, data: bytes) -> bytes:
