@@ -23,7 +23,7 @@ class Asked(NamedTuple):
     """What of a request a meter counts: the text, or the number, where `keys` lead."""
 
     keys: tuple[str, ...]
-    count: Literal["value", "bytes", "characters"]
+    counts: Literal["value", "bytes", "characters"]
     times: int = 1  # of a number
 
 
@@ -78,8 +78,8 @@ class RequestUsage:
 
 
 def _count(document: bytes, asked: Asked) -> int | None:
-    keys, count, times = asked
-    if count == "value":
+    keys, counts, times = asked
+    if counts == "value":
         return lenient.quantity_at(document, keys, times)
     texts = [lenient.decode(_TEXTS, value) for value in _values(document, keys)]
     total = 0
@@ -87,7 +87,7 @@ def _count(document: bytes, asked: Asked) -> int | None:
         if text is None:
             return None
         joined = text if isinstance(text, str) else "".join(text)
-        total += len(joined) if count == "characters" else len(joined.encode())
+        total += len(joined) if counts == "characters" else len(joined.encode())
     return total if texts and total <= MAX_QUANTITY else None
 
 

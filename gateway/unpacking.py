@@ -28,7 +28,7 @@ _RAW: Final = -zlib.MAX_WBITS
 _GZIP_START: Final = b"\x1f"
 _BROTLI_PIECE: Final = 32 * 1024  # it stops at the first block past this, at most twice as far
 # RFC 9659 §3: what is sent over HTTP needs no larger a window than 8 MiB.
-_ZSTD_OPTIONS: Final = {zstd.DecompressionParameter.window_log_max: 23}
+_ZSTD_OPTIONS: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
 class Unreadable(Exception):

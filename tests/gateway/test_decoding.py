@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gateway import decoding
 from gateway.decoding import unpacker
-from gateway.unpacking import MAX_DECODED, Unreadable, zstd
+from gateway.unpacking import MAX_DECODED, Unreadable
+from tests.gateway.codings import zstd
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -140,7 +141,7 @@ def test_what_follows_the_end_spoils_it(coding: bytes) -> None:
 
 def test_a_window_too_large_for_http_is_refused() -> None:
     """A frame may ask for 2 GiB of memory before its first byte is unpacked (RFC 9659)."""
-    options = {zstd.CompressionParameter.window_log: 27}
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27}
     packed = zstd.compress(b"x" * 1_000_000, options=options)
     plain = zstd.ZstdCompressor(options=options)
     streamed = plain.compress(b"x" * 1_000_000) + plain.flush()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gateway.amounts import Dialect
 from gateway.readings import Path
 from gateway.tap import UsagePlan
-from gateway.unpacking import zstd
 from metering.usage import Grade, Quantity
+from tests.gateway.codings import zstd
 from tests.gateway.replies import (
     BODIES,
     CHAT,
@@ -366,7 +366,8 @@ def test_what_the_reply_says_counts_before_what_was_counted() -> None:
     """But not in KooGallery's own table: there the gateway counts."""
     asked = {"characters": Quantity(5), "input_bytes": Quantity(9)}
     body = b'{"usage":{"characters":12}}'
-    for dialect, characters in (("auto", 12), ("dashscope", 12), ("koogallery", 5)):
+    said: dict[Dialect, int] = {"auto": 12, "dashscope": 12, "koogallery": 5}
+    for dialect, characters in said.items():
         plan = UsagePlan(dialect=dialect, expected=frozenset({"characters", "images"}))
         watch = tap(plan, content_type=JSON)
         run(watch, [body])
