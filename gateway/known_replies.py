@@ -100,15 +100,19 @@ class Replies:
         self.kept[raw] = known
 
     def _learn(self, raw: bytes, known: KnownReply) -> None:
-        """Where there is a length it must have been cut out, and be the body's and the answer's."""
+        """Where there is a length it must have been cut out, and be the body's and the answer's.
+
+        The answer has none where the body will be changed.
+        """
         parts = reply_apart(raw)
         if parts is None:
             return
-        end = reply_end(parts.passing, parts.length)
-        before = known.head.before
         length = known.answer.length
-        unsized = parts.length < 0 and length is None
-        if (unsized or parts.length == known.framing == length) and before.endswith(end):
+        end = reply_end(parts.passing, -1 if length is None else parts.length)
+        before = known.head.before
+        sized = parts.length == known.framing
+        fits = sized or parts.length < 0 if length is None else sized and length == parts.length
+        if fits and before.endswith(end):
             if len(self._shapes) >= _MAX_KEPT:
                 self._shapes.clear()
             self._shapes[parts.shape] = _Shape(known, before[: -len(end)])
@@ -119,15 +123,18 @@ def _quickly(shape: _Shape, parts: Apart) -> KnownReply:
     length, undated = parts.length, not parts.dated
     if length > 0:
         framed = length
-        answer = Answer(
-            status,
-            answer.headers,
-            length,
-            answer.has_body,
-            answer.readable,
-            answer.content_type,
-            answer.content_encoding,
-        )
+        if answer.length is None:
+            length = -1
+        else:
+            answer = Answer(
+                status,
+                answer.headers,
+                length,
+                answer.has_body,
+                answer.readable,
+                answer.content_type,
+                answer.content_encoding,
+            )
     before = shape.start + reply_end(parts.passing, length)
     ready = AnswerHead(before, head.after, head.unsized, undated)
     return KnownReply(
