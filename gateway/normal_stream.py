@@ -5,7 +5,7 @@ Chat completions lose their usage everywhere else, so that nobody can add it up;
 APIs, whose clients read it where it stands, keep theirs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -35,6 +35,7 @@ class NormalStream:
         "_held",
         "_open",
         "_parser",
+        "_passed",
         "_readings",
         "_usage",
         "_watch",
@@ -46,6 +47,7 @@ class NormalStream:
         self._parser = sse.Parser(MAX_EVENT, keep_raw=True)
         self._about: Members | None = None  # of a chat completion: what names it
         self._usage: msgspec.Raw | None = None  # the last that was taken out
+        self._passed: msgspec.Raw | None = None  # the usage of the last event, if it keeps it
         self._held = b""  # data of the event that held nothing else
         self._ended = False  # the usage was said
         self._open = False  # the last event lacks its blank line
@@ -81,10 +83,12 @@ class NormalStream:
     def _without_usage(self, piece: sse.Piece) -> bytes:
         """A chat completion's event without its usage, which is kept; b"" if it held nothing else."""
         data = piece.data or b""
+        self._passed = None
         if self._about is not None and _USAGE not in data:
             return piece.raw
         members = lenient.members(data)
         if members is None or "choices" not in members:
+            self._passed = None if members is None else members.get("usage")
             return piece.raw
         self._about = {name: members[name] for name in _ABOUT if name in members}
         usage = members.pop("usage", None)
@@ -103,14 +107,24 @@ class NormalStream:
         self._ended = True
         counts = counts_of(self._readings.quantities(complete=True))
         wanted = completed(self._usage, counts)
+        if counts and _says(self._passed, counts):
+            return b""  # the last event says it already
         if not wanted:
             return b"data: %b\n\n" % self._held if self._held else b""
         usage = msgspec.Raw(msgspec.json.encode(wanted))
-        held = lenient.members(self._held) or {}
-        if held and (lenient.members(held["usage"]) or {}) == wanted and _LF not in self._held:
+        held = _members(self._held)
+        if held and _members(held["usage"]) == wanted and _LF not in self._held:
             return b"data: %b\n\n" % self._held
         about = {} if self._about is None else self._about | {"choices": _EMPTY}
         return b"data: %b\n\n" % _line(about | held | {"usage": usage})
+
+
+def _says(usage: msgspec.Raw | None, counts: Mapping[str, int]) -> bool:
+    return usage is not None and completed(usage, counts) == _members(usage)
+
+
+def _members(value: bytes | msgspec.Raw) -> Members:
+    return lenient.members(value) or {}
 
 
 def _line(members: Members) -> bytes:
