@@ -40,7 +40,9 @@ PACK: dict[bytes, Callable[[bytes], bytes]] = {
     b"br": brotli.compress,
     b"zstd": zstd.compress,
 }
-NUMBERS = st.sampled_from([0, 1, 7, -1, 2.5, 10**15, 10**16, 1e300, "7", None, True, [], {}])
+NUMBERS: st.SearchStrategy[object] = st.sampled_from(
+    [0, 1, 7, -1, 2.5, 10**15, 10**16, 1e300, "7", None, True, [], {}]
+)
 NAMES = st.sampled_from(
     [
         *CHAT_USAGE,
