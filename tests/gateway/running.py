@@ -1,7 +1,7 @@
 """A gateway that really runs, for tests: built as a worker builds it, its records kept in a list."""
 
 import http.client
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,11 +133,16 @@ class Running:
 
 
 @contextmanager
-def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: Any) -> Iterator[Running]:  # fmt: skip
+def gateway(
+    *upstreams: str,
+    settings: dict[str, Any] | None = None,
+    products: Sequence[Product] = (TOKENS,),
+    **route: Any,
+) -> Iterator[Running]:
     """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`."""
     config = GatewaySettings(**({"shell": chosen.shell} | (settings or {})))
     served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
-    table = RouteTable([Route(**served)], [TOKENS])
+    table = RouteTable([Route(**served)], products)
     instances = [StaticInstance(id="inst-1", product="T")]
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
     kept, telemetry = Kept(), Telemetry()

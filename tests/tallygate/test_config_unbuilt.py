@@ -21,7 +21,6 @@ products: [{{product_id: P1, routes: [chat], meter: requests, {how}}}]
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        (SHOP.format(normalize="true"), "routes[0].usage.normalize"),
         ("limits: {default: {requests_per_second: 10}}", "limits.default.requests_per_second"),
         ("limits: {default: {concurrent: 10}}", "limits.default.concurrent"),
         ("koogallery: {kit_key: k}", "koogallery.kit_key"),
@@ -45,6 +44,7 @@ def test_a_value_that_is_not_built_is_refused(text: str, place: str) -> None:
     "text",
     [
         'billing: {push_by: "00:05"}',
+        SHOP.format(normalize="true"),
         "billing: {hold: {times: 20}}",
         SOLD.format(how="cycle: day"),
         SOLD.format(how="charged_by: agents_gateway"),
