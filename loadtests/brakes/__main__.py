@@ -1,5 +1,0 @@
-"""`python -m loadtests.brakes`."""
-
-from loadtests.brakes.command import main
-
-main()
