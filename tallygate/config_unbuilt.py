@@ -21,7 +21,6 @@ SETTINGS: Final = (
     "koogallery.jwt_header",
     "koogallery.constant_header",
     "koogallery.private_key_file",
-    "koogallery.encrypt_bits",
 )
 
 

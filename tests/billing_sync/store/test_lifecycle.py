@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, SQLModel, select
 
-from billing_sync.koogallery.orders import Order
+from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
     ApiKey,
