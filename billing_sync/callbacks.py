@@ -93,7 +93,7 @@ class CallbackService:
             randomness=self.randomness,
             on_change=self.on_change,
         )
-        self._view = InstanceView(
+        self.view = InstanceView(
             sql=sql,
             figures=self.figures,
             secret=self.secret,
@@ -169,7 +169,7 @@ class CallbackService:
             event = v1.to_event(callback, proved.sent_at)
             answer = await self._perform(event, v1.order_of(callback))
         if callback.activity is Activity.NEW and answer.app_info is None:
-            access = await self._view.access(answer.instance_id)
+            access = await self.view.access(answer.instance_id)
             answer = replace(answer, app_info=access)
         return v1_replies.sealed(answer, self._cipher(key), self._new_iv)
 
@@ -183,7 +183,7 @@ class CallbackService:
         return await self._apply(event)
 
     async def _query(self, callback: Callback) -> Answer:
-        return await self._view.answer(fields.instance_ids(callback), self.clock.now_ms())
+        return await self.view.answer(fields.instance_ids(callback), self.clock.now_ms())
 
     def _look_at_contact(self, key: str, parameters: Mapping[str, str]) -> None:
         """Phone and mail are kept nowhere, but they tell which size of key was published."""

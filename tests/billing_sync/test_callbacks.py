@@ -305,7 +305,7 @@ async def test_a_key_sealed_with_another_secret(
 ) -> None:
     """A key that cannot be opened is left out and logged by its customer; the rest is shown."""
     instance_id = await market.bought("CS1")
-    market.service._view.secret = b"another secret, another secret, "
+    market.service.view.secret = b"another secret, another secret, "
     (entry,) = (await market.call("queryInstance", instanceId=instance_id))["info"]
     assert "password" not in entry["appInfo"]
     assert "cust-1" in caplog.text
