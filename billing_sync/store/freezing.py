@@ -17,9 +17,7 @@ from metering.entitlement import InstanceStatus
 _TELLING = (Activity.STATUS, Activity.EXPIRE, Activity.REFRESH)
 
 
-def freezes_of(
-    session: Session, rows: Sequence[Instance]
-) -> dict[str, tuple[packages.Span, ...]]:
+def freezes_of(session: Session, rows: Sequence[Instance]) -> dict[str, tuple[packages.Span, ...]]:
     """The times in which each instance was frozen."""
     history: dict[str, list[tuple[int, Event, int]]] = {row.id: [] for row in rows}
     for some in in_parts(sorted(history)):

@@ -64,12 +64,12 @@ def test_garbage(value: str, cipher: ValueCipher) -> None:
     if not cipher.opens(value):
         with pytest.raises(Undecipherable) as refusal:
             cipher.decrypt(value)
-        assert str(refusal.value) == (
-            f"not encrypted with this access key and {cipher.bits} bits"
-        )
+        assert str(refusal.value) == (f"not encrypted with this access key and {cipher.bits} bits")
 
 
-@pytest.mark.parametrize("value", ["", "0123456789abcdef", "0123456789abcdefAAAA", "é" * 40, "x" * 9000])
+@pytest.mark.parametrize(
+    "value", ["", "0123456789abcdef", "0123456789abcdefAAAA", "é" * 40, "x" * 9000]
+)
 def test_never_encrypted(value: str) -> None:
     """Nothing, a vector alone, half a block, other letters, and what is too long."""
     assert not CIPHERS[1].opens(value)

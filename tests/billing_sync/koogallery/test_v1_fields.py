@@ -156,7 +156,10 @@ def test_extend_params(encode: type[str]) -> None:
     assert extend_params(encode(as_text(PARAMS))) == PARAMS
 
 
-@given(st.text(max_size=60) | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(as_text))
+@given(
+    st.text(max_size=60)
+    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(as_text)
+)
 def test_extend_params_that_cannot_be_read(text: str) -> None:
     """Nothing comes of them, and nothing breaks."""
     assert isinstance(extend_params(text), list)
