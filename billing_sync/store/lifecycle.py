@@ -262,9 +262,7 @@ def _answer(*, accepted: bool) -> Answer:
 
 def _locked(session: Session, instance_id: str) -> Instance | None:
     query = select(Instance).where(Instance.id == instance_id, Instance.source == MARKETPLACE)
-    # Who had read it before sees what others have made of it meanwhile.
-    fresh = query.with_for_update().execution_options(populate_existing=True)
-    return session.exec(fresh).first()
+    return session.exec(query.with_for_update()).first()
 
 
 def _state(instance: Instance) -> State:
