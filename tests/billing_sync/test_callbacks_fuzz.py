@@ -121,11 +121,9 @@ def mutated(calls: list[dict[str, str]], values: st.SearchStrategy[Any]) -> Any:
 
 
 @COMMON
-@given(st.sampled_from(["GET", "POST", "HEAD"]), st.binary(max_size=300), st.binary(max_size=300))
+@given(st.sampled_from(["GET", "POST"]), st.binary(max_size=300), st.binary(max_size=300))
 def test_bytes_of_strangers(address: Address, method: str, query: bytes, body: bytes) -> None:
     """Any bytes in query and body: refused, and nothing written."""
-    if method == "HEAD":
-        return
     address.writes.clear()
     assert address.gets(method, query, body) in ("000001", "000002")
     assert address.writes == []

@@ -37,7 +37,7 @@ from tests.billing_sync.v1_marketplace import V1Marketplace, stamp
 
 NEVER = 10**15
 MOST = 2  # instances: what happens must happen to the same one
-KINDS = {"freeze": 20, "unfreeze": 20, "expire": 24, "refresh": 32, "release": 1}
+KINDS = {"freeze": 20, "unfreeze": 20, "expire": 24, "refresh": 32, "release": 3}
 
 
 @dataclass
