@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Engine
 from starlette.requests import Request
@@ -53,7 +53,10 @@ _log = logging.getLogger(__name__)
 FIGURES_BUDGET_S: Final = 2.0
 _BODY_BUDGET_S: Final = 10.0
 # For uvicorn.Config: the parser that writes header names as they are spelt, and bounds a head.
-SERVING: Final = {"http": "h11", "h11_max_incomplete_event_size": 2 * v1_signing.MAX_QUERY}
+SERVING: Final[Mapping[str, Any]] = {
+    "http": "h11",
+    "h11_max_incomplete_event_size": 2 * v1_signing.MAX_QUERY,
+}
 _PATHS: Final = ("/koogallery", "/koogallery/", "/")
 
 

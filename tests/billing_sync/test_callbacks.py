@@ -107,9 +107,10 @@ async def test_bad_signatures(market: Marketplace, query: dict[str, str], code: 
         b"[]",
         b'{"activity":"fly"}',
         b'{"activity":"orderNotify"}',
+        b'{"activity":"expireInstance","instanceId":"i","orderId":"o"}',
         NEW[:-1] + b',"testFlag":"7"}',
     ],
-    ids=["empty", "cut", "list", "unknown", "later", "flag"],
+    ids=["empty", "cut", "list", "unknown", "later", "v1", "flag"],
 )
 async def test_bad_bodies(market: Marketplace, raw: bytes) -> None:
     """A well-signed body that cannot be read is 000002 with a reason."""

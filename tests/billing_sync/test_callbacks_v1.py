@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 from sqlalchemy import Engine, event, text
-from sqlmodel import select
+from sqlmodel import SQLModel, select
 
 from billing_sync.lifecycle import instance_id_of
 from billing_sync.models import (
@@ -437,7 +437,14 @@ async def test_a_crash_between_the_writes(market: V1Marketplace) -> None:
     """Whichever statement of a call fails: all or nothing is kept, and the next call finds its way."""
     made = await market.v1_bought("CS0")
     market.clock.advance(seconds=1)
-    kept = [Instance, ApiKey, CustomerRow, OrderLine, LifecycleInbox, ProjectionOutbox]
+    kept: list[type[SQLModel]] = [
+        Instance,
+        ApiKey,
+        CustomerRow,
+        OrderLine,
+        LifecycleInbox,
+        ProjectionOutbox,
+    ]
     failing = {"at": 0}
 
     @event.listens_for(market.engine, "before_cursor_execute")

@@ -75,7 +75,7 @@ def test_an_acceptance() -> None:
 def test_dates_that_matter(call: dict[str, str], name: str) -> None:
     """An expiry or an acceptance that is no date is refused by name."""
     with pytest.raises(BadEvent, match=name):
-        event_of(call, **{name: "20271340000000"})
+        event_of(call | {name: "20271340000000"})
 
 
 def test_the_order_of_a_purchase() -> None:
