@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, func
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from billing_sync.koogallery import answers
@@ -16,16 +16,14 @@ from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import (
-    Activity,
     Event,
     LifecycleEvent,
     acceptance_identity,
     creation_identity,
     identity,
-    status_prefix,
 )
-from billing_sync.models import Instance, LifecycleInbox, OrderLine, UsageRecord
-from billing_sync.store import customers, projections
+from billing_sync.models import Instance, OrderLine, UsageRecord
+from billing_sync.store import customers, inbox, projections
 from billing_sync.store.customers import MadeKey
 from billing_sync.store.partitioning import partition_count
 from billing_sync.transitions import State, decide, status_when_known
@@ -114,7 +112,7 @@ def create(session: Session, event: LifecycleEvent, purchase: Purchase | None, a
         )
         session.add(instance)
         line = creation_identity(event.order_id, event.order_line_id)
-        _remember(session, event, line, answers.created(instance.id, settled=False), at)
+        inbox.remember(session, event, line, answers.created(instance.id, settled=False), at)
     if purchase is not None:
         settle(session, instance.id, purchase, at)
     if event.accepted:
@@ -125,9 +123,9 @@ def create(session: Session, event: LifecycleEvent, purchase: Purchase | None, a
 def _accept(session: Session, instance: Instance, event: LifecycleEvent, at: int) -> None:
     """Billing begins when the buyer accepted (V1.0, spec §3.4), unless records say that it did."""
     name = acceptance_identity(instance.id)
-    if _stored(session, name) is not None:
+    if inbox.stored(session, name) is not None:
         return
-    _remember(session, event, name, answers.created(instance.id, settled=True), at)
+    inbox.remember(session, event, name, answers.created(instance.id, settled=True), at)
     begins, locked = min(event.accepted, at), _locked(session, instance.id)
     if locked and locked.status != InstanceStatus.RELEASED and locked.recorded_until <= begins:
         locked.started = max(locked.started, begins)
@@ -149,7 +147,7 @@ def settle(session: Session, instance_id: str, purchase: Purchase, at: int) -> b
     session.merge(_order_line(order, instance, instance.product_id))
     customers.ensure(session, order.customer_id, order.customer_name, purchase.key, at)
     projections.enqueue(session, order.customer_id, at)
-    stored = _stored(session, creation_identity(instance.order_id, instance.order_line_id))
+    stored = inbox.stored(session, creation_identity(instance.order_id, instance.order_line_id))
     if stored is not None:
         stored.answer = answers.encode(answers.created(instance_id, settled=True))
     session.flush()
@@ -171,12 +169,12 @@ def apply(
     if instance is None:
         return None
     name = identity(event)
-    if (stored := _stored(session, name)) is not None:
+    if (stored := inbox.stored(session, name)) is not None:
         return answers.decode(stored.answer)
-    marks = _marks(session, event.instance_id)
+    marks = inbox.marks(session, event.instance_id)
     change = decide(_state(instance), event, marks)
     answer = _answer(accepted=change.accepted)
-    _remember(session, event, name, answer, at)
+    inbox.remember(session, event, name, answer, at)
     if change.applied:
         _write(instance, change.state)
         is_newest = event.sent_at >= marks.get(Event.UPGRADE, 0)  # else an upgrade came after it
@@ -197,7 +195,7 @@ class Upgradable(NamedTuple):
 
 def upgradable(session: Session, event: LifecycleEvent) -> Upgradable:
     """What there is of an upgrade, before its order is asked for."""
-    stored = _stored(session, identity(event))
+    stored = inbox.stored(session, identity(event))
     instance = by_ids(session, [event.instance_id]).get(event.instance_id)
     return Upgradable(instance, answers.decode(stored.answer) if stored else None)
 
@@ -214,13 +212,13 @@ def upgrade(
     if instance is None:
         return None
     name = identity(event)
-    if (stored := _stored(session, name)) is not None:
+    if (stored := inbox.stored(session, name)) is not None:
         return answers.decode(stored.answer)
     if not is_settled(instance):
         return Answer(ResultCode.INTERNAL, "the instance is not ready yet, try again")
-    change = decide(_state(instance), event, _marks(session, event.instance_id))
+    change = decide(_state(instance), event, inbox.marks(session, event.instance_id))
     answer = _answer(accepted=change.accepted)
-    _remember(session, event, name, answer, at)
+    inbox.remember(session, event, name, answer, at)
     if change.applied:
         instance.linear_value = order.linear_values.get(product_id, instance.linear_value)
     if change.applied and product_id != instance.product_id:
@@ -278,46 +276,6 @@ def _write(instance: Instance, state: State) -> None:
     instance.status = state.status
     instance.expires = state.expires
     instance.released = state.released
-
-
-def _stored(session: Session, name: str) -> LifecycleInbox | None:
-    return session.exec(select(LifecycleInbox).where(LifecycleInbox.identity == name)).first()
-
-
-def _remember(session: Session, event: LifecycleEvent, name: str, answer: Answer, at: int) -> None:
-    row = LifecycleInbox(
-        identity=name,
-        activity=event.activity,
-        instance_id=event.instance_id,
-        body=event.body,
-        sent_at=event.sent_at,
-        received_at=at,
-        answer=answers.encode(answer),
-    )
-    session.add(row)
-    session.flush()
-
-
-def _marks(session: Session, instance_id: str) -> dict[Event, int]:
-    """The newest timestamp of each kind of event in the inbox; kinds that never came are left out."""
-    activity, sent_at = col(LifecycleInbox.activity), col(LifecycleInbox.sent_at)
-    kinds = {
-        event: and_(activity == Activity.STATUS, _begins(status_prefix(instance_id, event)))
-        for event in (Event.FREEZE, Event.UNFREEZE)
-    }
-    kinds |= {
-        Event.EXPIRE: activity == Activity.EXPIRE,
-        Event.REFRESH: activity == Activity.REFRESH,
-        Event.UPGRADE: activity == Activity.UPGRADE,
-    }
-    newest = [func.max(case((kind, sent_at), else_=0)) for kind in kinds.values()]
-    query = select(*newest).where(LifecycleInbox.instance_id == instance_id)
-    found = session.execute(query).one()
-    return {event: at for event, at in zip(kinds, found, strict=True) if at}
-
-
-def _begins(prefix: str) -> ColumnElement[bool]:
-    return func.substr(LifecycleInbox.identity, 1, len(prefix)) == prefix
 
 
 def _order_line(order: Order, instance: Instance, product_id: str) -> OrderLine:
