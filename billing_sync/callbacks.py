@@ -1,41 +1,50 @@
-"""The production address: KooGallery's V2.0 callbacks over HTTP (spec §2).
+"""The production address: KooGallery's callbacks over HTTP, V2.0 by POST and V1.0 by GET (spec §2, §3).
 
-Every reply is HTTP 200 with a result code, as the marketplace reads nothing else. Success is said
-only after SQL has committed; nothing that goes wrong in here reaches the caller as a stack trace.
+Every reply is HTTP 200 with a result code, as the marketplace reads nothing else, and is signed.
+Success is said only after SQL has committed; nothing that goes wrong in here reaches the caller as a
+stack trace.
 """
 
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-import anyio
-from cryptography.exceptions import InvalidTag
 from sqlalchemy import Engine
-from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from billing_sync.bounded_bodies import bounded_body
 from billing_sync.errors import BadEvent, BadSignature
-from billing_sync.figures import UsageFigure, UsageFigures
-from billing_sync.koogallery import answers, fields, query, signing, v2
+from billing_sync.figures import UsageFigures
+from billing_sync.instance_view import InstanceView
+from billing_sync.koogallery import (
+    answers,
+    cipher,
+    fields,
+    query,
+    signing,
+    v1,
+    v1_fields,
+    v1_replies,
+    v1_signing,
+    v2,
+)
 from billing_sync.koogallery.answers import Answer
+from billing_sync.koogallery.cipher import ValueCipher
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.fields import Callback
-from billing_sync.koogallery.query import Shown
+from billing_sync.koogallery.order import Order
 from billing_sync.koogallery.signing import NonceMemory, SignedQuery
 from billing_sync.lifecycle import Activity, LifecycleEvent
-from billing_sync.models import Instance
 from billing_sync.provisioning import Orders, Provisioner, may_replace
 from billing_sync.settings import KooGallerySettings
-from billing_sync.store import customers, lifecycle
+from billing_sync.store import lifecycle
 from billing_sync.store.worker import SqlWorker
-from metering import keys
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 
@@ -43,6 +52,11 @@ _log = logging.getLogger(__name__)
 
 FIGURES_BUDGET_S: Final = 2.0
 _BODY_BUDGET_S: Final = 10.0
+# For uvicorn.Config: the parser that writes header names as they are spelt, and bounds a head.
+SERVING: Final[Mapping[str, Any]] = {
+    "http": "h11",
+    "h11_max_incomplete_event_size": 2 * v1_signing.MAX_QUERY,
+}
 _PATHS: Final = ("/koogallery", "/koogallery/", "/")
 
 
@@ -71,9 +85,9 @@ class CallbackService:
     def __post_init__(self) -> None:
         if len(self.front_end_url) > query.MAX_URL:
             raise ValueError(f"gateway.public_url is longer than {query.MAX_URL} characters")
-        self._sql = SqlWorker(self.engine)
+        sql = self._sql = SqlWorker(self.engine)
         self._provisioner = Provisioner(
-            sql=self._sql,
+            sql=sql,
             settings=self.settings,
             catalogue=self.catalogue,
             orders=self.orders,
@@ -81,6 +95,14 @@ class CallbackService:
             clock=self.clock,
             randomness=self.randomness,
             on_change=self.on_change,
+        )
+        self.view = InstanceView(
+            sql=sql,
+            figures=self.figures,
+            secret=self.secret,
+            front_end_url=self.front_end_url,
+            resolve=self._provisioner.resolve,
+            budget_s=self.figures_budget_s,
         )
 
     @property
@@ -93,9 +115,25 @@ class CallbackService:
         return await self._provisioner.resolve_creating()
 
     async def answer(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
-        """The reply to one callback. Never raises for anything a caller can cause."""
+        """The reply to one V2.0 callback. Never raises for anything a caller can cause."""
+        answer = await self._guarded(partial(self._judged, parameters, raw))
+        self.answers[fields.activity_name(raw), answer.code.value] += 1
+        return answer
+
+    async def answer_v1(self, query_string: bytes) -> Answer:
+        """The reply to one V1.0 callback, in the same way."""
+        answer = await self._guarded(partial(self._judged_v1, query_string))
+        self.answers[v1_fields.activity_name(query_string), answer.code.value] += 1
+        return answer
+
+    def body_sign(self, body: bytes) -> str | None:
+        """The `Body-Sign` of a reply; None while there is no key to sign with."""
+        key = self._access_key()
+        return v1_signing.body_sign(key, body) if key else None
+
+    async def _guarded(self, judge: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
-            answer = await self._judged(parameters, raw)
+            answer = await judge()
         except BadSignature as reason:
             answer = Answer(ResultCode.BAD_SIGNATURE, str(reason))
         except BadEvent as reason:
@@ -104,7 +142,6 @@ class CallbackService:
             # Only where and what: messages of SQL errors quote their parameters.
             _log.error("callback failed: %s", _origin(error))
             answer = Answer(ResultCode.INTERNAL, "internal error, try again")
-        self.answers[fields.activity_name(raw), answer.code.value] += 1
         return answer
 
     async def _judged(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
@@ -117,20 +154,71 @@ class CallbackService:
             return v2.debug_answer(callback, self.clock.now_ms(), self.front_end_url)
         if callback.activity is Activity.QUERY:
             return await self._query(callback)
-        event = v2.to_event(callback, sent_at)
-        if callback.activity is Activity.NEW:
-            return await self._provisioner.create(event)
-        if callback.activity is Activity.UPGRADE:
-            answer = await self._provisioner.upgrade(event)
+        return await self._perform(v2.to_event(callback, sent_at))
+
+    async def _judged_v1(self, query_string: bytes) -> Answer:
+        """The same for V1.0, whose replies are encrypted in part."""
+        key = self._key()
+        proved = v1_signing.verify(
+            key, query_string, self.clock.now_ms(), self.settings.v1_max_age_ms
+        )
+        callback = v1_fields.parse(proved.parameters)
+        self._look_at_contact(key, proved.parameters)
+        if callback.test:
+            answer = v1.debug_answer(callback, self.clock.now_ms(), self.front_end_url)
+        elif callback.activity is Activity.QUERY:
+            answer = await self._query(callback)
+        else:
+            event = v1.to_event(callback, proved.sent_at)
+            answer = await self._perform(event, v1.order_of(callback))
+        if callback.activity is Activity.NEW and answer.app_info is None:
+            access = await self.view.access(answer.instance_id)
+            answer = replace(answer, app_info=access)
+        return v1_replies.sealed(answer, self._cipher(key), self._new_iv)
+
+    async def _perform(self, event: LifecycleEvent, order: Order | None = None) -> Answer:
+        """Whatever changes an instance; `order` is what the call itself told of it."""
+        if event.activity is Activity.NEW:
+            return await self._provisioner.create(event, order)
+        if event.activity is Activity.UPGRADE:
+            answer = await self._provisioner.upgrade(event, order)
             return answer or _unknown(event)
         return await self._apply(event)
 
-    def _verified(self, signed: SignedQuery, raw: bytes) -> int:
-        if self.settings.access_key is None:
+    async def _query(self, callback: Callback) -> Answer:
+        return await self.view.answer(fields.instance_ids(callback), self.clock.now_ms())
+
+    def _look_at_contact(self, key: str, parameters: Mapping[str, str]) -> None:
+        """Phone and mail are kept nowhere, but they tell which size of key was published."""
+        values = [value for name in v1_fields.CONTACT if (value := parameters.get(name))]
+        bits = self.settings.encrypt_bits
+        if any(not ValueCipher.of(key, bits).opens(value) for value in values):
+            _log.warning(
+                "mobilePhone or email cannot be decrypted with koogallery.access_key and "
+                "encrypt_bits: %d; is the product published with the other size?",
+                bits,
+            )
+
+    def _cipher(self, key: str) -> ValueCipher:
+        return ValueCipher.of(key, self.settings.encrypt_bits)
+
+    def _new_iv(self) -> str:
+        return cipher.random_iv(self.randomness(cipher.IV_RANDOMNESS))
+
+    def _access_key(self) -> str:
+        key = self.settings.access_key
+        return key.get_secret_value() if key else ""
+
+    def _key(self) -> str:
+        key = self._access_key()
+        if not key:
             _log.error("callback refused: koogallery.access_key is not set")
             raise BadSignature("this address has no access key yet")
+        return key
+
+    def _verified(self, signed: SignedQuery, raw: bytes) -> int:
         now = self.clock.now_ms()
-        sent_at = signing.verify(self.settings.access_key.get_secret_value(), signed, raw, now)
+        sent_at = signing.verify(self._key(), signed, raw, now)
         self.nonces.admit(signed.nonce, now)
         return sent_at
 
@@ -148,39 +236,6 @@ class CallbackService:
         self.on_change()
         return answer
 
-    async def _query(self, callback: Callback) -> Answer:
-        ids = fields.instance_ids(callback)
-        instances = await self._instances(ids)
-        waiting = [i for i in instances.values() if not lifecycle.is_settled(i)]
-        if waiting and await self._provisioner.resolve(waiting):
-            instances = await self._instances(ids)
-        shown = await self._sql.read(partial(self._shown, instances=list(instances.values())))
-        figures = await self._figures([i for i in ids if i in shown and shown[i].settled])
-        return query.answer(ids, shown, figures, self.clock.now_ms())
-
-    async def _instances(self, ids: Sequence[str]) -> dict[str, Instance]:
-        return await self._sql.read(partial(lifecycle.by_ids, instance_ids=ids))
-
-    async def _figures(self, ids: Sequence[str]) -> Mapping[str, Sequence[UsageFigure]]:
-        if not ids:
-            return {}
-        with anyio.fail_after(self.figures_budget_s):
-            return await self.figures.for_instances(ids)
-
-    def _shown(self, session: Session, instances: Sequence[Instance]) -> dict[str, Shown]:
-        buyers = {i.customer_id for i in instances if i.customer_id}
-        sealed = customers.sealed_keys(session, buyers)
-        apps = {buyer: self._app_info(buyer, sealed.get(buyer)) for buyer in buyers}
-        return {i.id: Shown(lifecycle.is_settled(i), apps.get(i.customer_id)) for i in instances}
-
-    def _app_info(self, customer_id: str, sealed: str | None) -> dict[str, str]:
-        key = None
-        try:
-            key = keys.unseal(self.secret, sealed) if sealed else None
-        except (InvalidTag, ValueError):
-            _log.error("key of customer %s was sealed with another secret_key", customer_id)
-        return query.app_info(self.front_end_url, customer_id, key)
-
 
 def _unknown(event: LifecycleEvent) -> Answer:
     return Answer(ResultCode.UNKNOWN_INSTANCE, f"unknown instanceId: {event.instance_id}")
@@ -196,11 +251,19 @@ def routes(service: CallbackService) -> list[Route]:
     """The routes of the control plane's public listener that belong to the marketplace."""
 
     async def callback(request: Request) -> Response:
-        if request.method != "POST":
-            reply = Answer(ResultCode.BAD_PARAMETER, "V1.0 (GET) is not yet built; V2.0 is POST")
-        else:
+        if request.method == "POST":
             body = await bounded_body(request, fields.MAX_BODY, _BODY_BUDGET_S)
             reply = await service.answer(request.query_params, body)
-        return Response(answers.encode(reply), headers={"Content-Type": answers.CONTENT_TYPE})
+        else:
+            reply = await service.answer_v1(request.scope["query_string"])
+        return signed(answers.encode(reply).encode())
+
+    def signed(body: bytes) -> Response:
+        response = Response(body, headers={"Content-Type": answers.CONTENT_TYPE})
+        if (signature := service.body_sign(body)) is not None:
+            # Spelt as documented, where the server lets it through: Response would write it small.
+            name = v1_signing.BODY_SIGN.encode()
+            response.raw_headers.append((name, signature.encode()))
+        return response
 
     return [Route(path, callback, methods=["GET", "POST"]) for path in _PATHS]

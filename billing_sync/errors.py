@@ -3,6 +3,7 @@
 BillingSyncError
 ├── BadSignature       a callback's signature is missing or wrong (answer 000001)
 ├── BadEvent           a callback that cannot be read or is not served (answer 000002)
+├── Undecipherable     a value that was encrypted with another key
 ├── UnknownTransition  the lifecycle table lacks a row
 ├── OrderUnavailable   the marketplace did not say what was ordered
 ├── StaticConflict     a static customer names an instance that belongs to someone else
@@ -30,6 +31,10 @@ class BadSignature(BillingSyncError):
 
 class BadEvent(BillingSyncError):
     """A lifecycle callback with a missing, oversized or impossible field; the text names it."""
+
+
+class Undecipherable(BillingSyncError):
+    """An encrypted value of V1.0 that the access key does not open; the text says nothing of it."""
 
 
 class UnknownTransition(BillingSyncError):

@@ -1,7 +1,6 @@
-"""The life of an instance: events, the transition table, and the ids computed from them. Pure.
+"""What can happen to an instance, and the ids computed from it. Pure.
 
-An event is known by a computed identity, so that a repeat can be answered from the inbox. Status
-and expiry each follow the callbacks' own timestamps: what is older than the last one changes nothing.
+An event is known by a computed identity, so that a repeat can be answered from the inbox.
 """
 
 import json
@@ -11,14 +10,13 @@ from enum import StrEnum
 from typing import Final
 
 from billing_sync.errors import UnknownTransition
-from metering.entitlement import InstanceStatus
 
 # Fixed for ever: instance ids handed to KooGallery are computed in it.
 NAMESPACE: Final = uuid.UUID("6d0f2a5e-6c1b-5a57-9d1e-2f8b7c4a9e30")
 
 
 class Activity(StrEnum):
-    """What a callback asks for, in the wire's own words (spec §2.6 to §2.11)."""
+    """What a callback asks for, in the words of V2.0 (spec §2.6 to §2.11); the last is V1.0's own."""
 
     NEW = "newInstance"
     QUERY = "queryInstance"
@@ -26,22 +24,26 @@ class Activity(StrEnum):
     STATUS = "updateInstanceStatus"
     RELEASE = "releaseInstance"
     UPGRADE = "upgradeInstance"
+    EXPIRE = "expireInstance"
 
 
 class Event(StrEnum):
-    """What can happen to an instance."""
+    """What can happen to an instance. Of two with one timestamp the later one here counts."""
 
     KNOWN = "known"  # its order, buyer and product were learnt
+    ACCEPT = "accept"  # the buyer accepted it: billing begins
+    UPGRADE = "upgrade"
+    EXPIRE = "expire"  # the period that was paid for is over
+    REFRESH = "refresh"  # it is paid for until another time
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
-    REFRESH = "refresh"
     RELEASE = "release"
-    UPGRADE = "upgrade"
 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleEvent:
-    """One callback that changes an instance. `sent_at` and `expires` are UTC ms; 0 is none."""
+    """One callback that changes an instance. `sent_at`, `expires` and `accepted` are UTC ms; 0 is
+    none."""
 
     activity: Activity
     event: Event
@@ -53,93 +55,7 @@ class LifecycleEvent:
     scene: str = ""
     product_id: str = ""
     expires: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What of an instance decides about an event. `known` says that its buyer is."""
-
-    status: InstanceStatus
-    known: bool
-    expires: int = 0
-    released: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The judgement: the state afterwards, whether the event had any say in it, and whether it may
-    be answered with success."""
-
-    state: State
-    applied: bool = False
-    accepted: bool = True
-
-
-_CREATING, _ACTIVE = InstanceStatus.CREATING, InstanceStatus.ACTIVE
-_FROZEN, _RELEASED = InstanceStatus.FROZEN, InstanceStatus.RELEASED
-
-# Frozen twice is frozen, released is the end. An instance that is frozen before its buyer is known
-# stays frozen when he becomes known.
-TRANSITIONS: Final[dict[InstanceStatus, dict[Event, InstanceStatus]]] = {
-    _CREATING: {
-        Event.KNOWN: _ACTIVE,
-        Event.FREEZE: _FROZEN,
-        Event.UNFREEZE: _CREATING,
-        Event.REFRESH: _CREATING,
-        Event.RELEASE: _RELEASED,
-        Event.UPGRADE: _CREATING,
-    },
-    _ACTIVE: {
-        Event.KNOWN: _ACTIVE,
-        Event.FREEZE: _FROZEN,
-        Event.UNFREEZE: _ACTIVE,
-        Event.REFRESH: _ACTIVE,
-        Event.RELEASE: _RELEASED,
-        Event.UPGRADE: _ACTIVE,
-    },
-    _FROZEN: {
-        Event.KNOWN: _FROZEN,
-        Event.FREEZE: _FROZEN,
-        Event.UNFREEZE: _ACTIVE,
-        Event.REFRESH: _FROZEN,
-        Event.RELEASE: _RELEASED,
-        Event.UPGRADE: _FROZEN,
-    },
-    _RELEASED: dict.fromkeys(Event, _RELEASED),
-}
-
-
-def next_status(status: InstanceStatus, event: Event) -> InstanceStatus:
-    """One lookup in the table. Raises UnknownTransition, naming state and event."""
-    try:
-        return TRANSITIONS[status][event]
-    except KeyError:
-        raise UnknownTransition(f"no transition for event {event} in state {status}") from None
-
-
-def decide(state: State, event: LifecycleEvent, last_sent_at: int) -> Change:
-    """What an event does. `last_sent_at` is the newest timestamp of the same activity so far.
-
-    A newer wish for service (unfreeze, refresh, upgrade) on a released instance is refused: saying
-    success would promise the buyer what is gone. An older one merely came late.
-    """
-    if state.status is _RELEASED:
-        wants_service = event.event in (Event.UNFREEZE, Event.REFRESH, Event.UPGRADE)
-        return Change(state, accepted=not (wants_service and event.sent_at > state.released))
-    if event.event is not Event.RELEASE and event.sent_at < last_sent_at:
-        return Change(state)
-    status = next_status(state.status, event.event)
-    if status is _ACTIVE and not state.known:
-        status = _CREATING
-    return Change(
-        State(
-            status=status,
-            known=state.known,
-            expires=event.expires if event.event is Event.REFRESH else state.expires,
-            released=event.sent_at if status is _RELEASED else 0,
-        ),
-        applied=True,
-    )
+    accepted: int = 0
 
 
 def instance_id_of(order_id: str, order_line_id: str, product_id: str = "") -> str:
@@ -153,18 +69,28 @@ def creation_identity(order_id: str, order_line_id: str) -> str:
     return _joined(Activity.NEW, order_id, order_line_id)
 
 
+def acceptance_identity(instance_id: str) -> str:
+    """An instance is accepted once (V1.0, by a second newInstance, spec §3.4)."""
+    return _joined(Activity.NEW, instance_id, Event.ACCEPT, "")
+
+
+def status_prefix(instance_id: str, event: Event) -> str:
+    """How the identities of an instance's status changes to one side begin."""
+    return _joined(Activity.STATUS, instance_id, event)[:-1] + ","
+
+
 def identity(event: LifecycleEvent) -> str:
     """What makes two callbacks the same one.
 
     A refresh or an upgrade is its order line (spec §2.8, §2.11), a release its instance (§2.10). A
-    status change has no name of its own, and freeze, unfreeze, freeze are three events: its timestamp
-    tells them apart.
+    status change or an expiry has no name of its own, and freeze, unfreeze, freeze are three events:
+    its timestamp tells them apart.
     """
     parts: tuple[str, ...]
     match event.activity:
         case Activity.REFRESH:
             parts = (event.instance_id, event.scene, event.order_id, event.order_line_id)
-        case Activity.STATUS:
+        case Activity.STATUS | Activity.EXPIRE:
             parts = (event.instance_id, event.event, str(event.sent_at))
         case Activity.RELEASE:
             parts = (event.instance_id,)

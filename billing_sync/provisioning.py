@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from billing_sync.errors import OrderUnavailable
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
-from billing_sync.koogallery.orders import Order
+from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import LifecycleEvent, instance_id_of
 from billing_sync.models import Instance
 from billing_sync.settings import KooGallerySettings
@@ -86,20 +86,19 @@ class Provisioner:
     unknown_products: int = 0
     _attempts: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
 
-    async def create(self, event: LifecycleEvent) -> Answer:
+    async def create(self, event: LifecycleEvent, order: Order | None = None) -> Answer:
         """The answer to newInstance; it is in SQL when this returns.
 
-        The id an order line got first stays its id: with ids per product a line whose product is
-        not known yet gets, and keeps, the id of the line alone.
+        `order` is what the call itself tells (V1.0); else the order is asked for. The id an order
+        line got first stays its id: with ids per product a line whose product is not known yet gets,
+        and keeps, the id of the line alone.
         """
-        find = partial(
-            lifecycle.of_order_line, order_id=event.order_id, order_line_id=event.order_line_id
-        )
-        known = await self.sql.read(find)
+        known = await self.sql.read(partial(lifecycle.of_creation, event=event))
         purchase = None
         if known is None or not known.customer_id:
-            purchase = await self._purchase(event.order_id, event.order_line_id)
-        if purchase is not None and self.settings.create_per == "product":
+            bought = order or await self._order(event.order_id, event.order_line_id)
+            purchase = self._purchase(bought)
+        if purchase is not None and order is None and self.settings.create_per == "product":
             own_id = instance_id_of(event.order_id, event.order_line_id, purchase.product_id)
             event = replace(event, instance_id=own_id)
         now = self.clock.now_ms()
@@ -109,14 +108,17 @@ class Provisioner:
         self.on_change()
         return answer
 
-    async def upgrade(self, event: LifecycleEvent) -> Answer | None:
-        """The answer to upgradeInstance, in SQL when this returns; None for an unknown instance."""
+    async def upgrade(self, event: LifecycleEvent, order: Order | None = None) -> Answer | None:
+        """The answer to upgradeInstance, in SQL when this returns; None for an unknown instance.
+
+        `order` as in `create`.
+        """
         found = await self.sql.read(partial(lifecycle.upgradable, event=event))
         if found.answer is not None or found.instance is None:
             return found.answer
         if not lifecycle.is_settled(found.instance):
             await self.resolve([found.instance])
-        order = await self._order(event.order_id, event.order_line_id, buyer_known=True)
+        order = order or await self._order(event.order_id, event.order_line_id, buyer_known=True)
         if order is None:
             return Answer(ResultCode.INTERNAL, "the order is not known yet, try again")
         product_id = self._product_of(order)
@@ -169,7 +171,7 @@ class Provisioner:
         return await self.resolve(due)
 
     async def _settle(self, instance: Instance) -> bool:
-        purchase = await self._purchase(instance.order_id, instance.order_line_id)
+        purchase = self._purchase(await self._order(instance.order_id, instance.order_line_id))
         if purchase is None:
             return False
         now = self.clock.now_ms()
@@ -180,8 +182,7 @@ class Provisioner:
             self.on_change()
         return settled
 
-    async def _purchase(self, order_id: str, order_line_id: str) -> Purchase | None:
-        order = await self._order(order_id, order_line_id)
+    def _purchase(self, order: Order | None) -> Purchase | None:
         if order is None:
             return None
         product_id = self._product_of(order)

@@ -97,7 +97,14 @@ class KooGallerySettings(Strict):
     jwt_header: str = "Authorization"
     constant_header: ConstantHeader | None = None
     private_key_file: str | None = None
-    encrypt_bits: Literal[128, 256] = 256
+    encrypt_bits: Literal[128, 256] = 256  # V1.0, as chosen when the product was published
+    v1_max_age: Annotated[str, Field(pattern=r"^[1-9]\d{0,7}s$")] = "86400s"
+
+    @property
+    def v1_max_age_ms(self) -> int:
+        """How old the `timeStamp` of a V1.0 call may be: the marketplace states no bound, and a
+        call that is repeated changes nothing."""
+        return int(self.v1_max_age[:-1]) * 1000
 
     @property
     def host(self) -> str:

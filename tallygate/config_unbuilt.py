@@ -20,7 +20,6 @@ SETTINGS: Final = (
     "koogallery.jwt_header",
     "koogallery.constant_header",
     "koogallery.private_key_file",
-    "koogallery.encrypt_bits",
 )
 
 

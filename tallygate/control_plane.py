@@ -10,6 +10,7 @@ import httpx
 from anyio import to_thread
 
 from billing_sync.app import Control, Parts
+from billing_sync.callbacks import SERVING
 from billing_sync.store.customers import StaticCustomer
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
@@ -45,7 +46,7 @@ async def run_control(
             await installation.refuse_bad_redis()
             async with parts_of(installation) as parts:
                 control = Control(parts)
-                public = Listener(control.public(), sockets.public, tls)
+                public = Listener(control.public(), sockets.public, {**SERVING, **tls})
                 admin = Listener(control.admin(), sockets.admin)
                 reported = _reported(installation, parts, config_path)
                 async with control.running(), reported, kept_up(stop, certificate, _stay_as_it_is):

@@ -1,10 +1,11 @@
-"""Replies to V2.0 callbacks and how they are written (spec §2.3). Pure.
+"""Replies to callbacks and how they are written (spec §2.3, §3.4). Pure.
 
 ASCII only, as the vendor asks for `memo`. Decimals become JSON numbers digit by digit: a float
 would turn 0.1 + 0.2 into noise on a bill.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Final
@@ -18,12 +19,15 @@ _FOUR_DECIMALS: Final = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One reply. `info` is None for every activity but queryInstance."""
+    """One reply. `info` is None for every activity but queryInstance; `app_info` and `encrypt_type`
+    are V1.0's."""
 
     code: ResultCode
     message: str = "success"
     instance_id: str = ""
     info: tuple[dict[str, object], ...] | None = None
+    app_info: Mapping[str, str] | None = None
+    encrypt_type: str = ""
 
 
 def created(instance_id: str, *, settled: bool) -> Answer:
@@ -39,8 +43,12 @@ def encode(answer: Answer) -> str:
         "resultCode": answer.code.value,
         "resultMsg": answer.message[:_MAX_MESSAGE],
     }
+    if answer.encrypt_type:
+        body["encryptType"] = answer.encrypt_type
     if answer.instance_id:
         body["instanceId"] = answer.instance_id
+    if answer.app_info is not None:
+        body["appInfo"] = dict(answer.app_info)
     if answer.info is not None:
         body["info"] = list(answer.info)
     return _json(body)

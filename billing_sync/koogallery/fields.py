@@ -1,10 +1,13 @@
 """The fields of the V2.0 callbacks (spec §2.6 to §2.11) as tables, and how a body is read. Pure.
 
+What a field may hold is checked here for V1.0 too (v1_fields.py has its tables).
+
 Fields that are not in a table are accepted: the marketplace adds some without notice, and the
 signature covers them anyway.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,23 +23,25 @@ MAX_ID: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One row of a table: presence, greatest length, and the values allowed (all, if empty)."""
+    """One row of a table: presence, greatest length, the values allowed (all, if empty), and a
+    pattern that the whole value must match."""
 
     name: str
     required: bool = True
     length: int = MAX_ID
     allowed: frozenset[str] = frozenset()
+    pattern: re.Pattern[str] | None = None
 
 
 SCENES: Final = frozenset(
     {"TRIAL_TO_FORMAL", "RENEWAL", "UNSUBSCRIBE_RENEWAL_PERIOD", "RENEWAL_CHANGE"}
 )
-_TEST = Field("testFlag", required=False, length=2, allowed=frozenset({"0", "1"}))
+TEST: Final = Field("testFlag", required=False, length=2, allowed=frozenset({"0", "1"}))
 
 TABLES: Final[Mapping[str, tuple[Field, ...]]] = {
-    Activity.NEW: (Field("orderId"), Field("orderLineId"), Field("businessId"), _TEST),
+    Activity.NEW: (Field("orderId"), Field("orderLineId"), Field("businessId"), TEST),
     # The page prints length 100 beside "up to 100 ids": the ids decide.
-    Activity.QUERY: (Field("instanceId", length=MAX_IDS * (MAX_ID + 1)), _TEST),
+    Activity.QUERY: (Field("instanceId", length=MAX_IDS * (MAX_ID + 1)), TEST),
     Activity.REFRESH: (
         Field("scene", allowed=SCENES),
         Field("orderId"),
@@ -44,20 +49,20 @@ TABLES: Final[Mapping[str, tuple[Field, ...]]] = {
         Field("instanceId"),
         Field("productId", required=False),
         Field("expireTime", length=20),
-        _TEST,
+        TEST,
     ),
     Activity.STATUS: (
         Field("instanceId"),
         Field("status", length=32, allowed=frozenset({"FREEZE", "UNFREEZE"})),
-        _TEST,
+        TEST,
     ),
     Activity.RELEASE: (
         Field("instanceId"),
         Field("orderId", required=False),
         Field("orderLineId", required=False),
-        _TEST,
+        TEST,
     ),
-    Activity.UPGRADE: (Field("instanceId"), Field("orderId"), Field("orderLineId"), _TEST),
+    Activity.UPGRADE: (Field("instanceId"), Field("orderId"), Field("orderLineId"), TEST),
 }
 
 # Documented activities that this version does not serve.
@@ -78,7 +83,7 @@ def parse(raw: bytes) -> Callback:
     """Read a callback's body. Raises BadEvent naming the field that is wrong."""
     text, data = _object(raw)
     activity = _activity(data.get("activity"))
-    values = {field.name: _value(field, data.get(field.name)) for field in TABLES[activity]}
+    values = {field.name: checked(field, data.get(field.name)) for field in TABLES[activity]}
     return Callback(activity, values, test=values["testFlag"] == "1", body=text)
 
 
@@ -105,15 +110,15 @@ def _object(raw: bytes) -> tuple[str, dict[str, Any]]:
 def _activity(name: object) -> Activity:
     if isinstance(name, str) and name in NOT_YET_BUILT:
         raise BadEvent(f"activity {name} is not yet built")
-    try:
-        return Activity(str(name))
-    except ValueError:
-        raise BadEvent("activity is missing or unknown") from None
+    if not isinstance(name, str) or name not in TABLES:
+        raise BadEvent("activity is missing or unknown")
+    return Activity(name)
 
 
-def _value(field: Field, given: object) -> str:
+def checked(field: Field, given: object) -> str:
+    """The value of a field, empty where it is absent and may be. Raises BadEvent naming the field."""
     # testFlag is a number in the Kit and on older pages.
-    value = str(given) if type(given) is int and field is _TEST else given
+    value = str(given) if type(given) is int and field is TEST else given
     if value is None or value == "":
         if field.required:
             raise BadEvent(f"{field.name} is missing")
@@ -124,6 +129,8 @@ def _value(field: Field, given: object) -> str:
         raise BadEvent(f"{field.name} is longer than {field.length} characters")
     if field.allowed and value not in field.allowed:
         raise BadEvent(f"{field.name} is none of {', '.join(sorted(field.allowed))}")
+    if field.pattern and not field.pattern.fullmatch(value):
+        raise BadEvent(f"{field.name} is not a number as documented")
     return value
 
 

@@ -4,8 +4,7 @@ The vendor's page is incomplete and its examples differ, so lists and single obj
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Final
 
 import anyio
@@ -15,6 +14,7 @@ from billing_sync.errors import BadEvent, OrderUnavailable
 from billing_sync.koogallery.aksk import AkSkAuth
 from billing_sync.koogallery.codes import OPEN_API_SUCCESS
 from billing_sync.koogallery.fields import utc_ms
+from billing_sync.koogallery.order import Order
 from billing_sync.settings import KooGallerySettings
 from metering.clock import Clock
 
@@ -23,34 +23,6 @@ BUDGET_S: Final = 2.0  # a callback must be answered within 5 s, and this is one
 _MAX_REPLY: Final = 1024 * 1024
 _MAX_TEXT: Final = 128
 _CONTACT: Final = frozenset({"mobilePhone", "email"})  # nothing here needs them
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One order line. What the marketplace did not tell is empty; `expires` is UTC ms, 0 is none.
-
-    `product_ids` holds more than one when a specification has several billing items;
-    `linear_values` are the quantities the buyer chose of them, where the product has a quantity.
-    """
-
-    order_id: str
-    order_line_id: str
-    product_ids: tuple[str, ...] = ()
-    charging_mode: str = ""
-    customer_id: str = ""
-    customer_name: str = ""
-    expires: int = 0
-    raw: str = ""
-    linear_values: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        """Whether an instance can be provisioned from it."""
-        return bool(self.customer_id and self.product_ids)
-
-    def linear_value(self, product_id: str) -> int:
-        """How many of the product were bought: 1 where the order does not say."""
-        return self.linear_values.get(product_id, 1)
 
 
 class OrderClient:

@@ -1,4 +1,7 @@
-"""What queryInstance shows of an instance: access data and cumulative usage (spec §2.7). Pure."""
+"""What queryInstance shows of an instance: access data and cumulative usage (spec §2.7). Pure.
+
+Debugging requests get it made up, from themselves alone (spec §2.5).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +14,8 @@ from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 
 MAX_URL: Final = 512
+_DEBUG_CUSTOMER: Final = "debug"
+_DEBUG_KEY: Final = "tg-debug"
 _MEMO: Final = (
     "调用方法：请求地址以 {url} 开头，请求头加 Authorization: Bearer <password>。"
     "password 即 API 密钥，请勿外传。\n"
@@ -33,6 +38,17 @@ def app_info(front_end_url: str, customer_id: str, key: str | None) -> dict[str,
     if key is not None:
         info["password"] = key
     return {**info, "memo": _MEMO.format(url=front_end_url)}
+
+
+def debug_app_info(front_end_url: str) -> dict[str, str]:
+    """The access data that debugging requests are shown."""
+    return app_info(front_end_url, _DEBUG_CUSTOMER, _DEBUG_KEY)
+
+
+def debug_answer(ids: Sequence[str], front_end_url: str, now_ms: int) -> Answer:
+    """Whatever ids are asked for, they exist and have used nothing."""
+    made_up = Shown(True, debug_app_info(front_end_url))
+    return answer(ids, dict.fromkeys(ids, made_up), {}, now_ms)
 
 
 def statistical_time(at_ms: int) -> str:

@@ -4,7 +4,6 @@ from billing_sync.koogallery import answers, query
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.fields import Callback, instance_ids, utc_ms
-from billing_sync.koogallery.query import Shown
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent, instance_id_of
 
 _EVENTS = {
@@ -14,7 +13,6 @@ _EVENTS = {
     Activity.UPGRADE: Event.UPGRADE,
 }
 _STATUS = {"FREEZE": Event.FREEZE, "UNFREEZE": Event.UNFREEZE}
-_DEBUG_CUSTOMER, _DEBUG_KEY = "debug", "tg-debug"
 
 
 def to_event(callback: Callback, sent_at: int) -> LifecycleEvent:
@@ -46,9 +44,7 @@ def debug_answer(callback: Callback, now_ms: int, front_end_url: str) -> Answer:
     may depend on state; impossible fields are refused as in real requests.
     """
     if callback.activity is Activity.QUERY:
-        ids = instance_ids(callback)
-        app = query.app_info(front_end_url, _DEBUG_CUSTOMER, _DEBUG_KEY)
-        return query.answer(ids, dict.fromkeys(ids, Shown(True, app)), {}, now_ms)
+        return query.debug_answer(instance_ids(callback), front_end_url, now_ms)
     event = to_event(callback, now_ms)
     if callback.activity is Activity.NEW:
         return answers.created(event.instance_id, settled=True)

@@ -14,20 +14,19 @@ from sqlmodel import Session, col, select
 from billing_sync.koogallery import answers
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
-from billing_sync.koogallery.orders import Order
+from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import (
     Event,
     LifecycleEvent,
-    State,
+    acceptance_identity,
     creation_identity,
-    decide,
     identity,
-    next_status,
 )
-from billing_sync.models import Instance, LifecycleInbox, OrderLine, UsageRecord
-from billing_sync.store import customers, projections
+from billing_sync.models import Instance, OrderLine, UsageRecord
+from billing_sync.store import customers, inbox, projections
 from billing_sync.store.customers import MadeKey
 from billing_sync.store.partitioning import partition_count
+from billing_sync.transitions import State, decide, status_when_known
 from billing_sync.upgrade_models import Upgrade
 from metering.entitlement import InstanceStatus
 from metering.partitions import partition_of
@@ -63,6 +62,19 @@ def of_order_line(session: Session, order_id: str, order_line_id: str) -> Instan
     return session.exec(query).first()
 
 
+def of_creation(session: Session, event: LifecycleEvent) -> Instance | None:
+    """The instance that a creation is for, if there is one already.
+
+    V1.0 knows no order lines and names the product instead: what was taken into the ledger without
+    a line is found by it.
+    """
+    found = of_order_line(session, event.order_id, event.order_line_id)
+    if found is None and event.product_id:
+        taken_in = of_order_line(session, event.order_id, "")
+        found = taken_in if taken_in and taken_in.product_id == event.product_id else None
+    return found
+
+
 def unsettled(session: Session, limit: int) -> list[Instance]:
     """Instances whose buyer is not known yet, the oldest first."""
     query = (
@@ -88,7 +100,7 @@ def create(session: Session, event: LifecycleEvent, purchase: Purchase | None, a
 
     Without a purchase the instance waits in `creating`. A repeat that brings one settles it.
     """
-    instance = of_order_line(session, event.order_id, event.order_line_id)
+    instance = of_creation(session, event)
     if instance is None:
         instance = Instance(
             id=event.instance_id,
@@ -100,10 +112,23 @@ def create(session: Session, event: LifecycleEvent, purchase: Purchase | None, a
         )
         session.add(instance)
         line = creation_identity(event.order_id, event.order_line_id)
-        _remember(session, event, line, answers.created(instance.id, settled=False), at)
+        inbox.remember(session, event, line, answers.created(instance.id, settled=False), at)
     if purchase is not None:
         settle(session, instance.id, purchase, at)
+    if event.accepted:
+        _accept(session, instance, event, at)
     return answers.created(instance.id, settled=bool(instance.customer_id))
+
+
+def _accept(session: Session, instance: Instance, event: LifecycleEvent, at: int) -> None:
+    """Billing begins when the buyer accepted (V1.0, spec §3.4), unless records say that it did."""
+    name = acceptance_identity(instance.id)
+    if inbox.stored(session, name) is not None:
+        return
+    inbox.remember(session, event, name, answers.created(instance.id, settled=True), at)
+    begins, locked = min(event.accepted, at), _locked(session, instance.id)
+    if locked and locked.status != InstanceStatus.RELEASED and locked.recorded_until <= begins:
+        locked.started = max(locked.started, begins)
 
 
 def settle(session: Session, instance_id: str, purchase: Purchase, at: int) -> bool:
@@ -117,12 +142,12 @@ def settle(session: Session, instance_id: str, purchase: Purchase, at: int) -> b
     instance.is_package = purchase.is_package
     instance.linear_value = order.linear_value(purchase.product_id)
     instance.expires = instance.expires or order.expires  # a refresh may have come before
-    instance.status = next_status(InstanceStatus(instance.status), Event.KNOWN)
+    instance.status = status_when_known(InstanceStatus(instance.status))
     instance.started = at
     session.merge(_order_line(order, instance, instance.product_id))
     customers.ensure(session, order.customer_id, order.customer_name, purchase.key, at)
     projections.enqueue(session, order.customer_id, at)
-    stored = _stored(session, creation_identity(instance.order_id, instance.order_line_id))
+    stored = inbox.stored(session, creation_identity(instance.order_id, instance.order_line_id))
     if stored is not None:
         stored.answer = answers.encode(answers.created(instance_id, settled=True))
     session.flush()
@@ -144,14 +169,16 @@ def apply(
     if instance is None:
         return None
     name = identity(event)
-    if (stored := _stored(session, name)) is not None:
+    if (stored := inbox.stored(session, name)) is not None:
         return answers.decode(stored.answer)
-    change = decide(_state(instance), event, _last_sent_at(session, event))
+    marks = inbox.marks(session, event.instance_id)
+    change = decide(_state(instance), event, marks)
     answer = _answer(accepted=change.accepted)
-    _remember(session, event, name, answer, at)
+    inbox.remember(session, event, name, answer, at)
     if change.applied:
         _write(instance, change.state)
-        if event.product_id and may_replace(instance.product_id, event.product_id):
+        is_newest = event.sent_at >= marks.get(Event.UPGRADE, 0)  # else an upgrade came after it
+        if event.product_id and is_newest and may_replace(instance.product_id, event.product_id):
             instance.product_id = event.product_id
         if instance.customer_id:
             projections.enqueue(session, instance.customer_id, at)
@@ -168,7 +195,7 @@ class Upgradable(NamedTuple):
 
 def upgradable(session: Session, event: LifecycleEvent) -> Upgradable:
     """What there is of an upgrade, before its order is asked for."""
-    stored = _stored(session, identity(event))
+    stored = inbox.stored(session, identity(event))
     instance = by_ids(session, [event.instance_id]).get(event.instance_id)
     return Upgradable(instance, answers.decode(stored.answer) if stored else None)
 
@@ -185,13 +212,15 @@ def upgrade(
     if instance is None:
         return None
     name = identity(event)
-    if (stored := _stored(session, name)) is not None:
+    if (stored := inbox.stored(session, name)) is not None:
         return answers.decode(stored.answer)
     if not is_settled(instance):
         return Answer(ResultCode.INTERNAL, "the instance is not ready yet, try again")
-    change = decide(_state(instance), event, _last_sent_at(session, event))
+    change = decide(_state(instance), event, inbox.marks(session, event.instance_id))
     answer = _answer(accepted=change.accepted)
-    _remember(session, event, name, answer, at)
+    inbox.remember(session, event, name, answer, at)
+    if change.applied:
+        instance.linear_value = order.linear_values.get(product_id, instance.linear_value)
     if change.applied and product_id != instance.product_id:
         session.merge(_order_line(order, instance, product_id))
         session.add(_upgrade(session, event, instance, product_id, at))
@@ -247,32 +276,6 @@ def _write(instance: Instance, state: State) -> None:
     instance.status = state.status
     instance.expires = state.expires
     instance.released = state.released
-
-
-def _stored(session: Session, name: str) -> LifecycleInbox | None:
-    return session.exec(select(LifecycleInbox).where(LifecycleInbox.identity == name)).first()
-
-
-def _remember(session: Session, event: LifecycleEvent, name: str, answer: Answer, at: int) -> None:
-    row = LifecycleInbox(
-        identity=name,
-        activity=event.activity,
-        instance_id=event.instance_id,
-        body=event.body,
-        sent_at=event.sent_at,
-        received_at=at,
-        answer=answers.encode(answer),
-    )
-    session.add(row)
-    session.flush()
-
-
-def _last_sent_at(session: Session, event: LifecycleEvent) -> int:
-    query = select(func.max(LifecycleInbox.sent_at)).where(
-        LifecycleInbox.instance_id == event.instance_id,
-        LifecycleInbox.activity == event.activity,
-    )
-    return session.exec(query).one() or 0
 
 
 def _order_line(order: Order, instance: Instance, product_id: str) -> OrderLine:

@@ -6,7 +6,6 @@ already, however many rows it has.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
-from json import loads
 from typing import NamedTuple
 
 from sqlalchemy import or_
@@ -14,12 +13,12 @@ from sqlmodel import Session, col, select
 
 from billing_sync import packages
 from billing_sync.booking import UsageRow
-from billing_sync.lifecycle import Activity, Event
-from billing_sync.models import Instance, LifecycleInbox, PackageUse
+from billing_sync.models import Instance, PackageUse
 from billing_sync.packages import Balance
 from billing_sync.store import package_totals
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import in_parts
+from billing_sync.store.freezing import freezes_of
 from billing_sync.store.package_totals import Given
 from metering.catalogue import Catalogue, Product
 from metering.entitlement import InstanceStatus
@@ -109,7 +108,7 @@ def balances(
 ) -> Balances:
     """What the customers' packages hold, those left out that were released before `since_ms`."""
     rows = _packages_of(session, customer_ids, since_ms)
-    frozen = _freezes(session, rows)
+    frozen = freezes_of(session, rows)
     given = package_totals.by_item(session, [row.id for row in rows])
     found: Balances = {}
     for row in rows:
@@ -171,26 +170,6 @@ def _packages_of(
             query = query.where(or_(is_held, col(Instance.released) > since_ms))
         found += session.exec(query)
     return found
-
-
-def _freezes(session: Session, rows: Sequence[Instance]) -> dict[str, tuple[packages.Span, ...]]:
-    history: dict[str, list[tuple[int, bool]]] = {row.id: [] for row in rows}
-    for some in in_parts(sorted(history)):
-        query = (
-            select(LifecycleInbox.instance_id, LifecycleInbox.sent_at, LifecycleInbox.identity)
-            .where(
-                col(LifecycleInbox.instance_id).in_(some),
-                LifecycleInbox.activity == Activity.STATUS,
-            )
-            .order_by(col(LifecycleInbox.sent_at), col(LifecycleInbox.id))
-        )
-        for instance_id, sent_at, identity in session.exec(query):
-            freeze = loads(identity)[2] == Event.FREEZE  # see lifecycle.identity
-            history[instance_id].append((sent_at, freeze))
-    return {
-        row.id: packages.freezes(history[row.id], is_frozen=row.status == InstanceStatus.FROZEN)
-        for row in rows
-    }
 
 
 def _covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance]]:

@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from billing_sync.callbacks import CallbackService, routes
 from billing_sync.errors import OrderUnavailable
 from billing_sync.figures import UsageFigure
-from billing_sync.koogallery.orders import Order
+from billing_sync.koogallery.order import Order
 from billing_sync.settings import KooGallerySettings
 from metering.catalogue import Catalogue, Package, PackageItem, Product, catalogue
 from tests.fakes import FakeClock

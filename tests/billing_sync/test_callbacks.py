@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event, func
 from sqlmodel import SQLModel, select
 from starlette.types import Message
 
-from billing_sync.callbacks import CallbackService
+from billing_sync.callbacks import SERVING, CallbackService
 from billing_sync.figures import UsageFigure
 from billing_sync.koogallery.signing import NonceMemory
 from billing_sync.models import (
@@ -73,11 +73,11 @@ async def test_addresses(market: Marketplace, path: str) -> None:
 
 
 async def test_other_methods(market: Marketplace) -> None:
-    """GET is V1.0, which is not built and says so; other methods do not exist."""
+    """GET is V1.0; methods of neither version do not exist."""
     async with market.client() as client:
         get = await client.get("/koogallery")
         assert (get.status_code, get.json()["resultCode"]) == (200, "000002")
-        assert "not yet built" in get.json()["resultMsg"]
+        assert "timeStamp" in get.json()["resultMsg"]
         assert (await client.put("/koogallery")).status_code == 405
 
 
@@ -107,9 +107,10 @@ async def test_bad_signatures(market: Marketplace, query: dict[str, str], code: 
         b"[]",
         b'{"activity":"fly"}',
         b'{"activity":"orderNotify"}',
+        b'{"activity":"expireInstance","instanceId":"i","orderId":"o"}',
         NEW[:-1] + b',"testFlag":"7"}',
     ],
-    ids=["empty", "cut", "list", "unknown", "later", "flag"],
+    ids=["empty", "cut", "list", "unknown", "later", "v1", "flag"],
 )
 async def test_bad_bodies(market: Marketplace, raw: bytes) -> None:
     """A well-signed body that cannot be read is 000002 with a reason."""
@@ -305,7 +306,7 @@ async def test_a_key_sealed_with_another_secret(
 ) -> None:
     """A key that cannot be opened is left out and logged by its customer; the rest is shown."""
     instance_id = await market.bought("CS1")
-    market.service.secret = b"another secret, another secret, "
+    market.service.view.secret = b"another secret, another secret, "
     (entry,) = (await market.call("queryInstance", instanceId=instance_id))["info"]
     assert "password" not in entry["appInfo"]
     assert "cust-1" in caplog.text
@@ -465,7 +466,7 @@ def test_an_address_too_long_for_the_marketplace(engine: Engine) -> None:
 @asynccontextmanager
 async def served(market: Marketplace) -> AsyncIterator[int]:
     """The application behind a real uvicorn on a free port; all is answered when this ends."""
-    server = uvicorn.Server(uvicorn.Config(market.app, log_config=None, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(market.app, log_config=None, lifespan="off", **SERVING))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listening]))

@@ -1,4 +1,4 @@
-"""The life of an instance, judged without SQL."""
+"""What can happen to an instance, and the ids computed from it."""
 
 import uuid
 from typing import Any
@@ -10,125 +10,28 @@ from hypothesis import strategies as st
 from billing_sync.errors import UnknownTransition
 from billing_sync.lifecycle import (
     NAMESPACE,
-    TRANSITIONS,
     Activity,
     Event,
     LifecycleEvent,
-    State,
+    acceptance_identity,
     creation_identity,
-    decide,
     identity,
     instance_id_of,
-    next_status,
+    status_prefix,
 )
-from metering.entitlement import InstanceStatus
-
-CREATING, ACTIVE = InstanceStatus.CREATING, InstanceStatus.ACTIVE
-FROZEN, RELEASED = InstanceStatus.FROZEN, InstanceStatus.RELEASED
 
 ACTIVITIES = {
     Event.FREEZE: Activity.STATUS,
     Event.UNFREEZE: Activity.STATUS,
+    Event.EXPIRE: Activity.EXPIRE,
     Event.REFRESH: Activity.REFRESH,
     Event.RELEASE: Activity.RELEASE,
+    Event.UPGRADE: Activity.UPGRADE,
 }
 
 
 def an(event: Event, sent_at: int = 100, **fields: Any) -> LifecycleEvent:
     return LifecycleEvent(ACTIVITIES[event], event, "i", sent_at, body="{}", **fields)
-
-
-def test_the_table_is_complete() -> None:
-    """Every event has a row in every state."""
-    assert set(TRANSITIONS) == set(InstanceStatus)
-    assert all(set(row) == set(Event) for row in TRANSITIONS.values())
-
-
-@pytest.mark.parametrize(
-    ("status", "event", "then"),
-    [
-        (CREATING, Event.KNOWN, ACTIVE),
-        (CREATING, Event.FREEZE, FROZEN),
-        (ACTIVE, Event.FREEZE, FROZEN),
-        (FROZEN, Event.FREEZE, FROZEN),
-        (FROZEN, Event.KNOWN, FROZEN),
-        (FROZEN, Event.UNFREEZE, ACTIVE),
-        (ACTIVE, Event.UNFREEZE, ACTIVE),
-        (FROZEN, Event.REFRESH, FROZEN),
-        (FROZEN, Event.RELEASE, RELEASED),
-        (RELEASED, Event.UNFREEZE, RELEASED),
-        (RELEASED, Event.KNOWN, RELEASED),
-    ],
-)
-def test_transitions(status: InstanceStatus, event: Event, then: InstanceStatus) -> None:
-    """Repeats change nothing, freezing outlives becoming known, release is the end."""
-    assert next_status(status, event) is then
-
-
-def test_a_missing_row_names_event_and_state() -> None:
-    """What the table does not hold is an error that says what was asked."""
-    with pytest.raises(UnknownTransition, match="event boil in state active"):
-        next_status(ACTIVE, "boil")  # type: ignore[arg-type]
-
-
-def test_unfreezing_a_stranger() -> None:
-    """An instance whose buyer is unknown does not become active by being unfrozen."""
-    change = decide(State(FROZEN, known=False), an(Event.UNFREEZE), 0)
-    assert change.state.status is CREATING
-
-
-def test_an_older_event_changes_nothing() -> None:
-    """What was sent before the newest of its kind came late: accepted, without effect."""
-    frozen = State(FROZEN, known=True, expires=7)
-    late = decide(frozen, an(Event.UNFREEZE, sent_at=99), last_sent_at=100)
-    assert (late.state, late.accepted, late.applied) == (frozen, True, False)
-    assert decide(frozen, an(Event.UNFREEZE, sent_at=100), 100).state.status is ACTIVE
-
-
-def test_a_refresh_sets_the_expiry() -> None:
-    """The new expiry replaces the old one, also by an earlier date."""
-    change = decide(State(ACTIVE, known=True, expires=500), an(Event.REFRESH, expires=300), 0)
-    assert change.state == State(ACTIVE, known=True, expires=300)
-
-
-def test_the_first_release_counts() -> None:
-    """Release remembers its own timestamp, and a second one does not move it."""
-    released = decide(State(ACTIVE, known=True), an(Event.RELEASE, 100), 0).state
-    assert (released.status, released.released) == (RELEASED, 100)
-    assert decide(released, an(Event.RELEASE, 200), 100).state == released
-
-
-def test_a_release_is_never_too_old() -> None:
-    """A release that was overtaken by a status change still ends the instance."""
-    assert decide(State(ACTIVE, known=True), an(Event.RELEASE, 50), 100).state.status is RELEASED
-
-
-@pytest.mark.parametrize(
-    ("event", "sent_at", "accepted"),
-    [
-        (Event.REFRESH, 101, False),
-        (Event.UNFREEZE, 101, False),
-        (Event.REFRESH, 99, True),
-        (Event.UNFREEZE, 100, True),
-        (Event.FREEZE, 101, True),
-        (Event.RELEASE, 101, True),
-    ],
-)
-def test_after_release(event: Event, sent_at: int, accepted: bool) -> None:
-    """A newer wish for service is refused, everything else is already so."""
-    released = State(RELEASED, known=True, released=100)
-    change = decide(released, an(event, sent_at), 0)
-    assert (change.state, change.accepted, change.applied) == (released, accepted, False)
-
-
-@given(st.permutations([(Event.FREEZE, 1), (Event.UNFREEZE, 2), (Event.FREEZE, 3)]))
-def test_any_order_ends_alike(order: list[tuple[Event, int]]) -> None:
-    """Status changes end in the state of the newest, in whatever order they arrive."""
-    state, newest = State(ACTIVE, known=True), 0
-    for event, sent_at in order:
-        state = decide(state, an(event, sent_at), newest).state
-        newest = max(newest, sent_at)
-    assert state.status is FROZEN
 
 
 def test_instance_ids() -> None:
@@ -161,6 +64,21 @@ def test_identities() -> None:
     assert identity(refresh) == identity(again) != identity(other)
     assert identity(an(Event.FREEZE, 1)) != identity(an(Event.FREEZE, 2))
     assert identity(an(Event.FREEZE, 1)) != identity(an(Event.UNFREEZE, 1))
+    assert identity(an(Event.EXPIRE, 1)) != identity(an(Event.EXPIRE, 2))
+
+
+@given(texts, st.sampled_from([Event.FREEZE, Event.UNFREEZE]), st.integers(0, 2**50))
+def test_a_status_change_is_recognised_by_its_beginning(name: str, event: Event, at: int) -> None:
+    """Which SQL does to find the newest of each, whatever the instance is called."""
+    other = Event.UNFREEZE if event is Event.FREEZE else Event.FREEZE
+    change = LifecycleEvent(Activity.STATUS, event, name, at, body="{}")
+    assert identity(change).startswith(status_prefix(name, event))
+    assert not identity(change).startswith(status_prefix(name, other))
+
+
+def test_an_acceptance_is_no_creation() -> None:
+    """Whatever an order is called, its creation does not pass for an acceptance."""
+    assert acceptance_identity("i") != creation_identity("i", "accept")
 
 
 def test_a_creation_has_no_identity_of_an_event() -> None:

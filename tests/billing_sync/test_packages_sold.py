@@ -52,8 +52,8 @@ class Shop:
         self.lane = Lane(redis)
         counters = Counters(redis)
         self.drainer = Drainer(engine, counters, PRODUCTS, self.clock, Ids("drain"))
-        self.market.service.figures = UsageView(engine, counters, PRODUCTS, 1, self.clock)
-        self.market.service.figures_budget_s = 30.0  # real stores, on a busy machine
+        self.market.service.view.figures = UsageView(engine, counters, PRODUCTS, 1, self.clock)
+        self.market.service.view.budget_s = 30.0  # real stores, on a busy machine
         self.engine = engine
 
     async def send(self, sms: str, mms: str, *, short: int, multimedia: int) -> None:

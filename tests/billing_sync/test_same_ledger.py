@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlmodel import SQLModel, col, select
 
-from billing_sync.koogallery.orders import Order
+from billing_sync.koogallery.order import Order
 from billing_sync.koogallery.outcomes import Kind, PushOutcome
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import UsageRecord

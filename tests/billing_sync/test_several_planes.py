@@ -21,7 +21,7 @@ from billing_sync.booking import UsageRow
 from billing_sync.closing import Closer
 from billing_sync.drain import Drainer
 from billing_sync.finding_models import FindingRow
-from billing_sync.koogallery.orders import Order
+from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
     ApiKey,

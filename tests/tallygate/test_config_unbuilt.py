@@ -28,7 +28,6 @@ products: [{{product_id: P1, routes: [chat], meter: requests, {how}}}]
         ("koogallery: {jwt_header: X-Jwt}", "koogallery.jwt_header"),
         ("koogallery: {constant_header: {name: a, value: b}}", "koogallery.constant_header"),
         ("koogallery: {private_key_file: a.pem}", "koogallery.private_key_file"),
-        ("koogallery: {encrypt_bits: 128}", "koogallery.encrypt_bits"),
     ],
 )  # fmt: skip
 def test_a_value_that_is_not_built_is_refused(text: str, place: str) -> None:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from billing_sync.errors import OrderUnavailable
-from billing_sync.koogallery.orders import PATH, Order, OrderClient, read_reply
+from billing_sync.koogallery.order import Order
+from billing_sync.koogallery.orders import PATH, OrderClient, read_reply
 from billing_sync.settings import KooGallerySettings
 from tests.fakes import FakeClock
 

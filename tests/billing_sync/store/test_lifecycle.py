@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, SQLModel, select
 
-from billing_sync.koogallery.orders import Order
+from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
     ApiKey,
@@ -289,6 +289,76 @@ def test_a_released_stranger_needs_no_settling(engine: Engine) -> None:
     with reading(engine) as session:
         assert lifecycle.unsettled(session, 10) == []
     assert lifecycle.is_settled(instance(engine))
+
+
+def test_what_others_made_of_it_meanwhile(engine: Engine) -> None:
+    """Who read an instance before another settled it and a freeze came undoes neither."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time")
+    make(engine)
+    with writing(engine) as slow:
+        assert lifecycle.of_order_line(slow, "o", "o-1") is not None
+        assert make(engine, bought=purchase()) == "000000"
+        send(engine, status(Event.FREEZE, AT + 1))
+        assert not lifecycle.settle(slow, "i-o", purchase(buyer="other"), AT + 2)
+    assert (instance(engine).status, instance(engine).customer_id) == ("frozen", "c")
+
+
+def expire(sent_at: int) -> LifecycleEvent:
+    return LifecycleEvent(Activity.EXPIRE, Event.EXPIRE, "i-o", sent_at, body="{}")
+
+
+def test_expiry_and_renewal(engine: Engine) -> None:
+    """V1.0's expiry freezes until a renewal; an expiry that the renewal overtook does not."""
+    make(engine, bought=purchase())
+    for event, then in (
+        (expire(AT + 1), "frozen"),
+        (refresh(AT + 3, AT + 9999), "active"),
+        (expire(AT + 2), "active"),
+        (expire(AT + 4), "frozen"),
+        (status(Event.UNFREEZE, AT + 5), "active"),
+    ):
+        assert send(engine, event) == "000000"
+        assert instance(engine).status == then
+    assert count(engine, LifecycleInbox) == 6
+
+
+def test_events_of_another_instance(engine: Engine) -> None:
+    """What was said of one instance has no bearing on another, however alike their names."""
+    make(engine, bought=purchase())
+    make(engine, 'o","freeze', purchase('o","freeze', digest="e"))
+    send(engine, status(Event.UNFREEZE, AT + 9, 'i-o","freeze'))
+    send(engine, status(Event.FREEZE, AT + 1))
+    assert instance(engine).status == "frozen"
+
+
+def upgrade(sent_at: int, order_id: str = "u") -> LifecycleEvent:
+    return LifecycleEvent(
+        Activity.UPGRADE, Event.UPGRADE, "i-o", sent_at, body="{}", order_id=order_id
+    )
+
+
+def test_a_renewal_that_an_upgrade_overtook(engine: Engine) -> None:
+    """It extends, but does not bring the old product back."""
+    make(engine, bought=purchase())
+    order = Order("u", "", ("Q",), linear_values={"Q": 7})
+    with writing(engine) as session:
+        lifecycle.upgrade(session, upgrade(AT + 10), order, "Q", AT + 10)
+    send(engine, refresh(AT + 5, 5000, product="P-YEAR"), may_replace=lambda _old, _new: True)
+    made = instance(engine)
+    assert (made.product_id, made.linear_value, made.expires) == ("Q", 7, 5000)
+    send(engine, refresh(AT + 15, 6000, "r2", "Q-YEAR"), may_replace=lambda _old, _new: True)
+    assert instance(engine).product_id == "Q-YEAR"
+
+
+def test_an_upgrade_that_another_overtook(engine: Engine) -> None:
+    """The newest upgrade stands, and what it bought."""
+    make(engine, bought=purchase())
+    for at, product in ((20, "R"), (10, "Q")):
+        order = Order(product, "", (product,), linear_values={product: at})
+        with writing(engine) as session:
+            lifecycle.upgrade(session, upgrade(AT + at, product), order, product, AT + 20)
+    assert (instance(engine).product_id, instance(engine).linear_value) == ("R", 20)
 
 
 class Crash(Exception):
