@@ -9,16 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.credentials import TrustedIdentity
-from gateway.errors import (
-    InstanceFrozen,
-    InstanceNotReady,
-    InstanceReleased,
-    MissingKey,
-    NotEntitled,
-    Unauthenticated,
-)
+from gateway.errors import REFUSED, EntitlementsStale, MissingKey, Unauthenticated
 from gateway.routing import ServedRoute
 from gateway.settings import Customer
+from gateway.statuses import STOPPING, Standing, nearest, passes, standing_of
 from metering.catalogue import Product
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.keys import digest, digest_of_sha256, sha256_hex
@@ -54,6 +48,7 @@ class Directory:
         self._owners: dict[str, str] = {}
         self._remembered: dict[bytes, str] = {}
         self.generation = 0  # grows when a key changes hands
+        self.complete = True  # whether who is not in it is nobody
         for snapshot in self._configured.values():
             if any(key.digest in self._owners for key in snapshot.keys):
                 raise ValueError(f"customer {snapshot.customer_id!r} has another customer's key")
@@ -122,12 +117,14 @@ class Directory:
 def admit_key(directory: Directory, route: ServedRoute, key: bytes | None) -> Admitted:
     """The verdict on a caller with an API key. Raises Unauthenticated or NotEntitled."""
     if "api_key" not in route.identity:
-        raise Unauthenticated("This path is not called with an API key.")
+        raise Unauthenticated(
+            "This path is not called with an API key.", "此路径不支持使用 API Key 调用。"
+        )
     if key is None:
         raise MissingKey
     customer = directory.by_key(key)
     if customer is None:
-        raise Unauthenticated
+        raise Unauthenticated if directory.complete else EntitlementsStale
     return _admit(directory, route, customer)
 
 
@@ -159,41 +156,53 @@ def _admit(
 
 
 def charges_of(
-    products: Iterable[Product], instances: tuple[EntitledInstance, ...], *, vouched: bool = False
+    products: Iterable[Product],
+    instances: tuple[EntitledInstance, ...],
+    *,
+    now_ms: int = 0,
+    vouched: bool = False,
 ) -> tuple[Charge, ...]:
-    """One charge for each product of which the customer has an active instance, its first.
+    """One charge for each product of which the customer has an instance that may be used, its first.
 
-    Raises NotEntitled, or the reason why what the customer has of these products is not usable. A
-    frozen product refuses the call even beside active ones: its share would go unpaid. Products that
-    the marketplace's own gateway charges count only for callers it vouches for, and never refuse.
+    Raises NotEntitled, or the reason why what the customer has of these products is not usable now
+    (UTC ms). A product that is frozen or expired refuses the call even beside others: its share would
+    go unpaid. Products that the marketplace's own gateway charges count only for callers it vouches
+    for, and never refuse.
     """
     charges: list[Charge] = []
-    unusable: set[InstanceStatus] = set()
+    unusable: set[Standing] = set()
     charged_elsewhere = False
     for product in products:
         elsewhere = product.charged_by != "merchant"
         if product.meter is None or (elsewhere and not vouched):
             continue
         charged_elsewhere |= elsewhere
-        mine = [i for i in instances if i.product_id == product.product_id]
-        active = next((i for i in mine if i.status is InstanceStatus.ACTIVE), None)
-        if active is not None:
-            charges.append(Charge(active.instance_id, product.meter))
-        elif elsewhere:
-            continue
-        elif any(i.status is InstanceStatus.FROZEN for i in mine):
-            raise InstanceFrozen
-        else:
-            unusable.update(i.status for i in mine)
+        mine = [
+            (i, standing_of(i, now_ms)) for i in instances if i.product_id == product.product_id
+        ]
+        usable = next((i for i, standing in mine if passes(standing)), None)
+        if usable is not None:
+            charges.append(Charge(usable.instance_id, product.meter))
+        elif not elsewhere:
+            unusable.update(_unusable({standing for _, standing in mine}))
     if not charges and not charged_elsewhere:
-        raise _refusal(unusable)
+        raise REFUSED[nearest(unusable)]
     return tuple(charges)
 
 
-def _refusal(unusable: set[InstanceStatus]) -> NotEntitled:
-    if InstanceStatus.CREATING in unusable:
-        return InstanceNotReady()
-    return InstanceReleased() if unusable else NotEntitled()
+def _unusable(standings: set[Standing]) -> set[Standing]:
+    """Why a product cannot be charged. Raises NotEntitled where that stops the call at once."""
+    said = nearest(standings)
+    if said in STOPPING:
+        raise REFUSED[said]
+    return standings
+
+
+def until_of(charges: Iterable[Charge], instances: Iterable[EntitledInstance]) -> int:
+    """When the first instance of these charges expires, in UTC ms; 0 for never."""
+    charged = {charge.instance_id for charge in charges}
+    ends = [i.expires for i in instances if i.expires and i.instance_id in charged]
+    return min(ends, default=0)
 
 
 def _snapshot(pepper: bytes, customer: Customer) -> EntitlementSnapshot:

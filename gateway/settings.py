@@ -36,6 +36,9 @@ class WebSocketSettings(Strict):
     max_duration: Annotated[float, Field(gt=0)] | None = None
 
 
+QuotaPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+$", max_length=256)]
+
+
 class GatewaySettings(Strict):
     """The data plane's listeners and policies."""
 
@@ -48,6 +51,10 @@ class GatewaySettings(Strict):
     trusted_proxies: list[str] = []
     trusted_peers: list[str] = []
     on_store_down: Literal["allow", "deny"] = "allow"
+    entitlements_stale_after: Annotated[float, Field(ge=1)] = 30.0
+    on_entitlements_stale: Literal["allow", "deny"] = "allow"
+    streams_on_stop: Literal["finish", "cut"] = "finish"
+    quota_path: QuotaPath | None = "/-/quota"
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0
     websocket: WebSocketSettings = WebSocketSettings()

@@ -5,10 +5,19 @@ from collections.abc import Iterable
 
 import pytest
 
-from gateway.admission import Admitted, Directory, admit_key, admit_trusted
+from gateway.admission import (
+    Admitted,
+    Directory,
+    admit_key,
+    admit_trusted,
+    charges_of,
+    until_of,
+)
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
+    EntitlementsStale,
     GatewayError,
+    InstanceExpired,
     InstanceFrozen,
     InstanceNotReady,
     InstanceReleased,
@@ -106,6 +115,31 @@ def test_without_a_usable_instance_the_call_is_refused(
     with pytest.raises(refusal) as raised:
         verdict(chat(IN, OUT), *instances)
     assert type(raised.value) is refusal
+
+
+def test_an_expired_instance_refuses_as_a_frozen_one_does() -> None:
+    """Until it is renewed; another one of its product serves in its place."""
+    expired = EntitledInstance("i", "IN", ACTIVE, 1000)
+    other = EntitledInstance("o", "OUT", ACTIVE, 3000)
+    assert charges_of([IN, OUT], (expired, other), now_ms=999) == (
+        Charge("i", "tokens_in"),
+        Charge("o", "tokens_out"),
+    )
+    with pytest.raises(InstanceExpired):
+        charges_of([IN, OUT], (expired, other), now_ms=1000)
+    again = EntitledInstance("j", "IN", ACTIVE)
+    charges = charges_of([IN, OUT], (expired, other, again), now_ms=1000)
+    assert charges == (Charge("j", "tokens_in"), Charge("o", "tokens_out"))
+    assert until_of(charges, (expired, other, again)) == 3000
+    assert until_of(charges[:1], (expired, other, again)) == 0
+
+
+def test_nobody_is_unknown_before_everybody_is_known() -> None:
+    """A client takes 401 for final."""
+    directory = Directory(PEPPER)
+    directory.complete = False
+    with pytest.raises(EntitlementsStale):
+        admit_key(directory, chat(IN), b"nobody's")
 
 
 def test_a_released_product_beside_an_active_one_does_not_refuse() -> None:
