@@ -58,6 +58,11 @@ class Public:
         self._gate.served = served
         self._heads.serve(served.directory)
 
+    def shut(self, shut: bool) -> None:
+        """Refuse every call, or let in again who may come; open exchanges go on."""
+        self._gate.shut = shut
+        self._heads.serve(self._gate.served.directory)  # what is kept of a head would let it in
+
 
 def build_public(
     table: RouteTable,

@@ -89,8 +89,11 @@ class EntitlementFile:
             raise FileUnusable("a customer in it cannot be read")
         return [snapshot for snapshot in snapshots if snapshot is not None]
 
-    def write(self, snapshots: Iterable[EntitlementSnapshot]) -> bool:
-        """Put them in place of what stands there. False if another process writes. Raises OSError."""
+    def write(self, snapshots: Iterable[EntitlementSnapshot], heard_ms: int) -> bool:
+        """Put what was right at `heard_ms` in place of what stands there. Raises OSError.
+
+        False if another process writes.
+        """
         if not self._mine():
             return False
         customers = b"[" + b",\n".join(to_json(each).encode() for each in snapshots) + b"]"
@@ -98,7 +101,7 @@ class EntitlementFile:
             _FORMAT, self._installation, zlib.crc32(customers), msgspec.Raw(customers)
         )
         try:
-            self._write_draft(msgspec.json.encode(document))
+            self._write_draft(msgspec.json.encode(document), heard_ms)
             os.replace(self._draft, self.path)
         except OSError:
             with suppress(OSError):
@@ -107,11 +110,11 @@ class EntitlementFile:
         self._settle()
         return True
 
-    def still_so(self) -> None:
-        """What we wrote last is still right."""
+    def still_so(self, heard_ms: int) -> None:
+        """What we wrote last is right until then."""
         if self._lock is not None:
             with suppress(OSError):  # who starts from it takes it for older
-                os.utime(self.path)
+                os.utime(self.path, ns=_ns(heard_ms))
 
     def close(self) -> None:
         """Let another process write."""
@@ -124,12 +127,13 @@ class EntitlementFile:
             self._lock = try_lock(self._lock_path)
         return self._lock is not None
 
-    def _write_draft(self, text: bytes) -> None:
+    def _write_draft(self, text: bytes, heard_ms: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with open(os.open(self._draft, flags, 0o600), "wb") as file:
             os.fchmod(file.fileno(), 0o600)  # whatever a draft that was left behind had
             file.write(text)
             file.flush()
+            os.utime(file.fileno(), ns=_ns(heard_ms))
             os.fsync(file.fileno())
 
     def _settle(self) -> None:
@@ -139,3 +143,7 @@ class EntitlementFile:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _ns(time_ms: int) -> tuple[int, int]:
+    return time_ms * 1_000_000, time_ms * 1_000_000

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from gateway import headers as fields
 from gateway.admission import Admitted, Directory, admit_key, admit_trusted
 from gateway.credentials import Networks, presented_key, trusted_identity
+from gateway.errors import EntitlementsStale
 from gateway.exchange import Exchange
 from gateway.passage import Passage, RequestHead, passage_of
 from gateway.routing import RouteTable, ServedRoute, decoded_path
@@ -59,6 +60,7 @@ class Gate:
 
     def __init__(self, served: Served) -> None:
         self.served = served
+        self.shut = False  # whether nobody can say who may pass
 
     def open(self, head: RequestHead, request_id: str) -> Exchange:
         """The exchange of a request that may pass. Raises GatewayError for any other."""
@@ -72,6 +74,8 @@ class Gate:
             check_request(head.headers, head.http_version)
         path = decoded_path(head.target)
         route = served.table.match(path)
+        if self.shut:
+            raise EntitlementsStale
         admitted, believed_id = _admit(served, head, route)
         about_caller = fields.forwarded(
             head.headers,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from gateway.admission import Directory
-from gateway.app import build_public
+from gateway.app import Public, build_public
 from gateway.errors import NotCounted
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route, StaticInstance
@@ -86,6 +86,7 @@ class Running:
     kept: Kept
     telemetry: Telemetry
     directory: Directory
+    public: Public
 
     @property
     def url(self) -> str:
@@ -145,4 +146,4 @@ def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: An
     public = build_public(table, directory, kept, FakeClock(), config, telemetry)
     sockets = websocket_options(config.websocket)
     with serving(public.app, http=public.protocol, **sockets) as port:
-        yield Running(port, kept, telemetry, directory)
+        yield Running(port, kept, telemetry, directory, public)

@@ -1,3 +1,4 @@
+import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.admission import Directory
 from gateway.app import served_by
+from gateway.entitlement_file import EntitlementFile
 from gateway.errors import NotCounted
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings
@@ -71,6 +73,7 @@ def worker_at(new_lane: Callable[..., Journal]) -> WorkerAt:
             "partitions": 1,
             "clock": FakeClock(5000),
             "start_helper": Ended([]),
+            "file": EntitlementFile(lane.folder.parent, "here"),
         }
         return Worker(**{**parts, **changes})
 
@@ -152,12 +155,12 @@ async def test_a_full_check_never_brings_back_what_a_message_replaced(
 
     class ChangedMeanwhile(Redis):
         async def hgetall(self, name: Any) -> Any:
-            worker._heard(new)
+            worker.following.heard(new)
             return {b"cust-1": to_json(old).encode()}
 
     await worker.redis.aclose()
-    worker.redis = ChangedMeanwhile()
-    await worker._check()
+    worker.following.redis = ChangedMeanwhile()
+    await worker.following.check()
     assert worker.directory.get("cust-1") == new
 
 
@@ -191,6 +194,23 @@ async def test_an_emptied_redis_takes_nobodys_rights(
         await entitlements.put(redis, [EntitlementSnapshot("cust-2", "Two")])
         await until(known(worker, "cust-2", "Two"))
         assert await known(worker, "cust-1", "One")()
+
+
+async def test_a_worker_starts_without_redis_from_what_another_one_left(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """It is ready, and knows who everybody was."""
+    await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+    first = worker_at(valkey_url)
+    async with first.running():
+        await until(known(first, "cust-1", "One"))
+    shutil.rmtree(first.lane.folder)
+    second = worker_at(NOBODY, last_flush_s=0.1)
+    assert not second.directory.complete
+    async with second.running():
+        await until(known(second, "cust-1", "One"))
+        assert second.not_ready() is None
+        assert second.directory.complete
 
 
 async def test_configured_customers_are_known_without_redis(worker_at: WorkerAt) -> None:
