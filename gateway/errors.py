@@ -101,10 +101,20 @@ class MissingKey(Unauthenticated):
     message = "Send your API key as 'Authorization: Bearer <key>', 'X-Api-Key' or 'api-key'."
 
 
+class KeyExpired(Unauthenticated):
+    code = "key_expired"
+    message = "This API key has expired. Use the key that took its place, or ask for a new one."
+
+
 class NotEntitled(GatewayError):
     status = 403
     code = "not_entitled"
     message = "You have not bought a product that is sold here."
+
+
+class KeyNotForRoute(NotEntitled):
+    code = "key_not_for_route"
+    message = "This API key is not meant for this path. Use one that is."
 
 
 class InstanceFrozen(NotEntitled):

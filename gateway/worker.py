@@ -24,6 +24,7 @@ from gateway.app import Public, build_admin, build_public
 from gateway.caretaker import Caretaker, Helper
 from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
+from gateway.last_uses import LastUses
 from gateway.pool_metrics import PoolMetrics
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
@@ -101,6 +102,7 @@ class Worker:
         )
         self._taken: dict[str, EntitlementSnapshot] = {}
         self._changed: set[str] = set()  # heard of while a full check was under way
+        self._last_uses = LastUses(self.redis, self.clock, lambda: self.directory.take_used())
 
     def public(self) -> Public:
         """The customers' listener."""
@@ -120,6 +122,7 @@ class Worker:
             if since.get(customer_id) != snapshot:
                 served.directory.put(snapshot)
         self._customers.serve(served)
+        served.directory.used |= self.directory.take_used()
         self.table, self.directory = served.table, served.directory
 
     def admin(self) -> Starlette:
@@ -165,6 +168,7 @@ class Worker:
                 group.start_soon(self._take_care_forever)
                 group.start_soon(self._check_forever)
                 group.start_soon(self._listen_forever)
+                group.start_soon(self._last_uses.tell_forever)
                 try:
                     yield
                 finally:

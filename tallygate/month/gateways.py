@@ -105,7 +105,7 @@ class Gateway:
     def _admitted(self, call: Call, route: ServedRoute, key: bytes | None) -> Admitted:
         if call.vouched:
             return admit_trusted(self._directory, route, TrustedIdentity(call.customer, "", None))
-        return admit_key(self._directory, route, key)
+        return admit_key(self._directory, route, key, self._clock.now_ms())
 
     async def hear(self, customer: str) -> None:
         """The control plane says that something changed for the customer."""
