@@ -6,16 +6,23 @@ would charge such a call, so it neither entitles nor charges them.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.credentials import TrustedIdentity
-from gateway.errors import REFUSED, EntitlementsStale, MissingKey, Unauthenticated
+from gateway.errors import (
+    REFUSED,
+    EntitlementsStale,
+    KeyExpired,
+    KeyNotForRoute,
+    MissingKey,
+    Unauthenticated,
+)
 from gateway.routing import ServedRoute
-from gateway.settings import Customer
+from gateway.settings import Customer, StaticKey
 from gateway.statuses import STOPPING, Standing, nearest, passes, standing_of
 from metering.catalogue import Product
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
-from metering.keys import digest, digest_of_sha256, sha256_hex
+from metering.keys import digest, digest_of_sha256, static_key_id
 from metering.usage import Charge
 
 _REMEMBERED_KEYS: Final = 32_768
@@ -25,19 +32,34 @@ _REMEMBERED_KEYS: Final = 32_768
 class Admitted:
     """The verdict on a call that may pass: who makes it and what it is charged to.
 
-    `grounds` is what was known of the customer; None for one nobody has told us of.
+    `grounds` is what was known of the customer; None for one nobody has told us of. `key_id` is
+    empty for callers without an API key; the verdict holds until `until_ms` (UTC), 0 is for ever.
     """
 
     customer_id: str
     customer_name: str
     charges: tuple[Charge, ...]
     grounds: EntitlementSnapshot | None = field(default=None, repr=False, compare=False)
+    key_id: str = ""
+    until_ms: int = 0
+
+    def over(self, now_ms: int) -> bool:
+        """Whether the verdict has to be found anew, whatever is known of the customer."""
+        return 0 < self.until_ms <= now_ms
+
+
+class KnownKey(NamedTuple):
+    """An API key, and whose it is."""
+
+    customer: EntitlementSnapshot
+    key: EntitledKey
 
 
 class Directory:
     """All customers a worker knows: the configured ones, and those projected by the control plane.
 
-    A projected customer with the id of a configured one adds its keys and instances to it.
+    A projected customer with the id of a configured one adds its keys and instances to it. `used`
+    holds the ids of the keys that calls were admitted with; whoever takes them leaves a new set.
     """
 
     def __init__(self, pepper: bytes, customers: Iterable[Customer] = ()) -> None:
@@ -45,12 +67,13 @@ class Directory:
         self._pepper = pepper
         self._configured = {customer.id: _snapshot(pepper, customer) for customer in customers}
         self._customers = dict(self._configured)
-        self._owners: dict[str, str] = {}
-        self._remembered: dict[bytes, str] = {}
+        self._keys: dict[str, KnownKey] = {}  # by digest
+        self._remembered: dict[bytes, KnownKey] = {}
         self.generation = 0  # grows when a key changes hands
         self.complete = True  # whether who is not in it is nobody
+        self.used: set[str] = set()
         for snapshot in self._configured.values():
-            if any(key.digest in self._owners for key in snapshot.keys):
+            if any(key.digest in self._keys for key in snapshot.keys):
                 raise ValueError(f"customer {snapshot.customer_id!r} has another customer's key")
             self._own(snapshot)
 
@@ -72,8 +95,9 @@ class Directory:
         """Forget a projected customer; a configured one falls back to its configuration."""
         known = self._customers.pop(customer_id, None)
         for key in known.keys if known is not None else ():
-            if self._owners.get(key.digest) == customer_id:
-                del self._owners[key.digest]
+            holder = self._keys.get(key.digest)
+            if holder is not None and holder.customer.customer_id == customer_id:
+                del self._keys[key.digest]
         self._remembered.clear()
         if customer_id in self._configured:
             self._customers[customer_id] = self._configured[customer_id]
@@ -88,17 +112,26 @@ class Directory:
         """The customer of that id."""
         return self._customers.get(customer_id)
 
-    def by_key(self, key: bytes) -> EntitlementSnapshot | None:
-        """The customer an API key belongs to. Only keys that are known are remembered."""
-        owner = self._remembered.get(key)
-        if owner is None:
-            owner = self._owners.get(digest(self._pepper, key))
-            if owner is None:
+    def by_key(self, key: bytes) -> KnownKey | None:
+        """Whose API key it is, expired or not.
+
+        An unknown key costs one digest and one look-up, whatever it is like; only keys that are
+        known are remembered.
+        """
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._keys.get(digest(self._pepper, key))
+            if found is None:
                 return None
             if len(self._remembered) >= _REMEMBERED_KEYS:
                 self._remembered.clear()
-            self._remembered[key] = owner
-        return self._customers.get(owner)
+            self._remembered[key] = found
+        return found
+
+    def take_used(self) -> set[str]:
+        """The keys used since the last time."""
+        used, self.used = self.used, set()
+        return used
 
     def admitted_everywhere(self, customer: EntitlementSnapshot) -> bool:
         """Whether the merchant declared the customer without naming anything it bought."""
@@ -108,27 +141,42 @@ class Directory:
         return len(self._customers)
 
     def _own(self, snapshot: EntitlementSnapshot) -> None:
-        others = (self._owners.get(key.digest) for key in snapshot.keys)
-        if any(owner not in (None, snapshot.customer_id) for owner in others):
+        holders = (self._keys.get(key.digest) for key in snapshot.keys)
+        if any(h and h.customer.customer_id != snapshot.customer_id for h in holders):
             self.generation += 1
-        self._owners.update({key.digest: snapshot.customer_id for key in snapshot.keys})
+        self._keys.update({key.digest: KnownKey(snapshot, key) for key in snapshot.keys})
 
 
-def admit_key(directory: Directory, route: ServedRoute, key: bytes | None) -> Admitted:
+def holder_of(directory: Directory, key: bytes | None, now_ms: int) -> KnownKey:
+    """Whose API key it is. Raises MissingKey, Unauthenticated or KeyExpired.
+
+    EntitlementsStale where a key is not known because not everybody is yet.
+    """
+    if key is None:
+        raise MissingKey
+    known = directory.by_key(key)
+    if known is None:
+        raise Unauthenticated if directory.complete else EntitlementsStale
+    if 0 < known.key.expires <= now_ms:
+        raise KeyExpired
+    return known
+
+
+def admit_key(directory: Directory, route: ServedRoute, key: bytes | None, now_ms: int) -> Admitted:
     """The verdict on a caller with an API key. Raises Unauthenticated or NotEntitled."""
     if "api_key" not in route.identity:
         raise Unauthenticated(
             "This path is not called with an API key.", "此路径不支持使用 API Key 调用。"
         )
-    if key is None:
-        raise MissingKey
-    customer = directory.by_key(key)
-    if customer is None:
-        raise Unauthenticated if directory.complete else EntitlementsStale
-    return _admit(directory, route, customer)
+    customer, known = holder_of(directory, key, now_ms)
+    admitted = _admit(directory, route, customer, now_ms, known)
+    directory.used.add(known.key_id)
+    return admitted
 
 
-def admit_trusted(directory: Directory, route: ServedRoute, who: TrustedIdentity) -> Admitted:
+def admit_trusted(
+    directory: Directory, route: ServedRoute, who: TrustedIdentity, now_ms: int
+) -> Admitted:
     """The verdict on a customer a trusted peer vouches for. Raises NotEntitled.
 
     A customer nobody has told us of is counted without an instance (suspense). What the
@@ -137,22 +185,44 @@ def admit_trusted(directory: Directory, route: ServedRoute, who: TrustedIdentity
     customer = directory.get(who.customer_id)
     if customer is None:
         return Admitted(who.customer_id, who.customer_name, ())
-    admitted = _admit(directory, route, customer, vouched=True)
+    admitted = _admit(directory, route, customer, now_ms)
     return replace(admitted, customer_name=who.customer_name or admitted.customer_name)
+
+
+def admit_again(
+    directory: Directory, route: ServedRoute, admitted: Admitted, now_ms: int
+) -> Admitted:
+    """The verdict on the same caller as things stand now. Raises Unauthenticated or NotEntitled."""
+    customer = directory.get(admitted.customer_id)
+    if not admitted.key_id:
+        who = TrustedIdentity(admitted.customer_id, admitted.customer_name, None)
+        return admit_trusted(directory, route, who, now_ms)
+    keys = customer.keys if customer is not None else ()
+    key = next((each for each in keys if each.key_id == admitted.key_id), None)
+    if customer is None or key is None:
+        raise Unauthenticated
+    if 0 < key.expires <= now_ms:
+        raise KeyExpired
+    return _admit(directory, route, customer, now_ms, key)
 
 
 def _admit(
     directory: Directory,
     route: ServedRoute,
     customer: EntitlementSnapshot,
-    *,
-    vouched: bool = False,
+    now_ms: int,
+    key: EntitledKey | None = None,
 ) -> Admitted:
-    if not route.products or directory.admitted_everywhere(customer):
-        charges: tuple[Charge, ...] = ()
-    else:
-        charges = charges_of(route.products, customer.instances, vouched=vouched)
-    return Admitted(customer.customer_id, customer.name, charges, customer)
+    """Without a key a trusted peer vouches for the customer."""
+    if key is not None and key.routes and route.name not in key.routes:
+        raise KeyNotForRoute
+    charges: tuple[Charge, ...] = ()
+    if route.products and not directory.admitted_everywhere(customer):
+        charges = charges_of(route.products, customer.instances, now_ms=now_ms, vouched=key is None)
+    key_id, key_until_ms = ("", 0) if key is None else (key.key_id, key.expires)
+    ends = [end for end in (key_until_ms, until_of(charges, customer.instances)) if end]
+    until_ms = min(ends, default=0)
+    return Admitted(customer.customer_id, customer.name, charges, customer, key_id, until_ms)
 
 
 def charges_of(
@@ -206,14 +276,17 @@ def until_of(charges: Iterable[Charge], instances: Iterable[EntitledInstance]) -
 
 
 def _snapshot(pepper: bytes, customer: Customer) -> EntitlementSnapshot:
-    hashes = [sha256_hex(key.get_secret_value()) for key in customer.keys]
-    digests = [digest_of_sha256(pepper, each) for each in [*hashes, *customer.key_hashes]]
     return EntitlementSnapshot(
         customer_id=customer.id,
         name=customer.name,
-        keys=tuple(EntitledKey(digest[:12], digest) for digest in digests),
+        keys=tuple(_entitled(pepper, key) for key in customer.declared_keys()),
         instances=tuple(
             EntitledInstance(instance.id, instance.product, InstanceStatus.ACTIVE)
             for instance in customer.instances
         ),
     )
+
+
+def _entitled(pepper: bytes, key: StaticKey) -> EntitledKey:
+    keyed = digest_of_sha256(pepper, key.sha256)
+    return EntitledKey(static_key_id(keyed), keyed, key.expires_ms, tuple(key.routes))

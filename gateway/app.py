@@ -76,11 +76,11 @@ def build_public(
 
     Under `shell: linerate` only what is not plain HTTP reaches the application.
     """
-    gate = Gate(served_by(table, directory, settings))
+    gate = Gate(served_by(table, directory, settings), clock.now_ms)
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
-    heads = KnownHeads(gate.passage, directory)
+    heads = KnownHeads(gate.passage, directory, clock.now_ms)
     workings = Workings(upstreams, recorder, clock, telemetry, drains)
     shared = Crossings(
         heads=heads,

@@ -124,8 +124,20 @@ class MissingKey(Unauthenticated):
     message_zh = "请通过“Authorization: Bearer <key>”、“X-Api-Key”或“api-key”提供您的 API Key。"
 
 
+class KeyExpired(Unauthenticated):
+    code = "key_expired"
+    message = "This API key has expired. Use the key that took its place, or ask for a new one."
+    message_zh = "该 API Key 已过期，请使用替换它的新 API Key，或申请新的 API Key。"
+
+
 class NotEntitled(GatewayError):
     status, code, message, message_zh, headers = _of(Standing.NOT_BOUGHT)
+
+
+class KeyNotForRoute(NotEntitled):
+    code = "key_not_for_route"
+    message = "This API key is not meant for this path. Use one that is."
+    message_zh = "该 API Key 不适用于此路径，请使用适用的 API Key。"
 
 
 class InstanceFrozen(NotEntitled):

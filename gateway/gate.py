@@ -56,11 +56,12 @@ class Served(NamedTuple):
 
 
 class Gate:
-    """Lets requests in, as `served` has it at the moment."""
+    """Lets requests in, as `served` has it at the moment. `now_ms` tells the time (UTC)."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, now_ms: Callable[[], int]) -> None:
         self.served = served
         self.shut = False  # whether nobody can say who may pass
+        self._now_ms = now_ms
 
     def open(self, head: RequestHead, request_id: str) -> Exchange:
         """The exchange of a request that may pass. Raises GatewayError for any other."""
@@ -76,7 +77,7 @@ class Gate:
         route = served.table.match(path)
         if self.shut:
             raise EntitlementsStale
-        admitted, believed_id = _admit(served, head, route)
+        admitted, believed_id = self._admit(served, head, route)
         about_caller = fields.forwarded(
             head.headers,
             peer=head.peer,
@@ -92,10 +93,13 @@ class Gate:
             request_id=believed_id,
         )
 
-
-def _admit(served: Served, head: RequestHead, route: ServedRoute) -> tuple[Admitted, str | None]:
-    if "trusted" in route.identity and head.peer in served.trusted_peers:
-        who = trusted_identity(head.headers)
-        if who is not None:
-            return admit_trusted(served.directory, route, who), who.request_id
-    return admit_key(served.directory, route, presented_key(head.headers)), None
+    def _admit(
+        self, served: Served, head: RequestHead, route: ServedRoute
+    ) -> tuple[Admitted, str | None]:
+        if "trusted" in route.identity and head.peer in served.trusted_peers:
+            who = trusted_identity(head.headers)
+            if who is not None:
+                admitted = admit_trusted(served.directory, route, who, self._now_ms())
+                return admitted, who.request_id
+        key = presented_key(head.headers)
+        return admit_key(served.directory, route, key, self._now_ms()), None

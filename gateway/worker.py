@@ -29,6 +29,7 @@ from gateway.following import Following
 from gateway.freshness import Freshness
 from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
+from gateway.last_uses import LastUses
 from gateway.pool_metrics import PoolMetrics
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
@@ -117,6 +118,7 @@ class Worker:
             self._customers.shut,
             min(self.check_s, stale_s / 3),
         )
+        self._last_uses = LastUses(self.redis, self.clock, lambda: self.directory.take_used())
 
     def public(self) -> Public:
         """The customers' listener."""
@@ -137,6 +139,7 @@ class Worker:
                 served.directory.put(snapshot)
         served.directory.complete = self.directory.complete
         self._customers.serve(served)
+        served.directory.used |= self.directory.take_used()
         self.table, self.directory = served.table, served.directory
         self._changed()
 
@@ -187,6 +190,7 @@ class Worker:
                 group.start_soon(self.following.listen_forever)
                 group.start_soon(self.following.look_forever)
                 group.start_soon(self.following.keep_forever)
+                group.start_soon(self._last_uses.tell_forever)
                 try:
                     yield
                 finally:

@@ -19,7 +19,7 @@ from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import UsageRecord
 from billing_sync.outbox import Outbox
 from billing_sync.store import findings, history, lifecycle
-from billing_sync.store.customers import MadeKey
+from billing_sync.key_making import MadeKey
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 from metering.findings import Finding

@@ -40,7 +40,8 @@ from billing_sync.recovery import recover
 from billing_sync.runner import Runner
 from billing_sync.store import customers, findings, ledger, lifecycle, outbox, stops
 from billing_sync.store.ahead import Booked
-from billing_sync.store.customers import MadeKey, StaticCustomer
+from billing_sync.key_making import MadeKey
+from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 from billing_sync.store.projections import enqueue

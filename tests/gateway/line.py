@@ -178,9 +178,9 @@ class Bench:
         pools.balancers["chat"] = Balancer(
             self.pools, HealthSettings(), lambda: 0.0, self.loop.time
         )
-        gate = Gate(served_by(table, self.directory, GatewaySettings()))
+        gate = Gate(served_by(table, self.directory, GatewaySettings()), FakeClock().now_ms)
         self.shared = Crossings(
-            heads=KnownHeads(gate.passage, self.directory),
+            heads=KnownHeads(gate.passage, self.directory, FakeClock().now_ms),
             pools=pools,
             recorder=self.kept,
             clock=FakeClock(),

@@ -326,7 +326,10 @@ class Stage:
         directory = Directory(b"pepper", [Customer(id="cust-1", keys=[SecretStr("sk-test")])])
         self.kept, self.telemetry, self.script = Kept(), Telemetry(), script
         self.proxy = Proxy(
-            Gate(Served(RouteTable([route]), directory, Networks([]), Networks([]))),
+            Gate(
+                Served(RouteTable([route]), directory, Networks([]), Networks([])),
+                FakeClock().now_ms,
+            ),
             Ids("request-"),
             Workings(
                 Upstreams(self.script),

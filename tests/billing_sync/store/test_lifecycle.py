@@ -21,7 +21,7 @@ from billing_sync.models import (
     UsageRecord,
 )
 from billing_sync.store import lifecycle
-from billing_sync.store.customers import MadeKey
+from billing_sync.key_making import MadeKey
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 
