@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.crossings import Crossings
+from gateway.cutting import Cutting
 from gateway.disconnect import Drains
 from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
@@ -45,6 +46,7 @@ class Public:
     app: Starlette
     protocol: type[HttpToolsProtocol]  # for uvicorn.Config(http=...)
     pools: Pools
+    cutting: Cutting
     _gate: Gate
     _heads: KnownHeads
 
@@ -57,6 +59,7 @@ class Public:
             self.pools.serve(served.table.routes)
         self._gate.served = served
         self._heads.serve(served.directory)
+        self.cutting.look()
 
     def shut(self, shut: bool) -> None:
         """Refuse every call, or let in again who may come; open exchanges go on."""
@@ -114,7 +117,9 @@ def build_public(
         protocol = bounded_heads(settings.max_head_bytes, new_id, telemetry)
     else:
         protocol = line_rate(shared, settings.max_head_bytes, KEEP_ALIVE_S)
-    return Public(app, protocol, pools, gate, heads)
+    calls = (shared.exchanges, workings.relays, sockets.relays)
+    cutting = Cutting(gate, clock.now_ms, calls, cuts=settings.streams_on_stop == "cut")
+    return Public(app, protocol, pools, cutting, gate, heads)
 
 
 def served_by(table: RouteTable, directory: Directory, settings: GatewaySettings) -> Served:

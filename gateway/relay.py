@@ -17,7 +17,7 @@ before 4 is recorded as it stands when the exchange is left, by a
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -37,6 +37,7 @@ from gateway.errors import (
 )
 from gateway.exchange import Exchange
 from gateway.headers import dated
+from gateway.passage import Passage
 from gateway.recording import Recorder, keep
 from gateway.telemetry import Telemetry
 from gateway.upstream import Reply, Upstreams
@@ -57,6 +58,7 @@ class Workings:
     clock: Clock
     telemetry: Telemetry
     drains: Drains
+    relays: "set[Relay]" = field(default_factory=set)  # that are open
 
 
 class Relay:
@@ -81,6 +83,7 @@ class Relay:
         self._watching = False
         self._started = False
         self._over = False
+        self._stopped = False
 
     async def run(self) -> GatewayError | None:
         """Serve; what to answer instead, when no reply was started.
@@ -96,9 +99,11 @@ class Relay:
         self._telemetry.open_exchanges += 1
         try:
             async with anyio.create_task_group() as self._tasks:
+                self._workings.relays.add(self)
                 await self._serve()
                 self._tasks.cancel_scope.cancel()
         finally:
+            self._workings.relays.discard(self)
             self._telemetry.open_exchanges -= 1
         return None if self._started or self._departure.gone else self._failure
 
@@ -251,6 +256,17 @@ class Relay:
 
     # However it ends...
 
+    @property
+    def passage(self) -> Passage:
+        """What let it in."""
+        return self._exchange.passage
+
+    def stop(self, refusal: GatewayError) -> None:
+        """The customer may not go on; what is recorded already is left to finish."""
+        if self._slot >= 0:
+            self._failure, self._stopped = refusal, True
+            self._tasks.cancel_scope.cancel()
+
     def _record(self, outcome: Outcome) -> None:
         """Once: the second time there is neither a record nor a slot."""
         slot, self._slot = self._slot, -1
@@ -261,8 +277,9 @@ class Relay:
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone
+        cut = Outcome.STOPPED if self._stopped else Outcome.UPSTREAM_CUT
         with suppress(NotCounted):
-            self._record(Outcome.UPSTREAM_CUT if broke else Outcome.CLIENT_LEFT)
+            self._record(cut if broke else Outcome.CLIENT_LEFT)
         if isinstance(self._failure, UpstreamUnavailable | UpstreamTimeout):
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)

@@ -18,7 +18,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -63,6 +63,7 @@ class Sockets:
     upstreams: UpstreamSockets
     settings: WebSocketSettings
     drain_s: float
+    relays: "set[WebSocketRelay]" = field(default_factory=set)  # that are open
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class WebSocketRelay:
         except NotCounted as refusal:
             return refusal
         self._telemetry.open_exchanges += 1
+        self._sockets.relays.add(self)
         try:
             async with self._tasks:
                 self._tasks.start_soon(self._guarded, self._from_client)
@@ -111,6 +113,7 @@ class WebSocketRelay:
             try:
                 await self._leave()
             finally:  # a server's own cancellation gets past our shields
+                self._sockets.relays.discard(self)
                 self._telemetry.open_exchanges -= 1
                 if self._upstream is not None:
                     self._upstream.transport.abort()
@@ -131,6 +134,19 @@ class WebSocketRelay:
         """The first end counts."""
         self._ending = self._ending or ending
         self._tasks.cancel_scope.cancel()
+
+    @property
+    def passage(self) -> Passage:
+        """What let it in."""
+        return self._passage
+
+    def stop(self, refusal: GatewayError) -> None:
+        """The customer may not go on."""
+        if self._session.accepted:
+            self._end(ends.not_let_on(refusal))
+        else:
+            self._failure = refusal
+            self._end(ends.REFUSED)
 
     async def _serve(self) -> None:
         upstream = self._upstream = await self._shake_hands()

@@ -118,7 +118,7 @@ class Worker:
             self._customers.shut,
             min(self.check_s, stale_s / 3),
         )
-        self._last_uses = LastUses(self.redis, self.clock, lambda: self.directory.take_used())
+        self._last_uses = LastUses(self.redis, self.clock, lambda: self.directory.take_used())  # noqa: PLW0108  (a reload changes the directory)
 
     def public(self) -> Public:
         """The customers' listener."""
@@ -149,6 +149,7 @@ class Worker:
         registry.register(JournalMetrics(self.lane, self.recorder, self.caretaker))
         registry.register(PoolMetrics(self._customers.pools))
         registry.register(EntitlementMetrics(self.following))
+        registry.register(self._customers.cutting)
         registry.register(self.reloads)
         return build_admin(registry, self.not_ready, self.journal)
 
@@ -238,6 +239,7 @@ class Worker:
                 self.lane.prune()
 
     def _take_care(self, now_s: float) -> None:
+        self._customers.cutting.look()  # for those whose time is up
         applier = self.recorder.applier
         self._behind = self._behind + 1 if applier.behind else 0
         now = (applier.resets, min(applier.rounds, 1))
@@ -257,6 +259,7 @@ class Worker:
     def _changed(self) -> None:
         """Something may be known that was not."""
         self.directory.complete = self.following.freshness.loaded
+        self._customers.cutting.look()
 
     async def _leave(self) -> None:
         flushed = False

@@ -15,7 +15,7 @@ from gateway.balancing import Balancer
 from gateway.connections import Connection
 from gateway.crossings import Crossings
 from gateway.disconnect import Drains
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InstanceFrozen
 from gateway.gate import Gate
 from gateway.known_heads import KnownHeads
 from gateway.linerate import LineRate, line_rate
@@ -228,6 +228,11 @@ class Bench:
         if not wire.closing and data:
             wire.protocol.data_received(data)
         self.loop.turn()
+
+    def stop_calls(self) -> None:
+        """Nobody may go on."""
+        for each in list(self.shared.exchanges):
+            each.stop(InstanceFrozen())
 
     def wait(self, seconds: float) -> None:
         """Time passes, and the sweeps see it."""

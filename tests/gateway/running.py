@@ -1,5 +1,6 @@
 """A gateway that really runs, for tests: built as a worker builds it, its records kept in a list."""
 
+import asyncio
 import http.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
 
 from gateway.admission import Directory
 from gateway.app import Public, build_public
@@ -87,6 +89,16 @@ class Running:
     telemetry: Telemetry
     directory: Directory
     public: Public
+    clock: FakeClock
+    loop: Callable[[], asyncio.AbstractEventLoop]
+
+    def in_loop(self, action: Callable[[], object]) -> None:
+        """Do something where the gateway does everything, and return when it is done."""
+
+        async def act() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(act(), self.loop()).result(10)
 
     @property
     def url(self) -> str:
@@ -143,7 +155,15 @@ def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: An
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
     kept, telemetry = Kept(), Telemetry()
     directory = Directory(b"pepper", [customer])
-    public = build_public(table, directory, kept, FakeClock(), config, telemetry)
+    clock = FakeClock()
+    public = build_public(table, directory, kept, clock, config, telemetry)
     sockets = websocket_options(config.websocket)
-    with serving(public.app, http=public.protocol, **sockets) as port:
-        yield Running(port, kept, telemetry, directory, public)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            loops.append(asyncio.get_running_loop())
+        await public.app(scope, receive, send)
+
+    with serving(app, http=public.protocol, **sockets) as port:
+        yield Running(port, kept, telemetry, directory, public, clock, lambda: loops[0])
