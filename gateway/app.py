@@ -19,12 +19,14 @@ from gateway.credentials import Networks
 from gateway.crossings import Crossings
 from gateway.cutting import Cutting
 from gateway.disconnect import Drains
+from gateway.front import Front
 from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
 from gateway.known_heads import KnownHeads
 from gateway.linerate import line_rate
 from gateway.pools import Pools
 from gateway.proxy import Proxy
+from gateway.quota import Quota, QuotaSource
 from gateway.recording import Recorder
 from gateway.relay import Workings
 from gateway.routing import RouteTable
@@ -49,6 +51,14 @@ class Public:
     cutting: Cutting
     _gate: Gate
     _heads: KnownHeads
+    _front: Front
+
+    def tell_quota(self, source: QuotaSource) -> None:
+        """Tell customers who ask what is left to them, as this source has it."""
+        proxy = self._front.proxy
+        telemetry, clock = proxy.workings.telemetry, proxy.workings.clock
+        self._front.quota = Quota(self._gate, source, clock, telemetry, proxy.new_id)
+        self._front.say()
 
     def serve(self, served: Served) -> None:
         """These routes and customers from now on; open exchanges keep the ones they began with.
@@ -59,6 +69,7 @@ class Public:
             self.pools.serve(served.table.routes)
         self._gate.served = served
         self._heads.serve(served.directory)
+        self._front.say()
         self.cutting.look()
 
     def shut(self, shut: bool) -> None:
@@ -75,9 +86,9 @@ def build_public(
     settings: GatewaySettings,
     telemetry: Telemetry,
 ) -> Public:
-    """The customers' listener: every path is the proxy's. Its lifespan owns the upstreams.
+    """The customers' listener: every path is the proxy's, but for one. Its lifespan owns the upstreams.
 
-    Under `shell: linerate` only what is not plain HTTP reaches the application.
+    Under `shell: linerate` only what is not proxied reaches the application.
     """
     gate = Gate(served_by(table, directory, settings), clock.now_ms)
     new_id = RequestIds(os.urandom)
@@ -111,7 +122,8 @@ def build_public(
     # match (a line feed in the path) and Starlette would answer 404 in its own words.
     dials = UpstreamSockets(settings.websocket.max_message_bytes)
     sockets = Sockets(gate, workings, dials, settings.websocket, settings.drain_timeout)
-    app.router.default = Proxy(gate, new_id, workings, WebSocketEntry(sockets, new_id))
+    proxy = Proxy(gate, new_id, workings, WebSocketEntry(sockets, new_id))
+    front = app.router.default = Front(gate, proxy, settings.quota_path)
     protocol: type[HttpToolsProtocol]
     if settings.shell == "portable":
         protocol = bounded_heads(settings.max_head_bytes, new_id, telemetry)
@@ -119,7 +131,7 @@ def build_public(
         protocol = line_rate(shared, settings.max_head_bytes, KEEP_ALIVE_S)
     calls = (shared.exchanges, workings.relays, sockets.relays)
     cutting = Cutting(gate, clock.now_ms, calls, cuts=settings.streams_on_stop == "cut")
-    return Public(app, protocol, pools, cutting, gate, heads)
+    return Public(app, protocol, pools, cutting, gate, heads, front)
 
 
 def served_by(table: RouteTable, directory: Directory, settings: GatewaySettings) -> Served:

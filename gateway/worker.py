@@ -31,12 +31,14 @@ from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
 from gateway.last_uses import LastUses
 from gateway.pool_metrics import PoolMetrics
+from gateway.quota import QuotaSource, no_limits
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
 from metering import heartbeats
+from metering.bank import Bank
 from metering.clock import Clock
 from metering.connection import Store
 from metering.counters import Counters
@@ -104,6 +106,7 @@ class Worker:
         self._customers = build_public(
             self.table, self.directory, self.recorder, self.clock, self.settings, self.telemetry
         )
+        self._customers.tell_quota(QuotaSource(Bank(self.redis), no_limits, self.partitions))
         self.directory.complete = False
         stale_s = self.settings.entitlements_stale_after
         self.following = Following(

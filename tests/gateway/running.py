@@ -25,6 +25,12 @@ from tests.servers import eventually, serving
 
 KEY = "sk-test"
 TOKENS = Product(product_id="T", routes=["chat"], meter="tokens_total")
+PACKAGE = Product.model_validate(
+    {
+        "product_id": "P",
+        "package": {"items": [{"of": "T", "quota": 100}], "stop_before_excess": True},
+    }
+)
 
 
 @dataclass
@@ -150,7 +156,7 @@ def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: An
     """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`."""
     config = GatewaySettings(**({"shell": chosen.shell} | (settings or {})))
     served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
-    table = RouteTable([Route(**served)], [TOKENS])
+    table = RouteTable([Route(**served)], [TOKENS, PACKAGE])
     instances = [StaticInstance(id="inst-1", product="T")]
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
     kept, telemetry = Kept(), Telemetry()
