@@ -159,9 +159,7 @@ def holder_of(directory: Directory, key: bytes | None, now_ms: int) -> KnownKey:
     return known
 
 
-def admit_key(
-    directory: Directory, route: ServedRoute, key: bytes | None, now_ms: int
-) -> Admitted:
+def admit_key(directory: Directory, route: ServedRoute, key: bytes | None, now_ms: int) -> Admitted:
     """The verdict on a caller with an API key. Raises Unauthenticated or NotEntitled."""
     if "api_key" not in route.identity:
         raise Unauthenticated("This path is not called with an API key.")

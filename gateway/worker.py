@@ -102,7 +102,8 @@ class Worker:
         )
         self._taken: dict[str, EntitlementSnapshot] = {}
         self._changed: set[str] = set()  # heard of while a full check was under way
-        self._last_uses = LastUses(self.redis, self.clock, lambda: self.directory.take_used())
+        take_used = lambda: self.directory.take_used()  # noqa: E731, PLW0108  (there will be others)
+        self._last_uses = LastUses(self.redis, self.clock, take_used)
 
     def public(self) -> Public:
         """The customers' listener."""

@@ -304,7 +304,9 @@ def test_a_configured_key_has_an_end_and_routes_too() -> None:
         {"hash": hashed, "routes": ["speech"]},
     ]
     directory = Directory(PEPPER, [configured("s", keys=written)])
-    ids = {admit_key(directory, chat(IN), key, NOW - 1).key_id for key in (b"sk-plain", b"sk-ended")}
+    ids = {
+        admit_key(directory, chat(IN), key, NOW - 1).key_id for key in (b"sk-plain", b"sk-ended")
+    }
     assert len(ids) == 2
     with pytest.raises(KeyExpired):
         admit_key(directory, chat(IN), b"sk-ended", NOW)

@@ -5,8 +5,8 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from billing_sync.errors import StaticConflict
-from billing_sync.models import ApiKey, CustomerRow, Instance
 from billing_sync.key_making import MadeKey
+from billing_sync.models import ApiKey, CustomerRow, Instance
 from billing_sync.store.customers import (
     StaticCustomer,
     ensure,
