@@ -83,7 +83,11 @@ async def test_a_key_is_shown_once(
     assert digests(engine) == {row["id"]: keys.digest(keys.pepper(SECRET), key)}
     listed = (await api.get(PATH)).json()
     assert listed["data"] == [row]
-    assert (row["shown"], row["status"], row["expires"]) == (f"{key[:9]}…", "active", START + 3_600_000)
+    assert (row["shown"], row["status"], row["expires"]) == (
+        f"{key[:9]}…",
+        "active",
+        START + 3_600_000,
+    )
     assert told == [True]
     assert "key 1 of customer c was made" in caplog.text
     for text in (json.dumps(listed), caplog.text):

@@ -53,9 +53,7 @@ async def test_uses_arrive(engine: Engine, redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("dying", [DiesBeforeTheLedger, DiesAfterTheLedger])
-async def test_a_kill_between_the_steps(
-    engine: Engine, redis: Redis, dying: type[KeyUses]
-) -> None:
+async def test_a_kill_between_the_steps(engine: Engine, redis: Redis, dying: type[KeyUses]) -> None:
     """The next run finds what is left to do."""
     await key_uses.tell(redis, {"1": 10})
     with pytest.raises(Killed):

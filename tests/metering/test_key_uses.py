@@ -74,7 +74,9 @@ async def test_without_redis() -> None:
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from(["tell", "read", "taken"]), st.integers(1, 9), st.integers(1, 99)),
+        st.tuples(
+            st.sampled_from(["tell", "read", "taken"]), st.integers(1, 9), st.integers(1, 99)
+        ),
         max_size=20,
     )
 )
@@ -90,7 +92,9 @@ async def test_no_use_is_lost_on_the_way(redis: Redis, steps: list[tuple[str, in
             await key_uses.tell(redis, {str(number): at})
         elif step == "read":
             waiting = await key_uses.read(redis)
-            ledger = {k: max(ledger.get(k, 0), waiting.uses.get(k, 0)) for k in ledger | waiting.uses}
+            ledger = {
+                k: max(ledger.get(k, 0), waiting.uses.get(k, 0)) for k in ledger | waiting.uses
+            }
         else:
             await key_uses.taken(redis, waiting)
     assert ledger == latest
