@@ -19,7 +19,7 @@ from gateway.passage import RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route
 from gateway.worker import Worker, pause_s
-from metering import embedded, entitlements, heartbeats
+from metering import embedded, entitlements, heartbeats, key_uses
 from metering.board import Open
 from metering.connection import Store, connect
 from metering.counters import Counters
@@ -481,3 +481,17 @@ async def test_who_hears_nothing_for_too_long_follows_the_policy(
 
 async def said(caplog: pytest.LogCaptureFixture, words: str) -> bool:
     return any(words in message for message in caplog.messages)
+
+
+async def test_used_keys_are_told_whatever_configuration_they_were_used_under(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """What was noted before a reload is not forgotten with the old customers."""
+    worker = worker_at(valkey_url)
+    worker.directory.used = {"1", "2"}
+    fresh = Directory(b"pepper")
+    worker.serve(served_by(RouteTable([], []), fresh, worker.settings), {})
+    fresh.used.add("3")
+    async with worker.running():
+        pass
+    assert (await key_uses.read(redis)).uses.keys() == {"1", "2", "3"}
