@@ -155,9 +155,9 @@ async def test_a_full_check_never_brings_back_what_a_message_replaced(
     old, new = EntitlementSnapshot("cust-1", "Old"), EntitlementSnapshot("cust-1", "New")
 
     class ChangedMeanwhile(Redis):
-        async def hgetall(self, name: Any) -> Any:
+        async def hscan(self, *_: Any, **__: Any) -> Any:
             worker.following.heard(new)
-            return {b"cust-1": to_json(old).encode()}
+            return 0, {b"cust-1": to_json(old).encode()}
 
     await worker.redis.aclose()
     worker.following.redis = ChangedMeanwhile()
