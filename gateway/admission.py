@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from gateway.brakes import Brakes
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
     InstanceFrozen,
@@ -38,6 +39,8 @@ class Admitted:
     customer_name: str
     charges: tuple[Charge, ...]
     grounds: EntitlementSnapshot | None = field(default=None, repr=False, compare=False)
+    key_id: str = ""
+    brakes: Brakes | None = field(default=None, repr=False, compare=False)
 
 
 class Directory:

@@ -17,10 +17,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.crossings import Crossings
+from gateway.desk import Desk
 from gateway.disconnect import Drains
 from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
 from gateway.known_heads import KnownHeads
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limits import Braking
 from gateway.linerate import line_rate
 from gateway.pools import Pools
 from gateway.proxy import Proxy
@@ -66,17 +69,22 @@ def build_public(
     clock: Clock,
     settings: GatewaySettings,
     telemetry: Telemetry,
+    *,
+    limits: Limits = NO_LIMITS,
+    braking: Braking | None = None,
+    desk: Desk | None = None,
 ) -> Public:
     """The customers' listener: every path is the proxy's. Its lifespan owns the upstreams.
 
-    Under `shell: linerate` only what is not plain HTTP reaches the application.
+    Under `shell: linerate` only what is not plain HTTP reaches the application. `braking` and `desk`
+    see to `limits` and packages; they come together or not at all.
     """
-    gate = Gate(served_by(table, directory, settings))
+    gate = Gate(served_by(table, directory, settings, limits), braking)
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
     heads = KnownHeads(gate.passage, directory)
-    workings = Workings(upstreams, recorder, clock, telemetry, drains)
+    workings = Workings(upstreams, recorder, clock, telemetry, drains, desk)
     shared = Crossings(
         heads=heads,
         pools=pools,
@@ -86,6 +94,7 @@ def build_public(
         drains=drains,
         new_id=new_id,
         loop_time=time.monotonic,
+        desk=desk,
     )
 
     @asynccontextmanager
@@ -112,10 +121,12 @@ def build_public(
     return Public(app, protocol, pools, gate, heads)
 
 
-def served_by(table: RouteTable, directory: Directory, settings: GatewaySettings) -> Served:
-    """Routes and customers, with whom these settings trust."""
+def served_by(
+    table: RouteTable, directory: Directory, settings: GatewaySettings, limits: Limits = NO_LIMITS
+) -> Served:
+    """Routes, customers and limits, with whom these settings trust."""
     proxies, peers = Networks(settings.trusted_proxies), Networks(settings.trusted_peers)
-    return Served(table, directory, proxies, peers)
+    return Served(table, directory, proxies, peers, limits)
 
 
 def build_admin(

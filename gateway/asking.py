@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway import injection
+from gateway.brakes import Brakes
 from gateway.chunked import encode_chunk, encode_end
 from gateway.connections import Connection
 from gateway.crossings import Crossings
@@ -19,8 +20,10 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from gateway.estimates import Asked
 from gateway.exchange import Exchange
 from gateway.framing import CHUNKED
+from gateway.holds import Hold
 from gateway.known_request import KnownRequest
 from gateway.pool import Pool
 from gateway.wire import CONTINUE
@@ -61,6 +64,8 @@ class Asking(ABC):
     request_over = False
     _connection: Connection | None = None
     _waiting = False  # for a connection
+    _queued = False  # for what it lacks of its limits
+    _hold: Hold | None = None  # of its limits
     _ahead: Sequence[bytes] = ()  # what came of the body and is not sent yet
     _ahead_bytes = 0
     _trailers: Sequence[tuple[bytes, bytes]] = ()
@@ -169,7 +174,46 @@ class Asking(ABC):
 
     # ...and goes out
 
+    def _let_by(self, brakes: Brakes) -> bool:
+        """Whether it holds what it needs of its limits. If not it waits, or is refused."""
+        desk = self._shared.desk
+        if self._hold is not None or desk is None:
+            return not self._queued
+        ahead = self._ahead
+        body = ahead[0] if len(ahead) == 1 else b"".join(ahead)
+        asked = Asked(body, max(-1, self._framing))
+        self._hold = hold = desk.hold(brakes, self._exchange.route.name, asked)
+        refusal = desk.take(hold)
+        if refusal is not None:
+            self.fail(refusal)
+        elif hold.lacks >= 0:
+            self._queued = True
+            self.deadline_s = math.inf
+            desk.wait(self, hold)
+            return False
+        return refusal is None
+
+    def let_in(self, refusal: GatewayError | None) -> None:
+        """It waited for its limits: it has what it needs, or is refused."""
+        self._queued = False
+        if refusal is None:
+            self._aim()
+        else:
+            self.fail(refusal)
+
+    def _let_go(self, hold: Hold) -> None:
+        """Nothing of its limits is needed any more."""
+        desk = self._shared.desk
+        hold.release()
+        if desk is not None:
+            if self._queued:
+                desk.leave(self)
+            desk.ended()
+
     def _aim(self) -> None:
+        brakes = self._known.passage.admitted.brakes
+        if brakes is not None and not self._let_by(brakes):
+            return
         self._pool = pool = self._balancer.pick(self._tried)
         self._asked_s = self._shared.loop_time()
         connection = pool.take(self)

@@ -33,6 +33,7 @@ on the side it comes from.
 """
 
 import json
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 Headers = list[tuple[bytes, bytes]]
@@ -61,6 +62,8 @@ class GatewayError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.message)
+        self.details: Mapping[str, object] = {}  # that go into the body
+        self.more_headers: Fields = ()
 
 
 class BadRequest(GatewayError):
@@ -216,7 +219,7 @@ class VersionNotSupported(GatewayError):
 def body_of(error: GatewayError, request_id: str) -> bytes:
     """The documented JSON body of an error."""
     content = {"code": error.code, "message": str(error), "request_id": request_id}
-    return json.dumps({"error": content}, separators=(",", ":")).encode()
+    return json.dumps({"error": content | dict(error.details)}, separators=(",", ":")).encode()
 
 
 def headers_of(error: GatewayError, request_id: str, length: int) -> Headers:
@@ -226,4 +229,5 @@ def headers_of(error: GatewayError, request_id: str, length: int) -> Headers:
         (b"content-length", b"%d" % length),
         (b"x-request-id", request_id.encode()),
         *error.headers,
+        *error.more_headers,
     ]

@@ -53,6 +53,9 @@ class Express(Crossing):
             exchange.bytes_in = size
             telemetry.bytes_in += size
         self._ahead = (piece,)
+        brakes = passage.admitted.brakes
+        if brakes is not None and not self._let_by(brakes):
+            return
         self._pool = pool = self._balancer.pick()
         self._asked_s = shared.loop_time()
         connection = pool.take(self)
@@ -104,7 +107,7 @@ class Express(Crossing):
             connection.close()
         slot, self._slot = self._slot, -1
         try:
-            keep(recorder, telemetry, record, slot)
+            number = keep(recorder, telemetry, record, slot)
         except NotCounted as error:
             self.fail(error)
             return True
@@ -112,6 +115,9 @@ class Express(Crossing):
         telemetry.bytes_out += len(body)
         before, after, _, _ = reply.head
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
+        if self._hold is not None:
+            self._hold.settle(record.quantities, number)
+            end = self._hold.brakes.lines() + end
         client = self._client
         whole = b"".join((before, exchange.request_id.encode(), after, end, body))
         shared.writes.put(client, whole)

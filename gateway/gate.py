@@ -1,12 +1,15 @@
 """Lets requests in: from a request head to an Exchange, or to a refusal. Pure."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gateway import headers as fields
 from gateway.admission import Admitted, Directory, admit_key, admit_trusted
 from gateway.credentials import Networks, presented_key, trusted_identity
 from gateway.exchange import Exchange
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limits import Braking, Caller
 from gateway.passage import Passage, RequestHead, passage_of
 from gateway.routing import RouteTable, ServedRoute, decoded_path
 from gateway.strictness import check_request
@@ -52,13 +55,16 @@ class Served(NamedTuple):
     directory: Directory
     trusted_proxies: Networks
     trusted_peers: Networks
+    limits: Limits = NO_LIMITS
 
 
 class Gate:
     """Lets requests in, as `served` has it at the moment."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, braking: Braking | None = None) -> None:
+        """`braking` finds the limits of each caller; without it there are none."""
         self.served = served
+        self._braking = braking
 
     def open(self, head: RequestHead, request_id: str) -> Exchange:
         """The exchange of a request that may pass. Raises GatewayError for any other."""
@@ -73,6 +79,12 @@ class Gate:
         path = decoded_path(head.target)
         route = served.table.match(path)
         admitted, believed_id = _admit(served, head, route)
+        if self._braking is not None:
+            brakes = self._braking.of(
+                served.limits, served.table.packages, route.name, _caller_of(admitted)
+            )
+            if brakes is not None:
+                admitted = replace(admitted, brakes=brakes)
         about_caller = fields.forwarded(
             head.headers,
             peer=head.peer,
@@ -87,6 +99,12 @@ class Gate:
             about_caller=about_caller,
             request_id=believed_id,
         )
+
+
+def _caller_of(admitted: Admitted) -> Caller:
+    grounds = admitted.grounds
+    instances = grounds.instances if grounds is not None else ()
+    return Caller(admitted.customer_id, admitted.key_id, admitted.charges, instances)
 
 
 def _admit(served: Served, head: RequestHead, route: ServedRoute) -> tuple[Admitted, str | None]:

@@ -25,6 +25,8 @@ from anyio.abc import TaskGroup
 from starlette.types import Message, Receive, Send
 
 from gateway import injection
+from gateway.brakes import Brakes
+from gateway.desk import Desk
 from gateway.disconnect import Caller, ClientLeft, Departure, Drains, Patience
 from gateway.errors import (
     GatewayError,
@@ -35,11 +37,14 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from gateway.estimates import Asked
 from gateway.exchange import Exchange
-from gateway.headers import dated
+from gateway.headers import dated, declared_length
+from gateway.holds import Hold
 from gateway.recording import Recorder, keep
 from gateway.telemetry import Telemetry
 from gateway.upstream import Reply, Upstreams
+from gateway.waiting import let_by
 from metering.clock import Clock
 from metering.usage import Outcome
 
@@ -57,6 +62,7 @@ class Workings:
     clock: Clock
     telemetry: Telemetry
     drains: Drains
+    desk: Desk | None = None  # for calls with limits
 
 
 class Relay:
@@ -77,6 +83,7 @@ class Relay:
         self._reply: Reply | None = None
         self._failure: GatewayError | None = None
         self._slot = -1
+        self._hold: Hold | None = None  # of its limits
         self._ahead = b""
         self._watching = False
         self._started = False
@@ -124,6 +131,8 @@ class Relay:
         reply = await self._ask()
         self._watch()
         headers = self._exchange.response_head(reply.status, reply.headers)
+        if self._hold is not None:
+            headers = [*headers, *self._hold.brakes.headers()]
         if self._exchange.reply_has_body:
             await self._start(reply.status, headers)
             await self._end(await self._pass_body(reply))
@@ -135,6 +144,9 @@ class Relay:
 
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
+        brakes = self._exchange.passage.admitted.brakes
+        if brakes is not None:
+            await self._let_by(brakes, collected)
         upstream = self._workings.upstreams.pick(self._route)
         request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
@@ -144,6 +156,23 @@ class Relay:
         self._reply = reply
         self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
         return reply
+
+    async def _let_by(self, brakes: Brakes, collected: bytes | None) -> None:
+        """Hold what it needs of its limits. Raises GatewayError, or ClientLeft."""
+        desk, exchange = self._workings.desk, self._exchange
+        if desk is None:
+            return
+        if collected is None and not self._ahead and not self._caller.body_over:
+            async with aclosing(self._pieces()) as pieces:
+                self._ahead = await anext(pieces, b"")
+        length = declared_length(exchange.passage.outgoing.head.headers)
+        whole = 0 if not exchange.has_body else -1 if length is None else length
+        asked = Asked(self._ahead if collected is None else collected, whole)
+        self._hold = hold = desk.hold(brakes, self._route.name, asked)
+        self._patience.for_upstream(self._route.timeouts.head)
+        await let_by(desk, hold)
+        if self._departure.gone:
+            raise ClientLeft
 
     async def _collect(self) -> bytes | None:
         """The whole body, or None when it is too large; then `_body` starts with what came."""
@@ -257,7 +286,9 @@ class Relay:
         if slot < 0:
             return
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
-        keep(self._workings.recorder, self._telemetry, record, slot)
+        number = keep(self._workings.recorder, self._telemetry, record, slot)
+        if self._hold is not None and record is not None:
+            self._hold.settle(record.quantities, number)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone
@@ -267,6 +298,10 @@ class Relay:
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)
         self._departure.over()
+        if self._hold is not None:
+            self._hold.release()
+        if self._workings.desk is not None:
+            self._workings.desk.ended()
         if self._reply is not None:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()

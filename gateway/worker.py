@@ -9,6 +9,7 @@ The order at the end of a worker, and what a kill before the next step leaves be
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,8 +23,13 @@ from starlette.applications import Starlette
 from gateway.admission import Directory
 from gateway.app import Public, build_admin, build_public
 from gateway.caretaker import Caretaker, Helper
+from gateway.desk import Desk
 from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
+from gateway.lending import Lending
+from gateway.limit_metrics import LimitMetrics
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limits import Braking
 from gateway.pool_metrics import PoolMetrics
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
@@ -31,6 +37,7 @@ from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
 from metering import entitlements, heartbeats
+from metering.bank import Bank
 from metering.clock import Clock
 from metering.connection import Store
 from metering.counters import Counters
@@ -76,6 +83,7 @@ class Worker:
     partitions: int
     clock: Clock
     start_helper: Callable[[list[str]], Helper]
+    limits: Limits = NO_LIMITS
     check_s: float = CHECK_S
     last_flush_s: float = LAST_FLUSH_S
 
@@ -96,8 +104,22 @@ class Worker:
         self.entitlements_unreadable = 0  # values at the last full check that were no snapshot
         self._flushing = anyio.Lock()
         self.reloads = Reloads(self.clock.now_ms())
+        self.desk = Desk(
+            self.clock, time.monotonic, go_on_alone=self.settings.on_store_down == "allow"
+        )
+        self.lending = Lending(
+            Bank(self.redis), self.desk, self.lane.lane_id, _Places(self), time.monotonic
+        )
         self._customers = build_public(
-            self.table, self.directory, self.recorder, self.clock, self.settings, self.telemetry
+            self.table,
+            self.directory,
+            self.recorder,
+            self.clock,
+            self.settings,
+            self.telemetry,
+            limits=self.limits,
+            braking=Braking(self.partitions),
+            desk=self.desk,
         )
         self._taken: dict[str, EntitlementSnapshot] = {}
         self._changed: set[str] = set()  # heard of while a full check was under way
@@ -128,6 +150,7 @@ class Worker:
         registry.register(JournalMetrics(self.lane, self.recorder, self.caretaker))
         registry.register(PoolMetrics(self._customers.pools))
         registry.register(self.reloads)
+        registry.register(LimitMetrics(self.desk, self.lending))
         return build_admin(registry, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:
@@ -165,6 +188,7 @@ class Worker:
                 group.start_soon(self._take_care_forever)
                 group.start_soon(self._check_forever)
                 group.start_soon(self._listen_forever)
+                group.start_soon(self.lending.run)
                 try:
                     yield
                 finally:
@@ -175,6 +199,11 @@ class Worker:
                 await self._leave()
                 await to_thread.run_sync(self.lane.close)
                 await self.redis.aclose()
+
+    async def learn(self, partition: int) -> None:
+        """Ask where a partition stands."""
+        async with self._flushing:
+            await self.recorder.applier.learn(partition)
 
     async def _flush(self, *, probe: bool = False) -> int | None:
         """One flush at a time: two would send the same batches."""
@@ -286,7 +315,24 @@ class Worker:
                 "stopped before Redis had taken every record; another worker brings the rest"
             )
             return
+        await self.lending.give_back()
         try:
             await heartbeats.farewell(self.redis, self.lane.lane_id)
         except MeteringError as reason:
             log.warning("the lane is not signed off: %s", reason)
+
+
+class _Places:
+    """Where the partitions stand, for who lends."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def epoch(self, partition: int) -> str:
+        return self._worker.recorder.applier.epoch(partition)
+
+    def checkpoint(self, partition: int) -> int:
+        return self._worker.lane.tail.checkpoints.get(partition, 0)
+
+    async def learn(self, partition: int) -> None:
+        await self._worker.learn(partition)
