@@ -56,6 +56,9 @@ class Cluster:
     async def hget(self, name: str, key: str) -> Any:
         return await self._on_key(name, ("HGET", name, key))
 
+    async def hmget(self, name: str, keys: list[str]) -> Any:
+        return await self._on_key(name, ("HMGET", name, *keys))
+
     async def hgetall(self, name: str) -> Any:
         return await self._on_key(name, ("HGETALL", name))
 
