@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,13 +17,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.crossings import Crossings
-from gateway.desk import Desk
 from gateway.disconnect import Drains
 from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
 from gateway.known_heads import KnownHeads
 from gateway.limit_settings import NO_LIMITS, Limits
-from gateway.limits import Braking
+from gateway.limiting import Limiting
 from gateway.linerate import line_rate
 from gateway.pools import Pools
 from gateway.proxy import Proxy
@@ -62,7 +61,7 @@ class Public:
         self._heads.serve(served.directory)
 
 
-def build_public(
+def build_public(  # noqa: PLR0913  (a composition)
     table: RouteTable,
     directory: Directory,
     recorder: Recorder,
@@ -70,16 +69,18 @@ def build_public(
     settings: GatewaySettings,
     telemetry: Telemetry,
     *,
-    limits: Limits = NO_LIMITS,
-    braking: Braking | None = None,
-    desk: Desk | None = None,
+    limiting: Limiting | None = None,
 ) -> Public:
     """The customers' listener: every path is the proxy's. Its lifespan owns the upstreams.
 
-    Under `shell: linerate` only what is not plain HTTP reaches the application. `braking` and `desk`
-    see to `limits` and packages; they come together or not at all.
+    Under `shell: linerate` only what is not plain HTTP reaches the application. Without `limiting`
+    there are no limits, and no package stops.
     """
-    gate = Gate(served_by(table, directory, settings, limits), braking)
+    if limiting is None:
+        gate, desk = Gate(served_by(table, directory, settings)), None
+    else:
+        served = served_by(table, directory, settings, limiting.settings)
+        gate, desk = Gate(served, limiting.braking), limiting.desk
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
@@ -102,7 +103,7 @@ def build_public(
         async with pools.running():
             pools.serve(gate.served.table.routes)
             try:
-                async with shared.running():
+                async with limiting.running() if limiting else nullcontext(), shared.running():
                     yield
             finally:
                 await upstreams.aclose()

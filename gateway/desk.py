@@ -33,7 +33,6 @@ from gateway.limit_errors import (
     TooManyConcurrent,
 )
 from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
-from metering.clock import Clock
 
 WAIT_S: Final = 0.3
 MAX_WAITING: Final = 1024
@@ -53,14 +52,14 @@ class Desk:
 
     def __init__(
         self,
-        clock: Clock,
+        now_ms: Callable[[], int],
         loop_time: Callable[[], float],
         *,
         go_on_alone: bool,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         """`go_on_alone`: without the bank rates and slots count in this worker alone."""
-        self._clock = clock
+        self._now_ms = now_ms
         self._now_s = loop_time
         self._go_on_alone = go_on_alone
         self.wake = wake
@@ -199,7 +198,7 @@ class Desk:
     def _no_package(
         self, purse: PackagePurse, least: int, now_s: float, waited_s: float
     ) -> GatewayError | None:
-        remaining = purse.remaining(self._clock.now_ms())
+        remaining = purse.remaining(self._now_ms())
         as_of = purse.ledger.as_of if purse.ledger is not None else 0
         if remaining is not None and remaining < least and now_s - purse.ledger_s < _LEDGER_FRESH_S:
             return PackageUsedUp(max(0, remaining), least, purse.meter, as_of)

@@ -86,7 +86,9 @@ class Express(Crossing):
                     return
         super().received(data)
 
-    def _answer(self, reply: KnownReply, connection: Connection, body: bytes) -> bool:
+    def _answer(  # noqa: PLR0915 - calls are what it saves
+        self, reply: KnownReply, connection: Connection, body: bytes
+    ) -> bool:
         """Record the reply and hand it on; False where that takes more than one step."""
         shared, exchange = self._shared, self._exchange
         recorder = shared.recorder

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.desk import Desk
-from gateway.lending import Lending
+from gateway.limiting import Limiting
 from gateway.purse import PackagePurse, Purse, RatePurse
 
 _KINDS: Final = ("package", "concurrent", "rate")
@@ -17,9 +16,9 @@ _KINDS: Final = ("package", "concurrent", "rate")
 class LimitMetrics(Collector):
     """Of one worker."""
 
-    def __init__(self, desk: Desk, lending: Lending) -> None:
-        self._desk = desk
-        self._lending = lending
+    def __init__(self, limiting: Limiting) -> None:
+        self._desk = limiting.desk
+        self._lending = limiting.lending
 
     def collect(self) -> Iterable[Metric]:
         desk = self._desk
@@ -35,7 +34,9 @@ class LimitMetrics(Collector):
         yield _counts("limit_asks", "Calls to the bank.", (), {(): self._lending.asks})
         purses = list(desk.active)
         leases = Counter((_kind(purse),) for purse in purses)
-        yield _gauges("limit_leases", "Leases held.", ("kind",), {(k,): leases[(k,)] for k in _KINDS})
+        yield _gauges(
+            "limit_leases", "Leases held.", ("kind",), {(k,): leases[(k,)] for k in _KINDS}
+        )
         waiting = {(): desk.waiting}
         yield _gauges("limit_waiting", "Calls that wait for their limit now.", (), waiting)
         away = {(): int(desk.away)}
@@ -58,18 +59,14 @@ def _kind(purse: Purse) -> str:
     return "rate" if isinstance(purse, RatePurse) else "concurrent"
 
 
-def _counts(
-    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], int]
-) -> Metric:
+def _counts(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, int]) -> Metric:
     family = CounterMetricFamily(f"gateway_{name}", text, labels=labels)
     for label, value in list(values.items()):
         family.add_metric(label, value)
     return family
 
 
-def _gauges(
-    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], int]
-) -> Metric:
+def _gauges(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, int]) -> Metric:
     family = GaugeMetricFamily(f"gateway_{name}", text, labels=labels)
     for label, value in list(values.items()):
         family.add_metric(label, value)

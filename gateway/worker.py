@@ -23,13 +23,11 @@ from starlette.applications import Starlette
 from gateway.admission import Directory
 from gateway.app import Public, build_admin, build_public
 from gateway.caretaker import Caretaker, Helper
-from gateway.desk import Desk
 from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
-from gateway.lending import Lending
 from gateway.limit_metrics import LimitMetrics
 from gateway.limit_settings import NO_LIMITS, Limits
-from gateway.limits import Braking
+from gateway.limiting import Lane, limiting
 from gateway.pool_metrics import PoolMetrics
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
@@ -104,11 +102,13 @@ class Worker:
         self.entitlements_unreadable = 0  # values at the last full check that were no snapshot
         self._flushing = anyio.Lock()
         self.reloads = Reloads(self.clock.now_ms())
-        self.desk = Desk(
-            self.clock, time.monotonic, go_on_alone=self.settings.on_store_down == "allow"
-        )
-        self.lending = Lending(
-            Bank(self.redis), self.desk, self.lane.lane_id, _Places(self), time.monotonic
+        self.limiting = limiting(
+            self.limits,
+            Bank(self.redis),
+            Lane(self.lane.lane_id, self.partitions, _Places(self)),
+            self.clock,
+            time.monotonic,
+            go_on_alone=self.settings.on_store_down == "allow",
         )
         self._customers = build_public(
             self.table,
@@ -117,9 +117,7 @@ class Worker:
             self.clock,
             self.settings,
             self.telemetry,
-            limits=self.limits,
-            braking=Braking(self.partitions),
-            desk=self.desk,
+            limiting=self.limiting,
         )
         self._taken: dict[str, EntitlementSnapshot] = {}
         self._changed: set[str] = set()  # heard of while a full check was under way
@@ -150,7 +148,7 @@ class Worker:
         registry.register(JournalMetrics(self.lane, self.recorder, self.caretaker))
         registry.register(PoolMetrics(self._customers.pools))
         registry.register(self.reloads)
-        registry.register(LimitMetrics(self.desk, self.lending))
+        registry.register(LimitMetrics(self.limiting))
         return build_admin(registry, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:
@@ -188,7 +186,6 @@ class Worker:
                 group.start_soon(self._take_care_forever)
                 group.start_soon(self._check_forever)
                 group.start_soon(self._listen_forever)
-                group.start_soon(self.lending.run)
                 try:
                     yield
                 finally:
@@ -315,7 +312,7 @@ class Worker:
                 "stopped before Redis had taken every record; another worker brings the rest"
             )
             return
-        await self.lending.give_back()
+        await self.limiting.lending.give_back()
         try:
             await heartbeats.farewell(self.redis, self.lane.lane_id)
         except MeteringError as reason:

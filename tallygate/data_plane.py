@@ -129,4 +129,5 @@ def _worker(
         partitions=config.partitions,
         clock=SystemClock(),
         start_helper=start_helper,
+        limits=config.limits,
     )
