@@ -157,7 +157,8 @@ class Desk:
         taken = hold.take(now_s, rest=rest)
         for brake in hold.exceeded:
             self._activate(brake.purse)
-            if now_s < brake.purse.refused_until_s:
+            purse = brake.purse
+            if not isinstance(purse, PackagePurse) and purse.is_over(now_s):
                 self.shadow_refusals[brake.limit, brake.kind] += 1
         if not taken:
             self._activate(hold.lacking[0].purse)

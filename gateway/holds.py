@@ -81,11 +81,9 @@ class Hold:
         if isinstance(purse, SlotsPurse):
             purse.settle()
             return
-        if brake.kind == "requests":
-            return  # it was let in, whatever became of it
-        if isinstance(purse, PackagePurse):
-            purse.calls -= 1
-        self._book(purse, brake.meter, (taken, actual, number))
+        purse.calls -= 1
+        if brake.kind != "requests":  # it was let in, whatever became of it
+            self._book(purse, brake.meter, (taken, actual, number))
 
     def _book(
         self, purse: PackagePurse | RatePurse, meter: str, amounts: tuple[int, int, int]
@@ -103,10 +101,11 @@ class Hold:
             purse, amount = self.brakes.each[at].purse, self._amounts[at]
             if isinstance(purse, SlotsPurse):
                 purse.settle()
-            elif isinstance(purse, RatePurse):
+                continue
+            purse.calls -= 1
+            if isinstance(purse, RatePurse):
                 purse.settle(amount, 0)
             else:
-                purse.calls -= 1
                 purse.settle(amount, 0, 0)
 
     # Of calls that last

@@ -226,6 +226,11 @@ class SlotsPurse(Lease):
         self._taken += 1
         return 1
 
+    def is_over(self, now_s: float) -> bool:
+        """Whether more than the limit is used, as far as is known here."""
+        del now_s
+        return self.told_s > 0 and self.left + self.spare < 0
+
     def settle(self) -> None:
         """A call is over."""
         self.calls -= 1
@@ -275,7 +280,7 @@ class RatePurse(Lease):
 
     @property
     def quiet(self) -> bool:
-        return not (self.spare or self.owed)
+        return not (self.spare or self.owed or self.calls)
 
     @property
     def remaining(self) -> int:
@@ -293,6 +298,7 @@ class RatePurse(Lease):
             return LACKING
         else:
             self.spare -= amount
+        self.calls += 1
         self._taken += amount
         return amount
 
@@ -300,11 +306,17 @@ class RatePurse(Lease):
         """Use some though there is none: the limit only reports."""
         amount = min(amount, self.burst)
         self.owed += amount
+        self.calls += 1
         self._taken += amount
         return amount
 
+    def is_over(self, now_s: float) -> bool:
+        """Whether more than the limit is used, as far as is known here."""
+        earned = int((now_s - self.told_s) * 1000) * self.units // self.period_ms
+        return self.told_s > 0 and self.left + self.spare + earned < self.owed
+
     def settle(self, taken: int, actual: int) -> None:
-        """A call that took so much used `actual`."""
+        """A call that took so much used `actual`; `calls` is the caller's to lower."""
         more = actual - taken
         if self.local:
             self._tat_us += more * self._unit_us()
