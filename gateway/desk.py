@@ -124,8 +124,10 @@ class Desk:
                 yield purse
 
     def forget(self, purse: Purse) -> None:
-        """There is nothing to tell of it, unless somebody waits for it."""
-        if not any(hold.lacking[0].purse is purse for hold, _ in self._waiting.values()):
+        """There is nothing to tell of it. It is kept for who waits for it, or may come soon."""
+        if purse.idle(self._now_s()) and not any(
+            hold.lacking[0].purse is purse for hold, _ in self._waiting.values()
+        ):
             purse.active = False
             self.active.pop(purse, None)
 
@@ -156,12 +158,12 @@ class Desk:
     def _taken(self, hold: Hold, now_s: float, *, rest: bool = False) -> bool:
         taken = hold.take(now_s, rest=rest)
         for brake in hold.exceeded:
-            self._activate(brake.purse)
+            self._activate(brake.purse, now_s)
             purse = brake.purse
             if not isinstance(purse, PackagePurse) and purse.is_over(now_s):
                 self.shadow_refusals[brake.limit, brake.kind] += 1
         if not taken:
-            self._activate(hold.lacking[0].purse)
+            self._activate(hold.lacking[0].purse, now_s)
         return taken
 
     def _dismiss(self, waiting: Waiting, refusal: GatewayError | None, outcome: str) -> None:
@@ -169,7 +171,8 @@ class Desk:
         self.waits[outcome] += 1
         waiting.let_in(refusal)
 
-    def _activate(self, purse: Purse) -> None:
+    def _activate(self, purse: Purse, now_s: float) -> None:
+        purse.used_s = now_s
         if not purse.active:
             purse.active = True
             self.active[purse] = None

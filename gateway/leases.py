@@ -36,7 +36,6 @@ class Lease:
         "_pace",
         "_sent_s",
         "_taken",
-        "_used_s",
         "active",
         "calls",
         "in_vain_until_s",
@@ -49,6 +48,7 @@ class Lease:
         "settling",
         "spare",
         "told_s",
+        "used_s",
         "valid_until_s",
         "wanted",
     )
@@ -72,14 +72,14 @@ class Lease:
         self._pace = 0  # units a second
         self._measured_s = 0.0
         self._sent_s = 0.0  # when what is confirmed was sent; 0 never
-        self._used_s = 0.0  # when a call last took some
+        self.used_s = 0.0  # when a call last took some, or lacked it
 
     def measure(self, now_s: float) -> int:
         """Units a second, of late."""
         elapsed_ms = int((now_s - self._measured_s) * 1000)
         if elapsed_ms >= _MEASURE_MS:
             if self._taken:
-                self._used_s = now_s
+                self.used_s = now_s
             recent = self._taken * 1000 // min(elapsed_ms, _LONGEST_MS)
             self._pace = (self._pace + recent) // 2
             self._taken, self._measured_s = 0, now_s
@@ -87,7 +87,7 @@ class Lease:
 
     def idle(self, now_s: float) -> bool:
         """Whether no call took any for a while."""
-        return not self._taken and now_s - self._used_s > _IDLE_S
+        return not self._taken and now_s - self.used_s > _IDLE_S
 
     def hear(self, lent: Lent, sent_s: float, now_s: float, *, wanted: int, life_s: float) -> bool:
         """Take over an answer; False where it confirms nothing. `wanted` is what was asked for.

@@ -28,7 +28,7 @@ class FakeBank:
     wholes: int = 0
     turns: list[int] = field(default_factory=list)
 
-    async def ask(  # noqa: PLR0913  (the message as it is)
+    async def ask(
         self,
         partition: int,
         lane: str,

@@ -154,9 +154,7 @@ def gateway(
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
     kept, telemetry = Kept(), Telemetry()
     directory = Directory(b"pepper", [customer])
-    public = build_public(
-        table, directory, kept, FakeClock(), config, telemetry, limiting=limiting
-    )
+    public = build_public(table, directory, kept, FakeClock(), config, telemetry, limiting=limiting)
     sockets = websocket_options(config.websocket)
     with serving(public.app, http=public.protocol, **sockets) as port:
         yield Running(port, kept, telemetry, directory)
