@@ -5,12 +5,11 @@ no byte of a reply came (RFC 9110 §9.2.2). However often, it is one exchange wi
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway import injection
-from gateway.brakes import Brakes
 from gateway.chunked import encode_chunk, encode_end
 from gateway.connections import Connection
 from gateway.crossings import Crossings
@@ -20,11 +19,10 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.estimates import Asked
 from gateway.exchange import Exchange
 from gateway.framing import CHUNKED
-from gateway.holds import Hold
 from gateway.known_request import KnownRequest
+from gateway.limited import Limited
 from gateway.pool import Pool
 from gateway.wire import CONTINUE
 
@@ -54,18 +52,15 @@ class Client(Protocol):
         """Read on."""
 
 
-class Asking(ABC):
+class Asking(Limited):
     """The half of an exchange that faces the upstream with a request.
 
     What an exchange starts with stands on the class: the usual one changes little of it.
     """
 
-    deadline_s = math.inf
     request_over = False
     _connection: Connection | None = None
     _waiting = False  # for a connection
-    _queued = False  # for what it lacks of its limits
-    _hold: Hold | None = None  # of its limits
     _ahead: Sequence[bytes] = ()  # what came of the body and is not sent yet
     _ahead_bytes = 0
     _trailers: Sequence[tuple[bytes, bytes]] = ()
@@ -95,10 +90,6 @@ class Asking(ABC):
         self._asked = known.asked
         self._collecting = passage.collects
         self.keep_alive = known.keep_alive
-
-    @abstractmethod
-    def fail(self, error: GatewayError) -> None:
-        """End the exchange; nothing of it is left in the pool."""
 
     @abstractmethod
     def received(self, data: bytes) -> None:
@@ -174,46 +165,13 @@ class Asking(ABC):
 
     # ...and goes out
 
-    def _let_by(self, brakes: Brakes) -> bool:
-        """Whether it holds what it needs of its limits. If not it waits, or is refused."""
-        desk = self._shared.desk
-        if self._hold is not None or desk is None:
-            return not self._queued
-        ahead = self._ahead
-        body = ahead[0] if len(ahead) == 1 else b"".join(ahead)
-        asked = Asked(body, max(-1, self._framing))
-        self._hold = hold = desk.hold(brakes, self._exchange.route.name, asked)
-        refusal = desk.take(hold)
-        if refusal is not None:
-            self.fail(refusal)
-        elif hold.lacks >= 0:
-            self._queued = True
-            self.deadline_s = math.inf
-            desk.wait(self, hold)
-            return False
-        return refusal is None
-
-    def let_in(self, refusal: GatewayError | None) -> None:
-        """It waited for its limits: it has what it needs, or is refused."""
-        self._queued = False
-        if refusal is None:
-            self._aim()
-        else:
-            self.fail(refusal)
-
-    def _let_go(self, hold: Hold) -> None:
-        """Nothing of its limits is needed any more."""
-        desk = self._shared.desk
-        hold.release()
-        if desk is not None:
-            if self._queued:
-                desk.leave(self)
-            desk.ended()
-
     def _aim(self) -> None:
         brakes = self._known.passage.admitted.brakes
-        if brakes is not None and not self._let_by(brakes):
-            return
+        if brakes is not None and self._hold is None:
+            ahead = self._ahead
+            body = ahead[0] if len(ahead) == 1 else b"".join(ahead)
+            if not self._let_by(brakes, body, self._framing):
+                return
         self._pool = pool = self._balancer.pick(self._tried)
         self._asked_s = self._shared.loop_time()
         connection = pool.take(self)

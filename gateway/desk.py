@@ -88,6 +88,19 @@ class Desk:
                 return refusal
         return None
 
+    def refusal_of(self, hold: Hold) -> GatewayError:
+        """Why a call that lasts can have no more of the package it lacks."""
+        brake, _ = hold.lacking
+        refusal: GatewayError | None = None
+        if isinstance(brake.purse, PackagePurse):
+            remaining = brake.purse.remaining(self._now_ms())
+            as_of = brake.purse.ledger.as_of if brake.purse.ledger is not None else 0
+            if not brake.purse.settling and not self.away:
+                refusal = PackageUsedUp(max(0, remaining or 0), 1, brake.purse.meter, as_of)
+        refusal = refusal or QuotaUnavailable()
+        self.refusals[brake.limit, refusal.code] += 1
+        return refusal
+
     def wait(self, waiting: Waiting, hold: Hold) -> None:
         """It will be told."""
         self._waiting[waiting] = (hold, self._now_s())

@@ -54,7 +54,7 @@ class Express(Crossing):
             telemetry.bytes_in += size
         self._ahead = (piece,)
         brakes = passage.admitted.brakes
-        if brakes is not None and not self._let_by(brakes):
+        if brakes is not None and not self._let_by(brakes, piece, self._framing):
             return
         self._pool = pool = self._balancer.pick()
         self._asked_s = shared.loop_time()

@@ -117,7 +117,11 @@ class Hold:
         """
         for at, brake in enumerate(self.brakes.each):
             purse = brake.purse
-            if isinstance(purse, PackagePurse) and (brake.stops or not streams):
+            if isinstance(purse, RatePurse) and brake.kind == "tokens" and not streams:
+                more = max(0, amount_of(used, brake.meter) - self._amounts[at])
+                self._amounts[at] += more
+                purse.settle(0, more)
+            elif isinstance(purse, PackagePurse) and (brake.stops or not streams):
                 more = amount_of(used, brake.meter) - self._amounts[at]
                 if more > 0:
                     self._amounts[at] += purse.grow(more, now_s)

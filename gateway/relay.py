@@ -39,7 +39,7 @@ from gateway.errors import (
 )
 from gateway.estimates import Asked
 from gateway.exchange import Exchange
-from gateway.headers import dated, declared_length
+from gateway.headers import dated
 from gateway.holds import Hold
 from gateway.recording import Recorder, keep
 from gateway.telemetry import Telemetry
@@ -145,8 +145,8 @@ class Relay:
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
         brakes = self._exchange.passage.admitted.brakes
-        if brakes is not None:
-            await self._let_by(brakes, collected)
+        if brakes is not None and self._workings.desk is not None:
+            await self._let_by(self._workings.desk, brakes, collected)
         upstream = self._workings.upstreams.pick(self._route)
         request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
@@ -157,20 +157,15 @@ class Relay:
         self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
         return reply
 
-    async def _let_by(self, brakes: Brakes, collected: bytes | None) -> None:
+    async def _let_by(self, desk: Desk, brakes: Brakes, body: bytes | None) -> None:
         """Hold what it needs of its limits. Raises GatewayError, or ClientLeft."""
-        desk, exchange = self._workings.desk, self._exchange
-        if desk is None:
-            return
-        if collected is None and not self._ahead and not self._caller.body_over:
+        if body is None and not self._ahead and not self._caller.body_over:
             async with aclosing(self._pieces()) as pieces:
                 self._ahead = await anext(pieces, b"")
-        length = declared_length(exchange.passage.outgoing.head.headers)
-        whole = 0 if not exchange.has_body else -1 if length is None else length
-        asked = Asked(self._ahead if collected is None else collected, whole)
-        self._hold = hold = desk.hold(brakes, self._route.name, asked)
+        asked = Asked(self._ahead if body is None else body, self._exchange.passage.announced)
+        self._hold = desk.hold(brakes, self._route.name, asked)
         self._patience.for_upstream(self._route.timeouts.head)
-        await let_by(desk, hold)
+        await let_by(desk, self._hold)
         if self._departure.gone:
             raise ClientLeft
 

@@ -41,12 +41,12 @@ def answers(request: Received) -> None:
 
 @contextmanager
 def limited(
-    bank: FakeBank, *settings: dict[str, Any], package: Product | None = None, handler: Any = answers,
+    bank: FakeBank, settings: Any = None, *, package: Product | None = None, handler: Any = answers,
     go_on_alone: bool = True,
 ) -> Iterator[tuple[Running, Limiting]]:  # fmt: skip
     """A gateway with such limits before an upstream that answers 100 tokens."""
     limits = limits_of(
-        bank, *(settings or ({},)), FakeClock(), loop_time=time.monotonic, go_on_alone=go_on_alone
+        bank, settings or {}, FakeClock(), loop_time=time.monotonic, go_on_alone=go_on_alone
     )
     packages = (package,) if package else ()
     with (
@@ -309,7 +309,7 @@ def test_limits_of_key_route_and_customer_add_up() -> None:
 def test_tokens_per_minute_count_what_was_used() -> None:
     """What was estimated is made good by what the reply says."""
     bank = FakeBank()
-    with limited(bank, {"default": {"tokens_per_minute": 1000}}) as (running, limits):
+    with limited(bank, {"default": {"tokens_per_minute": 1000}}) as (running, _):
         assert call(running)[0] == 200
         running.idle()
         eventually(lambda: sum(bank.rates.values()) == 900)  # the rest goes back
