@@ -111,8 +111,9 @@ class Desk:
         if self._waiting.pop(waiting, None) is not None:
             self.waits["left"] += 1
 
-    def ended(self) -> None:
-        """Something was given back."""
+    def give_back(self, hold: Hold) -> None:
+        """The call is over; what it did not settle is released."""
+        hold.release()
         if self._waiting:
             self.wake()
 

@@ -59,8 +59,7 @@ class Limited(ABC):
     def _let_go(self, hold: Hold) -> None:
         """Nothing of its limits is needed any more."""
         desk = self._shared.desk
-        hold.release()
         if desk is not None:
             if self._queued:
                 desk.leave(self)
-            desk.ended()
+            desk.give_back(hold)

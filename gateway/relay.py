@@ -293,10 +293,8 @@ class Relay:
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)
         self._departure.over()
-        if self._hold is not None:
-            self._hold.release()
-        if self._workings.desk is not None:
-            self._workings.desk.ended()
+        if self._hold is not None and self._workings.desk is not None:
+            self._workings.desk.give_back(self._hold)
         if self._reply is not None:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()

@@ -85,10 +85,8 @@ class SessionLimits:
 
     def release(self) -> None:
         """The session is over."""
-        if self._hold is not None:
-            self._hold.release()
-        if self._desk is not None:
-            self._desk.ended()
+        if self._hold is not None and self._desk is not None:
+            self._desk.give_back(self._hold)
 
 
 async def until_refused(

@@ -33,6 +33,7 @@ from gateway.recorder import Recorder
 from gateway.reloads import Reloads
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
+from gateway.standing import StandingOf
 from gateway.telemetry import Telemetry
 from metering import entitlements, heartbeats
 from metering.bank import Bank
@@ -100,12 +101,16 @@ class Worker:
         self._behind = 0
         self.entitlements_loaded = False
         self.entitlements_unreadable = 0  # values at the last full check that were no snapshot
-        self._flushing = anyio.Lock()
         self.reloads = Reloads(self.clock.now_ms())
+        self._flushing = anyio.Lock()
         self.limiting = limiting(
             self.limits,
             Bank(self.redis),
-            Lane(self.lane.lane_id, self.partitions, _Places(self)),
+            Lane(
+                self.lane.lane_id,
+                self.partitions,
+                StandingOf(self.recorder.applier, self.lane.tail, self._flushing),
+            ),
             self.clock,
             time.monotonic,
             go_on_alone=self.settings.on_store_down == "allow",
@@ -196,11 +201,6 @@ class Worker:
                 await self._leave()
                 await to_thread.run_sync(self.lane.close)
                 await self.redis.aclose()
-
-    async def learn(self, partition: int) -> None:
-        """Ask where a partition stands."""
-        async with self._flushing:
-            await self.recorder.applier.learn(partition)
 
     async def _flush(self, *, probe: bool = False) -> int | None:
         """One flush at a time: two would send the same batches."""
@@ -317,19 +317,3 @@ class Worker:
             await heartbeats.farewell(self.redis, self.lane.lane_id)
         except MeteringError as reason:
             log.warning("the lane is not signed off: %s", reason)
-
-
-class _Places:
-    """Where the partitions stand, for who lends."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def epoch(self, partition: int) -> str:
-        return self._worker.recorder.applier.epoch(partition)
-
-    def checkpoint(self, partition: int) -> int:
-        return self._worker.lane.tail.checkpoints.get(partition, 0)
-
-    async def learn(self, partition: int) -> None:
-        await self._worker.learn(partition)
