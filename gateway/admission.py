@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from gateway.brakes import Brakes
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
     REFUSED,
@@ -42,6 +43,7 @@ class Admitted:
     grounds: EntitlementSnapshot | None = field(default=None, repr=False, compare=False)
     key_id: str = ""
     until_ms: int = 0
+    brakes: Brakes | None = field(default=None, repr=False, compare=False)
 
     def over(self, now_ms: int) -> bool:
         """Whether the verdict has to be found anew, whatever is known of the customer."""

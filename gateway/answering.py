@@ -190,6 +190,8 @@ class Answering(Asking):
         if head.undated:
             shared = self._shared
             ends = shared.dates(shared.clock.now_ms()) + ends
+        if self._hold is not None:
+            ends = self._hold.brakes.lines() + ends
         return b"".join((head.before, self._exchange.request_id.encode(), head.after, ends))
 
     def _hand(self, content: bytes) -> None:

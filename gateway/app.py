@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,13 +23,15 @@ from gateway.front import Front
 from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
 from gateway.known_heads import KnownHeads
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limiting import Limiting
 from gateway.linerate import line_rate
 from gateway.pools import Pools
 from gateway.proxy import Proxy
 from gateway.quota import Quota, QuotaSource
 from gateway.recording import Recorder
 from gateway.relay import Workings
-from gateway.routing import RouteTable
+from gateway.routing import RouteTable, ServedRoute
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
 from gateway.upstream import Upstreams
@@ -78,24 +80,30 @@ class Public:
         self._heads.serve(self._gate.served.directory)  # what is kept of a head would let it in
 
 
-def build_public(
+def build_public(  # noqa: PLR0913  (a composition)
     table: RouteTable,
     directory: Directory,
     recorder: Recorder,
     clock: Clock,
     settings: GatewaySettings,
     telemetry: Telemetry,
+    *,
+    limiting: Limiting | None = None,
 ) -> Public:
     """The customers' listener: every path is the proxy's, but for one. Its lifespan owns the upstreams.
 
-    Under `shell: linerate` only what is not proxied reaches the application.
+    Under `shell: linerate` only what is not proxied reaches the application. Without `limiting`
+    there are no limits, and no package stops.
     """
-    gate = Gate(served_by(table, directory, settings), clock.now_ms)
+    limits = NO_LIMITS if limiting is None else limiting.settings
+    served = served_by(table, directory, settings, limits)
+    braking, desk = (None, None) if limiting is None else (limiting.braking, limiting.desk)
+    gate = Gate(served, clock.now_ms, braking)
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
     heads = KnownHeads(gate.passage, directory, clock.now_ms)
-    workings = Workings(upstreams, recorder, clock, telemetry, drains)
+    workings = Workings(upstreams, recorder, clock, telemetry, drains, desk)
     shared = Crossings(
         heads=heads,
         pools=pools,
@@ -105,17 +113,14 @@ def build_public(
         drains=drains,
         new_id=new_id,
         loop_time=time.monotonic,
+        desk=desk,
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with pools.running():
-            pools.serve(gate.served.table.routes)
-            try:
-                async with shared.running():
-                    yield
-            finally:
-                await upstreams.aclose()
+        pools_run = _serving(pools, upstreams, gate.served.table.routes)
+        async with pools_run, limiting.running() if limiting else nullcontext(), shared.running():
+            yield
 
     app = Starlette(lifespan=lifespan)
     # As the default, the proxy sees the scope untouched, also where a mount's pattern would not
@@ -134,10 +139,25 @@ def build_public(
     return Public(app, protocol, pools, cutting, gate, heads, front)
 
 
-def served_by(table: RouteTable, directory: Directory, settings: GatewaySettings) -> Served:
-    """Routes and customers, with whom these settings trust."""
+@asynccontextmanager
+async def _serving(
+    pools: Pools, upstreams: Upstreams, routes: Sequence[ServedRoute]
+) -> AsyncIterator[None]:
+    """The ways to the upstreams, as long as the block lasts."""
+    async with pools.running():
+        pools.serve(routes)
+        try:
+            yield
+        finally:
+            await upstreams.aclose()
+
+
+def served_by(
+    table: RouteTable, directory: Directory, settings: GatewaySettings, limits: Limits = NO_LIMITS
+) -> Served:
+    """Routes, customers and limits, with whom these settings trust."""
     proxies, peers = Networks(settings.trusted_proxies), Networks(settings.trusted_peers)
-    return Served(table, directory, proxies, peers)
+    return Served(table, directory, proxies, peers, limits)
 
 
 def build_admin(

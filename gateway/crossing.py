@@ -185,7 +185,9 @@ class Crossing(Answering):
             return
         shared = self._shared
         record = self._exchange.end(outcome, shared.clock.now_ms())
-        keep(shared.recorder, shared.telemetry, record, slot)
+        number = keep(shared.recorder, shared.telemetry, record, slot)
+        if self._hold is not None and record is not None:
+            self._hold.settle(record.quantities, number)
 
     def _leave(self) -> None:
         shared = self._shared
@@ -193,5 +195,7 @@ class Crossing(Answering):
         self.deadline_s = math.inf
         shared.exchanges.discard(self)
         shared.telemetry.open_exchanges -= 1
+        if self._hold is not None:
+            self._let_go(self._hold)
         if self._draining:
             shared.drains.leave()

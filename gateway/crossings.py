@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import anyio
 
+from gateway.desk import Desk
 from gateway.disconnect import Drains
 from gateway.errors import GatewayError
 from gateway.known_heads import KnownHeads
@@ -61,6 +62,7 @@ class Crossings:
     loop_time: Callable[[], float]
     writes: WriteQueue = field(default_factory=WriteQueue)
     dates: Dates = field(default_factory=Dates)
+    desk: Desk | None = None  # for calls with limits
     now_s: float = 0.0
     exchanges: set[Ending] = field(default_factory=set)
     clients: set[Swept] = field(default_factory=set)

@@ -71,6 +71,8 @@ class GatewayError(Exception):
     def __init__(self, message: str | None = None, message_zh: str | None = None) -> None:
         super().__init__(message or self.message)
         self.text_zh = message_zh or self.message_zh
+        self.details: Mapping[str, object] = {}  # that go into the body
+        self.more_headers: Fields = ()
 
 
 def said_of(standing: Standing) -> tuple[int, str, str, str, Fields]:
@@ -304,6 +306,7 @@ def body_of(error: GatewayError, request_id: str) -> bytes:
         "message": str(error),
         "message_zh": error.text_zh,
         "request_id": request_id,
+        **error.details,
     }
     text = json.dumps({"error": content}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
@@ -316,4 +319,5 @@ def headers_of(error: GatewayError, request_id: str, length: int) -> Headers:
         (b"content-length", b"%d" % length),
         (b"x-request-id", request_id.encode()),
         *error.headers,
+        *error.more_headers,
     ]

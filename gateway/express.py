@@ -53,6 +53,9 @@ class Express(Crossing):
             exchange.bytes_in = size
             telemetry.bytes_in += size
         self._ahead = (piece,)
+        brakes = passage.admitted.brakes
+        if brakes is not None and not self._let_by(brakes, piece, self._framing):
+            return
         self._pool = pool = self._balancer.pick()
         self._asked_s = shared.loop_time()
         connection = pool.take(self)
@@ -83,7 +86,9 @@ class Express(Crossing):
                     return
         super().received(data)
 
-    def _answer(self, reply: KnownReply, connection: Connection, body: bytes) -> bool:
+    def _answer(  # noqa: PLR0915 - calls are what it saves
+        self, reply: KnownReply, connection: Connection, body: bytes
+    ) -> bool:
         """Record the reply and hand it on; False where that takes more than one step."""
         shared, exchange = self._shared, self._exchange
         recorder = shared.recorder
@@ -104,7 +109,7 @@ class Express(Crossing):
             connection.close()
         slot, self._slot = self._slot, -1
         try:
-            keep(recorder, telemetry, record, slot)
+            number = keep(recorder, telemetry, record, slot)
         except NotCounted as error:
             self.fail(error)
             return True
@@ -112,6 +117,9 @@ class Express(Crossing):
         telemetry.bytes_out += len(body)
         before, after, _, _ = reply.head
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
+        if self._hold is not None:
+            self._hold.settle(record.quantities, number)
+            end = self._hold.brakes.lines() + end
         client = self._client
         whole = b"".join((before, exchange.request_id.encode(), after, end, body))
         shared.writes.put(client, whole)

@@ -25,6 +25,8 @@ from anyio.abc import TaskGroup
 from starlette.types import Message, Receive, Send
 
 from gateway import injection
+from gateway.brakes import Brakes
+from gateway.desk import Desk
 from gateway.disconnect import Caller, ClientLeft, Departure, Drains, Patience
 from gateway.errors import (
     GatewayError,
@@ -35,12 +37,15 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from gateway.estimates import Asked
 from gateway.exchange import Exchange
 from gateway.headers import dated
+from gateway.holds import Hold
 from gateway.passage import Passage
 from gateway.recording import Recorder, keep
 from gateway.telemetry import Telemetry
 from gateway.upstream import Reply, Upstreams
+from gateway.waiting import let_by
 from metering.clock import Clock
 from metering.usage import Outcome
 
@@ -58,6 +63,7 @@ class Workings:
     clock: Clock
     telemetry: Telemetry
     drains: Drains
+    desk: Desk | None = None  # for calls with limits
     relays: "set[Relay]" = field(default_factory=set)  # that are open
 
 
@@ -79,6 +85,7 @@ class Relay:
         self._reply: Reply | None = None
         self._failure: GatewayError | None = None
         self._slot = -1
+        self._hold: Hold | None = None  # of its limits
         self._ahead = b""
         self._watching = False
         self._started = False
@@ -129,6 +136,8 @@ class Relay:
         reply = await self._ask()
         self._watch()
         headers = self._exchange.response_head(reply.status, reply.headers)
+        if self._hold is not None:
+            headers = [*headers, *self._hold.brakes.headers()]
         if self._exchange.reply_has_body:
             await self._start(reply.status, headers)
             await self._end(await self._pass_body(reply))
@@ -140,6 +149,9 @@ class Relay:
 
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
+        brakes = self._exchange.passage.admitted.brakes
+        if brakes is not None and self._workings.desk is not None:
+            await self._let_by(self._workings.desk, brakes, collected)
         upstream = self._workings.upstreams.pick(self._route)
         request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
@@ -149,6 +161,18 @@ class Relay:
         self._reply = reply
         self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
         return reply
+
+    async def _let_by(self, desk: Desk, brakes: Brakes, body: bytes | None) -> None:
+        """Hold what it needs of its limits. Raises GatewayError, or ClientLeft."""
+        if body is None and not self._ahead and not self._caller.body_over:
+            async with aclosing(self._pieces()) as pieces:
+                self._ahead = await anext(pieces, b"")
+        asked = Asked(self._ahead if body is None else body, self._exchange.passage.announced)
+        self._hold = desk.hold(brakes, self._route.name, asked)
+        self._patience.for_upstream(self._route.timeouts.head)
+        await let_by(desk, self._hold)
+        if self._departure.gone:
+            raise ClientLeft
 
     async def _collect(self) -> bytes | None:
         """The whole body, or None when it is too large; then `_body` starts with what came."""
@@ -273,7 +297,9 @@ class Relay:
         if slot < 0:
             return
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
-        keep(self._workings.recorder, self._telemetry, record, slot)
+        number = keep(self._workings.recorder, self._telemetry, record, slot)
+        if self._hold is not None and record is not None:
+            self._hold.settle(record.quantities, number)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone
@@ -284,6 +310,8 @@ class Relay:
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)
         self._departure.over()
+        if self._hold is not None and self._workings.desk is not None:
+            self._workings.desk.give_back(self._hold)
         if self._reply is not None:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()

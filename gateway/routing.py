@@ -86,6 +86,7 @@ class RouteTable:
         served = [_served(route, sold_on(sold, route.name), paths) for route in routes]
         _refuse_twins([route.name for route in served], "name")
         _refuse_twins([route.prefix.decode() or "/" for route in served], "path")
+        self.packages = tuple(product for product in sold if product.is_package)
         self.routes = tuple(sorted(served, key=lambda route: len(route.prefix), reverse=True))
 
     def match(self, path: bytes) -> ServedRoute:

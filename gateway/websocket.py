@@ -39,6 +39,7 @@ from gateway.passage import Passage, RequestHead
 from gateway.recording import keep
 from gateway.relay import Workings
 from gateway.settings import WebSocketSettings
+from gateway.websocket_brakes import SessionLimits, until_refused
 from gateway.websocket_deadlines import Deadlines
 from gateway.websocket_ends import Ending
 from gateway.websocket_head import offered, to_client, to_upstream
@@ -96,6 +97,7 @@ class WebSocketRelay:
         self._ending: Ending | None = None
         self._failure: GatewayError | HandshakeRefused | None = None
         self._slot = -1
+        self._limits = SessionLimits(sockets.workings.desk, passage.route.name)
 
     async def run(self) -> GatewayError | HandshakeRefused | None:
         """Serve; what to answer instead, when no WebSocket was opened."""
@@ -149,9 +151,12 @@ class WebSocketRelay:
             self._end(ends.REFUSED)
 
     async def _serve(self) -> None:
+        await self._limits.let_in(self._passage.admitted.brakes)
         upstream = self._upstream = await self._shake_hands()
         await self._accept(upstream)
         self._tasks.start_soon(self._guarded, self._watch)
+        if self._limits.watched:
+            self._tasks.start_soon(self._guarded, self._heed_limits)
         await self._from_upstream(upstream)
 
     # Opening it...
@@ -243,6 +248,9 @@ class WebSocketRelay:
             elif self._deadlines.stretch_over(now_s):
                 self._next_stretch(now_s)
 
+    async def _heed_limits(self) -> None:
+        self._end(ends.not_let_on(await until_refused(self._limits, self._session.so_far)))
+
     async def _stop_is_told(self) -> None:
         if self._deadlines.stopping:
             await anyio.sleep_forever()
@@ -264,7 +272,9 @@ class WebSocketRelay:
             self._end(ends.UNCOUNTED)
             return
         try:
-            self._session.go_on(self._sockets.gate.passage(self._head).admitted)
+            admitted = self._sockets.gate.passage(self._head).admitted
+            self._limits.go_on(admitted.brakes)
+            self._session.go_on(admitted)
             self._begin()
         except GatewayError as refusal:
             self._end(ends.not_let_on(refusal))
@@ -277,7 +287,8 @@ class WebSocketRelay:
             return
         now_ms, now_s = self._workings.clock.now_ms(), anyio.current_time()
         record = self._session.record(outcome, now_ms, now_s, last=last)
-        keep(self._workings.recorder, self._telemetry, record, slot, of="websocket")
+        number = keep(self._workings.recorder, self._telemetry, record, slot, of="websocket")
+        self._limits.recorded(record, number, last=last)
 
     # However it ends...
 
@@ -287,6 +298,7 @@ class WebSocketRelay:
             self._record(ending.outcome)
         except NotCounted:
             ending = ends.UNCOUNTED
+        self._limits.release()
         if ending.outcome is Outcome.UPSTREAM_CUT and self._session.accepted:
             self._telemetry.upstream_failed(self._route.name, "cut")
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):

@@ -30,12 +30,16 @@ from gateway.freshness import Freshness
 from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
 from gateway.last_uses import LastUses
+from gateway.limit_metrics import LimitMetrics
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limiting import Lane, limiting
 from gateway.pool_metrics import PoolMetrics
 from gateway.quota import QuotaSource, no_limits
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
+from gateway.standing import StandingOf
 from gateway.telemetry import Telemetry
 from metering import heartbeats
 from metering.bank import Bank
@@ -85,6 +89,7 @@ class Worker:
     clock: Clock
     start_helper: Callable[[list[str]], Helper]
     file: EntitlementFile
+    limits: Limits = NO_LIMITS
     check_s: float = CHECK_S
     last_flush_s: float = LAST_FLUSH_S
 
@@ -101,10 +106,28 @@ class Worker:
         self._settled: set[str] = set()  # lanes that are retired
         self._seen = (0, 0)  # resets and rounds when retired lanes were looked at last
         self._behind = 0
-        self._flushing = anyio.Lock()
         self.reloads = Reloads(self.clock.now_ms())
+        self._flushing = anyio.Lock()
+        self.limiting = limiting(
+            self.limits,
+            Bank(self.redis),
+            Lane(
+                self.lane.lane_id,
+                self.partitions,
+                StandingOf(self.recorder.applier, self.lane.tail, self._flushing),
+            ),
+            self.clock,
+            time.monotonic,
+            go_on_alone=self.settings.on_store_down == "allow",
+        )
         self._customers = build_public(
-            self.table, self.directory, self.recorder, self.clock, self.settings, self.telemetry
+            self.table,
+            self.directory,
+            self.recorder,
+            self.clock,
+            self.settings,
+            self.telemetry,
+            limiting=self.limiting,
         )
         self._customers.tell_quota(QuotaSource(Bank(self.redis), no_limits, self.partitions))
         self.directory.complete = False
@@ -155,6 +178,7 @@ class Worker:
         registry.register(EntitlementMetrics(self.following))
         registry.register(self._customers.cutting)
         registry.register(self.reloads)
+        registry.register(LimitMetrics(self.limiting))
         return build_admin(registry, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:
@@ -278,6 +302,7 @@ class Worker:
                 "stopped before Redis had taken every record; another worker brings the rest"
             )
             return
+        await self.limiting.lending.give_back()
         try:
             await heartbeats.farewell(self.redis, self.lane.lane_id)
         except MeteringError as reason:

@@ -13,6 +13,11 @@ AT_ONCE: Final = frozenset(
         "meters",
         "products",
         "customers",
+        "limits.default",
+        "limits.customers",
+        "limits.keys",
+        "limits.routes",
+        "limits.shadow",
         "gateway.trusted_proxies",
         "gateway.trusted_peers",
     }

@@ -6,23 +6,11 @@ from typing import Annotated, Final
 from pydantic import Field, SecretStr
 
 from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from gateway.limit_settings import Limits
 from gateway.settings import Customer, GatewaySettings, Meter, Route
 from metering.catalogue import Identifier, Product, Strict
 
 EMBEDDED: Final = "embedded"
-
-
-class Limit(Strict):
-    """Admission limits; null means unlimited."""
-
-    requests_per_second: Annotated[float, Field(gt=0)] | None = None
-    concurrent: Annotated[int, Field(ge=1)] | None = None
-
-
-class Limits(Strict):
-    """The limit of every customer that has none of its own."""
-
-    default: Limit = Limit()
 
 
 class Config(Strict):

@@ -131,4 +131,5 @@ def _worker(
         clock=SystemClock(),
         start_helper=start_helper,
         file=EntitlementFile(installation.data_dir, keys.digest(pepper, "entitlement file")[:16]),
+        limits=config.limits,
     )

@@ -137,10 +137,10 @@ class Recording(Kept):
         super().forget(slot)
         self.forgotten += 1
 
-    def record(self, record: Any, slot: int) -> None:
+    def record(self, record: Any, slot: int) -> int:
         if self.full:
             self.failed += 1
-        super().record(record, slot)
+        return super().record(record, slot)
 
     def when_durable(self, then: Callable[[], None]) -> bool:
         if self.slow:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.admission import Directory
 from gateway.app import Public, build_public
 from gateway.errors import NotCounted
+from gateway.limiting import Limiting
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route, StaticInstance
 from gateway.telemetry import Telemetry
@@ -72,11 +73,12 @@ class Kept:
     def forget(self, slot: int) -> None:
         del self.open[slot]
 
-    def record(self, record: UsageRecord, slot: int) -> None:
+    def record(self, record: UsageRecord, slot: int) -> int:
         if self.full:
             raise Full
         del self.open[slot]
         self.records.append(record)
+        return len(self.records)
 
     def when_durable(self, then: Callable[[], None]) -> bool:
         self.synced += 1
@@ -152,17 +154,27 @@ class Running:
 
 
 @contextmanager
-def gateway(*upstreams: str, settings: dict[str, Any] | None = None, **route: Any) -> Iterator[Running]:  # fmt: skip
-    """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`."""
+def gateway(
+    *upstreams: str,
+    settings: dict[str, Any] | None = None,
+    limiting: Limiting | None = None,
+    packages: tuple[Product, ...] = (),
+    **route: Any,
+) -> Iterator[Running]:
+    """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`.
+
+    And one instance of each of the packages.
+    """
     config = GatewaySettings(**({"shell": chosen.shell} | (settings or {})))
     served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
-    table = RouteTable([Route(**served)], [TOKENS, PACKAGE])
+    table = RouteTable([Route(**served)], [TOKENS, *packages])
     instances = [StaticInstance(id="inst-1", product="T")]
+    instances += [StaticInstance(id=f"i-{p.product_id}", product=p.product_id) for p in packages]
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
     kept, telemetry = Kept(), Telemetry()
     directory = Directory(b"pepper", [customer])
     clock = FakeClock()
-    public = build_public(table, directory, kept, clock, config, telemetry)
+    public = build_public(table, directory, kept, clock, config, telemetry, limiting=limiting)
     sockets = websocket_options(config.websocket)
     loops: list[asyncio.AbstractEventLoop] = []
 

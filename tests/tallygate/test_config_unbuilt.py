@@ -22,8 +22,6 @@ products: [{{product_id: P1, routes: [chat], meter: requests, {how}}}]
     ("text", "place"),
     [
         (SHOP.format(normalize="true"), "routes[0].usage.normalize"),
-        ("limits: {default: {requests_per_second: 10}}", "limits.default.requests_per_second"),
-        ("limits: {default: {concurrent: 10}}", "limits.default.concurrent"),
         ("koogallery: {kit_key: k}", "koogallery.kit_key"),
         ("koogallery: {agent_apps: [{app_key: a, app_secret: b}]}", "koogallery.agent_apps"),
         ("koogallery: {jwt_header: X-Jwt}", "koogallery.jwt_header"),

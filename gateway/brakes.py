@@ -1,0 +1,71 @@
+"""The limits that brake a call, in the order in which they are taken. Pure."""
+
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from gateway.errors import Fields
+from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
+
+Kind: TypeAlias = Literal["concurrent", "requests", "tokens", "package"]
+
+TOKENS: Final = "tokens_total"  # what tokens_per_minute counts
+
+
+class Brake(NamedTuple):
+    """One limit. `limit` is whose it is: customer, key, route or package.
+
+    `meter` is what it counts. `stops`: a stream ends in the middle when it is used up.
+    """
+
+    purse: Purse
+    kind: Kind
+    limit: str
+    meter: str = "requests"
+    shadow: bool = False
+    stops: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in RateLimit headers."""
+        return self.limit if self.kind == "requests" else f"{self.limit}-{self.kind}"
+
+
+class Brakes:
+    """All limits of the calls of one caller on one route; at least one."""
+
+    __slots__ = ("_policy", "each", "shown", "stops")
+
+    def __init__(self, each: tuple[Brake, ...]) -> None:
+        self.each = each
+        self.stops = any(brake.stops for brake in each)
+        self.shown = tuple(b for b in each if b.kind != "package" and not b.shadow)
+        self._policy = ", ".join(_policy(brake) for brake in self.shown).encode()
+
+    def headers(self) -> Fields:
+        """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10), as of now."""
+        if not self.shown:
+            return ()
+        state = ", ".join([_state(brake) for brake in self.shown]).encode()
+        return ((b"ratelimit-policy", self._policy), (b"ratelimit", state))
+
+    def lines(self) -> bytes:
+        """The same, as lines of a head."""
+        return b"".join([b"%s: %s\r\n" % each for each in self.headers()])
+
+
+def _policy(brake: Brake) -> str:
+    purse = brake.purse
+    if isinstance(purse, SlotsPurse):
+        return f'"{brake.name}";q={purse.most};qu="concurrent-requests"'
+    if isinstance(purse, PackagePurse):
+        return ""
+    # `burst` may come at once; in the long run it takes the window until they may again.
+    window_s = max(1, -(-purse.burst * purse.period_ms // (purse.units * 1000)))
+    unit = ';qu="tokens"' if brake.kind == "tokens" else ""
+    return f'"{brake.name}";q={purse.burst}{unit};w={window_s}'
+
+
+def _state(brake: Brake) -> str:
+    purse = brake.purse
+    if isinstance(purse, RatePurse):
+        return f'"{brake.name}";r={purse.remaining};t={purse.reset_s()}'
+    return f'"{brake.name}";r={purse.remaining}' if isinstance(purse, SlotsPurse) else ""

@@ -1,0 +1,150 @@
+"""What one call holds of its limits, from its admission to its record. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.brakes import Brake, Brakes
+from gateway.estimates import Asked, Estimate, Means, estimate
+from gateway.purse import PackagePurse, RatePurse, SlotsPurse
+from metering.quantities import Quantities
+from metering.usage import Quantity
+
+_ONE: Final = Estimate(1, bound=True)
+_ENOUGH: Final = -1  # the answer of `take` where nothing lacks
+
+
+class Hold:
+    """All or nothing: `take` takes from each limit, or from none of them.
+
+    Then `settle` or `release`, once each; a second time changes nothing.
+    """
+
+    __slots__ = ("_amounts", "_means", "_open", "_route", "brakes", "exceeded", "lacks", "needs")
+
+    def __init__(self, brakes: Brakes, route: str, asked: Asked, means: Means) -> None:
+        self.brakes = brakes
+        self.lacks = _ENOUGH  # which of the brakes had too little, when taken last
+        self.exceeded: tuple[Brake, ...] = ()  # limits that only report, at hand was too little of
+        self._route = route
+        self._means = means
+        self._open = False
+        each = brakes.each
+        self.needs = [
+            _ONE if b.meter == "requests" else estimate(b.meter, route, asked, means) for b in each
+        ]
+        self._amounts = [0] * len(each)
+
+    @property
+    def lacking(self) -> tuple[Brake, Estimate]:
+        """What had too little, and what it should have had."""
+        return self.brakes.each[self.lacks], self.needs[self.lacks]
+
+    def take(self, now_s: float, *, rest: bool = False) -> bool:
+        """Whether there was enough of everything; limits that only report never lack.
+
+        `rest`: of packages a part will do, where a mean is asked for.
+        """
+        amounts = self._amounts
+        self.exceeded = ()
+        for at, brake in enumerate(self.brakes.each):
+            need, bound = self.needs[at]
+            purse = brake.purse
+            got = purse.take(need, need if bound else 1, now_s)
+            if got < 0 and rest and not bound and isinstance(purse, PackagePurse):
+                got = purse.take_rest(1, now_s)
+            if got < 0 and brake.shadow and not isinstance(purse, PackagePurse):
+                got = purse.take_anyway(need)
+                self.exceeded += (brake,)
+            if got < 0:
+                self._put_back(at)
+                self.lacks = at
+                return False
+            amounts[at] = got
+        self.lacks = _ENOUGH
+        self._open = True
+        return True
+
+    def settle(self, used: Mapping[str, Quantity], number: int) -> None:
+        """The call ended with record `number`, which holds what it used."""
+        if not self._open:
+            return
+        self._open = False
+        for at, brake in enumerate(self.brakes.each):
+            self._settle_one(brake, self._amounts[at], amount_of(used, brake.meter), number)
+
+    def release(self) -> None:
+        """The call ended without a record, and used nothing."""
+        self.settle({}, 0)
+
+    def _settle_one(self, brake: Brake, taken: int, actual: int, number: int) -> None:
+        purse = brake.purse
+        if isinstance(purse, SlotsPurse):
+            purse.settle()
+            return
+        purse.calls -= 1
+        if brake.kind != "requests":  # it was let in, whatever became of it
+            self._book(purse, brake.meter, (taken, actual, number))
+
+    def _book(
+        self, purse: PackagePurse | RatePurse, meter: str, amounts: tuple[int, int, int]
+    ) -> None:
+        taken, actual, number = amounts
+        if actual:
+            self._means.learn(self._route, meter, actual)
+        if isinstance(purse, PackagePurse):
+            purse.settle(taken, actual, number)
+        else:
+            purse.settle(taken, actual)
+
+    def _put_back(self, before: int) -> None:
+        for at in range(before):
+            purse, amount = self.brakes.each[at].purse, self._amounts[at]
+            if isinstance(purse, SlotsPurse):
+                purse.settle()
+                continue
+            purse.calls -= 1
+            if isinstance(purse, RatePurse):
+                purse.settle(amount, 0)
+            else:
+                purse.settle(amount, 0, 0)
+
+    # Of calls that last
+
+    def covers(self, used: Mapping[str, Quantity], now_s: float, *, streams: bool) -> Brake | None:
+        """Reserve what was used beyond what is reserved; the package that lacks it.
+
+        With `streams`, only packages that end a stream in the middle.
+        """
+        for at, brake in enumerate(self.brakes.each):
+            purse = brake.purse
+            if isinstance(purse, RatePurse) and brake.kind == "tokens" and not streams:
+                more = max(0, amount_of(used, brake.meter) - self._amounts[at])
+                self._amounts[at] += more
+                purse.settle(0, more)
+            elif isinstance(purse, PackagePurse) and (brake.stops or not streams):
+                more = amount_of(used, brake.meter) - self._amounts[at]
+                if more > 0:
+                    self._amounts[at] += purse.grow(more, now_s)
+                    if self._amounts[at] < amount_of(used, brake.meter):
+                        self.lacks = at
+                        return brake
+        return None
+
+    def settle_part(self, used: Mapping[str, Quantity], number: int) -> None:
+        """A part of a session is recorded and it goes on, with nothing reserved but its slots."""
+        for at, brake in enumerate(self.brakes.each):
+            purse = brake.purse
+            if isinstance(purse, PackagePurse | RatePurse) and brake.kind != "requests":
+                self._book(
+                    purse, brake.meter, (self._amounts[at], amount_of(used, brake.meter), number)
+                )
+                self._amounts[at] = 0
+
+
+def amount_of(used: Mapping[str, Quantity], meter: str) -> int:
+    """What was used of a meter; 0 where it is not stated."""
+    if type(used) is Quantities:
+        at = used.kind.index.get(meter)
+        return 0 if at is None else used.amounts[at]
+    found = used.get(meter)
+    return 0 if found is None else found.value
