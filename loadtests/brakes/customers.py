@@ -65,21 +65,33 @@ async def _calls(
     seed: int,
     enough: Callable[[], bool],
 ) -> None:
-    dice = random.Random(seed)
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await _again(address, account, asks, random.Random(seed), enough)
+    except TimeoutError:
+        account.ended["out of patience"] += 1
+
+
+async def _again(
+    address: tuple[str, int],
+    account: Account,
+    asks: Asks,
+    dice: random.Random,
+    enough: Callable[[], bool],
+) -> None:
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(*address)
             try:
-                reader, writer = await asyncio.open_connection(*address)
-                try:
-                    while not enough():
-                        if await _call(reader, writer, account, asks(dice)):
-                            return
-                    return
-                finally:
-                    writer.transport.abort()
-            except (OSError, asyncio.IncompleteReadError):
-                account.ended["cut"] += 1
-                await asyncio.sleep(_PAUSE_S)
+                while not enough():
+                    if await _call(reader, writer, account, asks(dice)):
+                        return
+                return
+            finally:
+                writer.transport.abort()
+        except (OSError, asyncio.IncompleteReadError):
+            account.ended["cut"] += 1
+            await asyncio.sleep(_PAUSE_S)
 
 
 async def _call(
