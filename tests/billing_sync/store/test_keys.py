@@ -9,8 +9,9 @@ from sqlmodel import Session
 from billing_sync.asking import KeyPage
 from billing_sync.errors import KeyRefused, UnknownCustomer, UnknownKey
 from billing_sync.key_making import MadeKey
+from billing_sync.key_models import ApiKey
 from billing_sync.key_terms import KeyAsked, RotationAsked
-from billing_sync.models import ApiKey, CustomerRow
+from billing_sync.models import CustomerRow
 from billing_sync.store import keys
 from billing_sync.store.customers import ensure, sealed_keys
 from billing_sync.store.engine import reading, writing
@@ -132,9 +133,10 @@ def test_what_cannot_be_rotated(engine: Engine) -> None:
     revoke(engine, new)
     with pytest.raises(KeyRefused, match="revoked"):
         rotate(engine, new)
-    for call in (lambda: rotate(engine, 999), lambda: revoke(engine, 999)):
-        with pytest.raises(UnknownKey, match="999"):
-            call()
+    with pytest.raises(UnknownKey, match="999"):
+        rotate(engine, 999)
+    with pytest.raises(UnknownKey, match="999"):
+        revoke(engine, 999)
     with reading(engine) as session:
         assert len(keys.listed(session, KeyPage(None, None, 10))) == 2
 
@@ -192,9 +194,10 @@ def test_a_buyer_gets_his_key_beside_those_of_an_operator(engine: Engine) -> Non
 def test_there_are_not_too_many(engine: Engine) -> None:
     """Every worker holds all of them; expired ones make room, the oldest first."""
     ids = [create(engine, expires=AT + 1 if n < 2 else 0) for n in range(keys.MOST_KEYS)]
-    for act in (lambda: create(engine), lambda: rotate(engine, ids[5])):
-        with pytest.raises(KeyRefused, match="revoke those"):
-            act()
+    with pytest.raises(KeyRefused, match="revoke those"):
+        create(engine)
+    with pytest.raises(KeyRefused, match="revoke those"):
+        rotate(engine, ids[5])
     create(engine, at=AT + 1)
     assert [bool(key(engine, i).revoked) for i in ids[:3]] == [True, False, False]
     assert len(projected(engine)) == keys.MOST_KEYS
