@@ -1,5 +1,6 @@
 """Keys of customers in the ledger: made, rotated with overlap, revoked, used."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -230,3 +231,19 @@ def test_lists_go_by_pages(engine: Engine) -> None:
         everybody = keys.listed(session, KeyPage(None, None, 9))
     assert [row.id for row in [*first, *rest]] == ids
     assert len(everybody) == 4
+
+
+def test_who_comes_second_is_told(engine: Engine) -> None:
+    """Of several who rotate a key at once one does; the others make none."""
+    old = create(engine)
+
+    def try_to() -> bool:
+        try:
+            rotate(engine, old)
+        except KeyRefused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(done.result() for done in [pool.submit(try_to) for _ in range(6)]) == 1
+    assert len(projected(engine)) == 2
