@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlmodel import Session
 
@@ -30,10 +30,11 @@ _CONFIGURED = "c"  # how the ids of configured keys begin (metering.keys.static_
 Row = dict[str, Any]
 
 
-class NewKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NewKey:
     """A key, for the only time, and its row."""
 
-    key: str
+    key: str = field(repr=False)
     row: Row
 
 
