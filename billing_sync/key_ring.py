@@ -9,15 +9,15 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlmodel import Session
 
 from billing_sync.asking import KeyPage
 from billing_sync.errors import KeyRefused, UnknownKey
 from billing_sync.key_making import KeyMaker
+from billing_sync.key_models import ApiKey
 from billing_sync.key_terms import KeyAsked, RotationAsked, status_of
-from billing_sync.models import ApiKey
 from billing_sync.store import keys
 from billing_sync.store.customers import ConfiguredKey, StaticCustomer
 from billing_sync.store.worker import SqlWorker
@@ -30,10 +30,11 @@ _CONFIGURED = "c"  # how the ids of configured keys begin (metering.keys.static_
 Row = dict[str, Any]
 
 
-class NewKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NewKey:
     """A key, for the only time, and its row."""
 
-    key: str
+    key: str = field(repr=False)
     row: Row
 
 
@@ -65,9 +66,16 @@ class KeyRing:
 
     async def revoke(self, key_id: str) -> Row:
         """The key lets nobody in any more; again changes nothing. Raises UnknownKey or KeyRefused."""
-        now_ms = self.clock.now_ms()
-        key = await self.sql.write(partial(keys.revoke, key_id=_number(key_id), at=now_ms))
-        return self._changed(key, "revoked") if key.revoked == now_ms else self._row(key, 0)
+        number, now_ms = _number(key_id), self.clock.now_ms()
+
+        def revoke(session: Session) -> tuple[ApiKey, int]:
+            key = keys.revoke(session, number, now_ms)
+            return key, keys.last_uses(session, [key_id]).get(key_id, 0)
+
+        key, last_used = await self.sql.write(revoke)
+        if key.revoked == now_ms:
+            self._changed(key, "revoked")
+        return self._row(key, last_used)
 
     async def page(self, page: KeyPage) -> list[Row]:
         """Keys in the order they were made."""

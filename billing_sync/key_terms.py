@@ -13,6 +13,7 @@ _UNIT_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _LONGEST: Final = 64  # of names and ids
 _MOST_ROUTES: Final = 50
+_LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999 (UTC)
 
 
 class KeyAsked(NamedTuple):
@@ -70,6 +71,8 @@ def expiry_of(text: str, now_ms: int) -> int:
     at = _time(text) if duration is None else now_ms + duration
     if at <= now_ms:
         raise BadQuestion("expires is over already; to end a key now, revoke it")
+    if at > _LATEST_MS:
+        raise BadQuestion("expires is beyond all calendars; write never")
     return at
 
 

@@ -2,21 +2,24 @@
 after each step leaves:
 
 1. read what waits          nothing changed
-2. one SQL transaction      the later time counts, so the next run changes nothing
+2. SQL transactions         the later time counts, so the next run changes nothing
 3. take it out of Redis     done; what was used again meanwhile stays for the next run
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from anyio import to_thread
 from sqlalchemy import Engine
 
 from billing_sync.store import keys
-from billing_sync.store.engine import writing
+from billing_sync.store.engine import in_parts, writing
 from metering import key_uses
 from metering.clock import Clock
 from metering.connection import Store
 from metering.key_uses import Waiting
+
+_AT_ONCE: Final = 1000  # uses in one transaction
 
 
 @dataclass
@@ -35,5 +38,7 @@ class KeyUses:
         await key_uses.taken(self.redis, waiting)
 
     def _take_in(self, waiting: Waiting) -> None:
-        with writing(self.engine) as session:
-            keys.take_in(session, waiting.uses, self.clock.now_ms())
+        now_ms = self.clock.now_ms()
+        for some in in_parts(sorted(waiting.uses), _AT_ONCE):  # others want to write too
+            with writing(self.engine) as session:
+                keys.take_in(session, {each: waiting.uses[each] for each in some}, now_ms)

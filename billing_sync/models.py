@@ -223,30 +223,6 @@ class CustomerRow(SQLModel, table=True):
     source: str = "koogallery"  # koogallery | static
 
 
-class ApiKey(SQLModel, table=True):
-    """A customer's key: its keyed digest, and the sealed copy that appInfo hands over.
-
-    `shown` is its beginning, `expires` 0 for never, `routes` a JSON list of those it is for, `[]` for
-    all. A rotated key names the one in its place. `source` is who made it: the first purchase, or
-    an operator.
-    """
-
-    __tablename__ = "api_key"  # type: ignore[mutable-override]  # SQLModel types it so
-
-    id: int | None = Field(default=None, primary_key=True)
-    customer_id: str = Field(index=True)
-    digest: str = Field(unique=True)
-    sealed: str = ""
-    created: int = _big()
-    revoked: int = _big(0)
-    expires: int = _big(0)
-    replaced_by: int | None = None
-    name: str = ""
-    shown: str = ""
-    routes: str = "[]"
-    source: str = "koogallery"
-
-
 class Instance(SQLModel, table=True):
     """What a customer bought and got provisioned."""
 

@@ -174,7 +174,10 @@ def _moment(given: Any) -> datetime:
         given = None
     if not isinstance(given, datetime):
         raise ValueError("write a time such as 2027-01-31T00:00:00Z")  # noqa: TRY004  (pydantic's way)
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+    try:
+        return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("beyond all calendars; leave it out for never") from None
 
 
 class StaticKey(Strict):
@@ -185,7 +188,7 @@ class StaticKey(Strict):
 
     key: SecretStr | None = None
     hash: Sha256 | None = None
-    name: Annotated[str, Field(max_length=64)] = ""
+    name: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     expires: Annotated[datetime, BeforeValidator(_moment)] | None = None
     routes: list[Identifier] = []
 

@@ -11,7 +11,8 @@ from sqlmodel import Session, col, select
 
 from billing_sync.errors import StaticConflict
 from billing_sync.key_making import MadeKey
-from billing_sync.models import ApiKey, CustomerRow, Instance
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance
 from billing_sync.store import projections, stops
 from metering.catalogue import Catalogue
 from metering.entitlement import InstanceStatus
@@ -68,7 +69,7 @@ def sealed_keys(session: Session, customer_ids: Iterable[str], now_ms: int) -> d
             col(ApiKey.customer_id).in_(list(customer_ids)),
             ApiKey.revoked == 0,
             ApiKey.sealed != "",
-            or_(ApiKey.expires == 0, col(ApiKey.expires) > now_ms),
+            or_(col(ApiKey.expires) == 0, col(ApiKey.expires) > now_ms),
         )
         .order_by(col(ApiKey.id))
     )

@@ -14,9 +14,9 @@ from sqlmodel import Session, col, select
 from billing_sync.asking import KeyPage
 from billing_sync.errors import KeyRefused, UnknownCustomer, UnknownKey
 from billing_sync.key_making import MadeKey
-from billing_sync.key_models import KeyUse
+from billing_sync.key_models import ApiKey, KeyUse
 from billing_sync.key_terms import KeyAsked, RotationAsked
-from billing_sync.models import ApiKey, CustomerRow
+from billing_sync.models import CustomerRow
 from billing_sync.store import projections
 from billing_sync.store.engine import in_parts, inserting
 

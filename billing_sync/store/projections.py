@@ -15,7 +15,8 @@ from typing import NamedTuple
 from sqlalchemy import case, delete
 from sqlmodel import Session, col, select
 
-from billing_sync.models import ApiKey, CustomerRow, Instance, ProjectionOutbox
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance, ProjectionOutbox
 from billing_sync.store.engine import inserting
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 

@@ -120,8 +120,11 @@ async def test_rotated(api: httpx.AsyncClient, engine: Engine, clock: FakeClock)
 async def test_revoked(api: httpx.AsyncClient, engine: Engine, told: list[bool], way: str) -> None:
     """Twice is once."""
     row = await created(api)
+    with writing(engine) as session:
+        store.take_in(session, {row["id"]: START - 5}, START)
     path = f"{PATH}/{row['id']}" + ("/revoke" if way == "POST" else "")
     answers = [await api.request(way, path) for _ in range(2)]
+    assert [reply.json()["last_used"] for reply in answers] == [START - 5] * 2
     assert [reply.json()["status"] for reply in answers] == ["revoked"] * 2
     assert digests(engine) == {}
     assert len(told) >= 2

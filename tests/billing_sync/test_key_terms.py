@@ -44,7 +44,21 @@ def test_an_end(text: str, at: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "soon", "90", "d", "-1d", "1w", "1.5h", "٣d", "1234567d", "2020-01-01", "0s", "NEVER"],
+    [
+        "",
+        "soon",
+        "90",
+        "d",
+        "-1d",
+        "1w",
+        "1.5h",
+        "٣d",
+        "1234567d",
+        "2020-01-01",
+        "0s",
+        "NEVER",
+        "9999-12-31T23:59:59-14:00",
+    ],
 )
 def test_no_end(text: str) -> None:
     """Neither unreadable nor over already."""

@@ -70,3 +70,13 @@ async def test_rubbish_is_cleared_away(engine: Engine, redis: Redis) -> None:
     await KeyUses(engine, redis, FakeClock(1000)).run()
     assert await redis.exists(key_uses.KEY) == 0
     assert known(engine) == {}
+
+
+async def test_many_at_once(engine: Engine, redis: Redis) -> None:
+    """More than go into one transaction."""
+    uses = {str(number): 10 + number for number in range(2345)}
+    await key_uses.tell(redis, uses)
+    await KeyUses(engine, redis, FakeClock(9999)).run()
+    with reading(engine) as session:
+        assert keys.last_uses(session, uses) == uses
+    assert (await key_uses.read(redis)).uses == {}

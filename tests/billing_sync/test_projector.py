@@ -1,14 +1,15 @@
 """Entitlements on their way to a real Redis, which may be away, emptied, or older than we think."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import pytest
 from anyio import from_thread
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from billing_sync.models import ApiKey, CustomerRow, Instance
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance
 from billing_sync.projector import COMPARE_MS, Projector
 from billing_sync.store import projections
 from billing_sync.store.engine import reading, writing
@@ -230,7 +231,7 @@ class Overtaken(Projector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.first: list[Callable[[], Awaitable[object]]] = []
+        self.first: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     def _snapshots(self, customer_ids: list[str]) -> list[EntitlementSnapshot]:
         return self._overtaken(super()._snapshots(customer_ids))

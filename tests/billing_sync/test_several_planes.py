@@ -22,10 +22,10 @@ from billing_sync.closing import Closer
 from billing_sync.drain import Drainer
 from billing_sync.finding_models import FindingRow
 from billing_sync.key_making import MadeKey
+from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.orders import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
-    ApiKey,
     CustomerRow,
     Instance,
     LifecycleInbox,

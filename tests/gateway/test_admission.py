@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.admission import (
     Admitted,
@@ -409,3 +411,42 @@ def test_unknown_keys_leave_nothing_behind() -> None:
         assert directory.by_key(guess) is None
     assert directory._remembered == {}
     assert directory.by_key(b"k") is directory.by_key(b"k") is not None
+
+
+KEYS = [b"k0", b"k1", b"k2", b"k3"]
+held = st.dictionaries(st.sampled_from(KEYS[1:]), st.sampled_from([0, NOW, NOW + 9]))
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.one_of(st.none(), held)), min_size=1, max_size=12)
+)
+def test_a_key_is_whose_snapshot_names_it_last(
+    steps: list[tuple[str, dict[bytes, int] | None]],
+) -> None:
+    """However customers come, change their keys and go; the configured ones stay."""
+    directory = Directory(PEPPER, [configured("a", keys=["k0"])])
+    named: dict[bytes, tuple[str, int]] = {b"k0": ("a", 0)}
+    for customer_id, ends in steps:
+        named = {k: who for k, who in named.items() if k == b"k0" or who[0] != customer_id}
+        if ends is None:
+            directory.remove(customer_id)
+        else:
+            named |= {key: (customer_id, end) for key, end in ends.items()}
+            entitled = [EntitledKey("1", keys.digest(PEPPER, k), e) for k, e in ends.items()]
+            directory.put(EntitlementSnapshot(customer_id, "", tuple(entitled)))
+        for key in KEYS * 2:  # the second time it is remembered
+            assert verdict_of(directory, key) == named.get(key)
+
+
+def verdict_of(directory: Directory, key: bytes) -> tuple[str, int] | None:
+    """Who is admitted with the key, and until when; an expired key says so."""
+    try:
+        admitted = admit_key(directory, chat(), key, NOW)
+    except KeyExpired:
+        known = directory.by_key(key)
+        assert known is not None
+        return known.customer.customer_id, NOW
+    except Unauthenticated:
+        return None
+    return admitted.customer_id, admitted.until_ms

@@ -1,5 +1,7 @@
 """Last uses of keys in a real Redis: the latest counts, and what was taken over is gone."""
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,8 +34,17 @@ async def test_what_was_taken_over_is_gone(redis: Redis) -> None:
 
 async def test_what_nobody_of_ours_wrote_is_passed_over(redis: Redis) -> None:
     """And cleared away, whatever bytes it is made of; a use takes its place."""
-    strange = {"a": "soon", "b": "-1", "c": "1e9", "d": "9" * 30, "e" * 65: "1", "": "1", "ä": "1"}
-    await redis.hset(key_uses.KEY, mapping={**strange, b"\xff": b"\xfe", "f": "inf", "g": "5"})
+    strange: dict[Any, Any] = {
+        "a": "soon",
+        "b": "-1",
+        "c": "1e9",
+        "d": "9" * 30,
+        "e" * 65: "1",
+        "": "1",
+        "ä": "1",
+    }
+    strange |= {b"\xff": b"\xfe", "f": "inf", "g": "5"}
+    await redis.hset(key_uses.KEY, mapping=strange)
     await key_uses.tell(redis, {"a": 7})
     waiting = await key_uses.read(redis)
     assert waiting.uses == {"a": 7, "g": 5}
@@ -92,9 +103,8 @@ async def test_no_use_is_lost_on_the_way(redis: Redis, steps: list[tuple[str, in
             await key_uses.tell(redis, {str(number): at})
         elif step == "read":
             waiting = await key_uses.read(redis)
-            ledger = {
-                k: max(ledger.get(k, 0), waiting.uses.get(k, 0)) for k in ledger | waiting.uses
-            }
+            for key_id, used in waiting.uses.items():
+                ledger[key_id] = max(used, ledger.get(key_id, 0))
         else:
             await key_uses.taken(redis, waiting)
     assert ledger == latest

@@ -130,6 +130,8 @@ def test_an_end_long_ago_is_an_end(end: str) -> None:
         ("routes: [chat]", "routes: [chit]", "customers[0].keys[1].routes[0]: there is no route 'chit'; known: chat"),
         ("2027-01-31T00:00:00Z", "soon", "customers[0].keys[1].expires: write a time such as 2027-01-31T00:00:00Z"),
         ("2027-01-31T00:00:00Z", "1801353600", "customers[0].keys[1].expires: write a time such as 2027-01-31T00:00:00Z"),
+        ("2027-01-31T00:00:00Z", "'9999-12-31T23:59:59-14:00'", "customers[0].keys[1].expires: beyond all calendars; leave it out for never"),
+        ("name: laptop", 'name: "lap\\ttop"', "customers[0].keys[1].name: must not hold control characters"),
         ("name: laptop", "nam: laptop", "customers[0].keys[1].nam: unknown key; did you mean 'name'?"),
         ("hash: ", "hash: A", "customers[0].keys[2].hash: must be the key's SHA-256, 64 lower-case hex digits: printf %s KEY | sha256sum"),
     ],

@@ -139,6 +139,6 @@ def test_the_last_use_is_known_soon(shop: tuple[Served, Market], callers: Caller
 
     def last_used() -> int:
         rows = served.api("keys", customer="cust-1")["data"]
-        return next(row["last_used"] for row in rows if row["id"] == made["id"])
+        return next(int(row["last_used"]) for row in rows if row["id"] == made["id"])
 
     assert eventually(last_used) >= made["created"]

@@ -6,7 +6,8 @@ from sqlmodel import select
 
 from billing_sync.errors import StaticConflict
 from billing_sync.key_making import MadeKey
-from billing_sync.models import ApiKey, CustomerRow, Instance
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance
 from billing_sync.store.customers import (
     StaticCustomer,
     ensure,

@@ -10,10 +10,10 @@ from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, SQLModel, select
 
 from billing_sync.key_making import MadeKey
+from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.orders import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
-    ApiKey,
     CustomerRow,
     Instance,
     LifecycleInbox,
