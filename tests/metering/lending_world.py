@@ -38,7 +38,9 @@ from tests.unsure_redis import Killed, Network, UnsureRedis
 
 ACCOUNT: Final = account_of("cust-1", "TOKENS")
 KEY: Final = DeltaKey(Window(500_000), "cust-1", "i", "chat", "tokens_total", Grade.EXACT)
-_ADOPTED_MS: Final = 5_000  # a dead lane's records are in Redis by then, and a live one has come back
+_ADOPTED_MS: Final = (
+    5_000  # a dead lane's records are in Redis by then, and a live one has come back
+)
 
 
 @dataclass
@@ -175,7 +177,11 @@ class World:
             if reply is None:
                 return
             lane.must_say_all |= lane.epoch != reply.epoch
-            lane.epoch, lane.position, lane.checkpoint = reply.epoch, reply.position, reply.checkpoint
+            lane.epoch, lane.position, lane.checkpoint = (
+                reply.epoch,
+                reply.position,
+                reply.checkpoint,
+            )
             if reply.status == "ok":
                 return
 

@@ -24,7 +24,8 @@ class Play:
         self.world, self.dice = world, dice
         self.snapshots: list[Any] = []
         odds: dict[Callable[[], object], int] = {
-            self.ask: 30,
+            self.ask: 20,
+            self.rush: 10,
             self.call: 15,
             self.end: 10,
             self.flush: 12,
@@ -35,8 +36,8 @@ class Play:
             self.kill: 2,
             self.deliver: 8,
             self.wait: 8,
-            self.outage: 2,
-            self.world.empty: 1,
+            self.outage: 4,
+            self.empty: 2,
             self.remember: 4 * goes_back,
             self.go_back: 2 * goes_back,
         }
@@ -56,6 +57,12 @@ class Play:
         want = self.dice.choice([0, 10, 50, 100])
         least = self.dice.choice([1, want or 1])
         self.world.ask(self.lane(), want, least, self.dice.choice(ASKED))
+
+    def rush(self) -> None:
+        """Everybody wants more at once, in no order."""
+        alive = [lane for lane in self.world.lanes if lane.alive]
+        for lane in self.dice.sample(alive, len(alive)):
+            self.world.ask(lane, self.dice.choice([20, 100]))
 
     def call(self) -> None:
         lane = self.lane()
@@ -95,10 +102,22 @@ class Play:
         self.world.wait(self.dice.choice([1, 1000, SETTLE_MS, 15_000, PACKAGE_LIFE_MS]))
 
     def outage(self) -> None:
+        """Redis is away, maybe for longer than leases live, and what it does not hear goes on."""
         self.world.up = False
         for _ in range(self.dice.randrange(6)):
-            self.dice.choice([self.end, self.call, self.end, self.wait, self.kill])()
+            self.dice.choice([self.end, self.call, self.wait, self.wait, self.kill])()
         self.world.up = True
+        self.dice.choice([self.rush, self.ask, self.plane])()
+
+    def empty(self) -> None:
+        """Redis has lost everything; how far others come before they have noticed."""
+        self.world.empty()
+        for lane in self.world.lanes * 2:
+            if self.dice.random() < 0.5:
+                self.plane()
+            if self.dice.random() < 0.4:
+                self.world.flush(lane)
+        self.dice.choice([self.rush, self.ask, self.plane])()
 
     def remember(self) -> None:
         self.snapshots.append(self.world.dump())
@@ -109,7 +128,11 @@ class Play:
 
 
 @pytest.mark.parametrize("goes_back", [False, True])
-@settings(max_examples=int(__import__('os').environ.get("EX", "30")), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=int(__import__("os").environ.get("EX", "30")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(dice=st.randoms(use_true_random=False))
 def test_no_history_lends_what_is_not_there_or_loses_what_is(
     valkey_url: str, goes_back: bool, dice: Random
