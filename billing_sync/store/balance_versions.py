@@ -94,8 +94,8 @@ def due(session: Session, partition: int | None = None, limit: int = 500) -> lis
         .join(Partition, col(Partition.id) == BalanceVersion.partition)
         .where(
             or_(
-                BalanceVersion.version > BalanceVersion.told,
-                BalanceVersion.told_epoch != Partition.epoch,
+                col(BalanceVersion.version) > col(BalanceVersion.told),
+                col(BalanceVersion.told_epoch) != col(Partition.epoch),
             )
         )
         .order_by(col(BalanceVersion.customer_id))

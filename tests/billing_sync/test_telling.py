@@ -375,7 +375,7 @@ async def test_what_the_bank_forgot_is_told_again(books: Books, plane: Plane, re
     """Partition by partition, compared with SQL."""
     books.buy("stop", "STOP")
     await plane.teller.run()
-    before = await redis.hgetall(quota_key(0))
+    before: dict[Any, Any] = dict(await redis.hgetall(quota_key(0)))
     callback(books, "stop", Event.FREEZE)
     await plane.teller.run()
     await redis.delete(quota_key(0))

@@ -5,7 +5,7 @@ A lane here keeps the rules that stand in metering/lending.py, so it is also the
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -85,6 +85,7 @@ class World:
         self.clock = FakeClock()
         self.up_ms = 0
         self.up = True
+        self.ledger_up = True
         self.network = Network()
         self.ids = Ids()
         self.redis = UnsureRedis.over(url, self.network)
@@ -105,8 +106,11 @@ class World:
         self.run(self.redis.aclose())
         self._runner.close()
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.run(work)
+    def run(self, work: Awaitable[Any]) -> Any:
+        async def done() -> Any:
+            return await work
+
+        return self._runner.run(done())
 
     # --- what happens -------------------------------------------------------------------
 
@@ -200,7 +204,7 @@ class World:
 
     def plane(self, fault: str | None = None) -> Step | None:
         """The next step of a drain or a reset, as billing_sync.drain has them."""
-        head = self.try_(self.counters.head(0))
+        head = self.try_(self.counters.head(0)) if self.ledger_up else None
         if head is None:
             return None
         step = next_step(epoch=self.epoch, last=self.last, head=head)
@@ -211,8 +215,10 @@ class World:
             elif step is Step.COMMIT:
                 self._commit()
             elif step is Step.DROP and self.tell():
-                known = {"epoch": self.epoch, "checkpoints": self.checkpoints}
-                self.try_(self.counters.drop_drain(0, drain_id=self.last, **known), fault)
+                drop = self.counters.drop_drain(
+                    0, drain_id=self.last, epoch=self.epoch, checkpoints=self.checkpoints
+                )
+                self.try_(drop, fault)
             elif step is Step.RESET:
                 self._reset(fault)
         return step
@@ -244,7 +250,7 @@ class World:
         if self.up and self.network.late:
             message = self.network.late.pop(number % len(self.network.late))
             with suppress(RedisError):
-                self.run(Redis.execute_command(self.redis, *message))
+                self.run(Redis.execute_command(self.redis, *message))  # type: ignore[no-untyped-call]  # redis-py's
 
     def empty(self) -> None:
         if self.up:

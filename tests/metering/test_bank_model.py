@@ -37,6 +37,7 @@ class Play:
             self.deliver: 8,
             self.wait: 8,
             self.outage: 4,
+            self.ledger_away: 3,
             self.empty: 2,
             self.remember: 4 * goes_back,
             self.go_back: 2 * goes_back,
@@ -109,6 +110,14 @@ class Play:
         self.world.up = True
         self.dice.choice([self.rush, self.ask, self.plane])()
 
+    def ledger_away(self) -> None:
+        """Nothing is drained for a while."""
+        self.world.ledger_up = False
+        for _ in range(self.dice.randrange(6)):
+            self.dice.choice([self.end, self.call, self.wait, self.wait, self.kill])()
+        self.rush()
+        self.world.ledger_up = True
+
     def empty(self) -> None:
         """Redis has lost everything; how far others come before they have noticed."""
         self.world.empty()
@@ -129,7 +138,7 @@ class Play:
 
 @pytest.mark.parametrize("goes_back", [False, True])
 @settings(
-    max_examples=int(__import__("os").environ.get("EX", "30")),
+    max_examples=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
