@@ -67,13 +67,13 @@ class Play:
 
     def call(self) -> None:
         lane = self.lane()
-        for _ in range(self.dice.randrange(4)):
+        for _ in range(self.dice.randrange(6)):
             self.world.call(lane, self.dice.choice([1, 10, 30]))
 
     def end(self) -> None:
         lane = self.lane()
         for _ in range(self.dice.randrange(len(lane.open) + 1)):
-            self.world.end(lane, self.dice.choice([0, 1, 10, 30]))
+            self.world.end(lane, self.dice.choice([0, 1, 30, 30]))
 
     def flush(self) -> None:
         self.world.flush(self.dice.choice(self.world.lanes), self.dice.choice(SENT))
