@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,13 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks, correction_api
+from billing_sync import admin_api, callbacks, correction_api, key_api
 from billing_sync.callbacks import CallbackService
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
+from billing_sync.key_making import KeyMaker
+from billing_sync.key_ring import KeyRing
+from billing_sync.key_uses import KeyUses
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.outbox import Outbox
@@ -31,6 +34,7 @@ from billing_sync.settings import BillingSettings, KooGallerySettings
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
+from billing_sync.store.worker import SqlWorker
 from billing_sync.telemetry import Telemetry
 from billing_sync.tending import Tender
 from billing_sync.usage_view import UsageView
@@ -42,6 +46,7 @@ from metering.connection import Store
 from metering.counters import Counters
 
 EVERY_S: Final = 1.0
+KEY_USES_S: Final = 2.0
 
 
 @dataclass
@@ -119,7 +124,8 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token), *correcting])
+        keys = key_api.routes(key_ring_of(parts, self._changed.set), parts.admin_token)
+        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token), *correcting, *keys])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -142,6 +148,8 @@ class Control:
         forever = self.runner.repeater.forever
         group.start_soon(self.runner.run_forever, EVERY_S, self._chores)
         group.start_soon(forever, "projection", self.projector.run, EVERY_S, self._changed)
+        uses = KeyUses(self._parts.engine, self._parts.redis, self._parts.clock)
+        group.start_soon(forever, "last uses of keys", uses.run, KEY_USES_S, Wake())
 
     async def _chores(self) -> None:
         await self.callbacks.resolve_creating()
@@ -194,6 +202,12 @@ def corrector_of(parts: Parts) -> Corrector:
     """What takes adjustments and assigns suspense in this ledger."""
     log = push_log_of(parts)
     return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock)
+
+
+def key_ring_of(parts: Parts, on_change: Callable[[], None]) -> KeyRing:
+    """What manages this ledger's API keys."""
+    maker = KeyMaker(parts.secret, os.urandom)
+    return KeyRing(SqlWorker(parts.engine), maker, parts.clock, parts.static, on_change)
 
 
 def push_log_of(parts: Parts) -> PushLog:

@@ -169,7 +169,7 @@ class CallbackService:
 
     def _shown(self, session: Session, instances: Sequence[Instance]) -> dict[str, Shown]:
         buyers = {i.customer_id for i in instances if i.customer_id}
-        sealed = customers.sealed_keys(session, buyers)
+        sealed = customers.sealed_keys(session, buyers, self.clock.now_ms())
         apps = {buyer: self._app_info(buyer, sealed.get(buyer)) for buyer in buyers}
         return {i.id: Shown(lifecycle.is_settled(i), apps.get(i.customer_id)) for i in instances}
 

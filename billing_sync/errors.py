@@ -16,6 +16,9 @@ BillingSyncError
 ├── UnknownRecord      no usage record has this metering_sn
 ├── WrongState         a usage record that this cannot be done with
 ├── CorrectionRefused  an adjustment or an assignment that makes no sense
+├── UnknownCustomer    no customer has this id
+├── UnknownKey         no API key has this id
+├── KeyRefused         an API key that cannot be made, rotated or revoked as asked
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -82,6 +85,18 @@ class WrongState(BillingSyncError):
 
 class CorrectionRefused(BillingSyncError):
     """An adjustment or an assignment of suspense cannot be taken; the text says what to do."""
+
+
+class UnknownCustomer(BillingSyncError):
+    """Neither a purchase nor the configuration made this customer known."""
+
+
+class UnknownKey(BillingSyncError):
+    """No API key of the ledger has this id."""
+
+
+class KeyRefused(BillingSyncError):
+    """An API key that cannot be made, rotated or revoked as asked; the text says what to do."""
 
 
 class BadQuestion(BillingSyncError):

@@ -224,7 +224,12 @@ class CustomerRow(SQLModel, table=True):
 
 
 class ApiKey(SQLModel, table=True):
-    """A customer's key: its keyed digest, and the sealed copy that appInfo hands over."""
+    """A customer's key: its keyed digest, and the sealed copy that appInfo hands over.
+
+    `shown` is its beginning, `expires` 0 for never, `routes` a JSON list of those it is for, `[]` for
+    all. A rotated key names the one in its place. `source` is who made it: the first purchase, or
+    an operator.
+    """
 
     __tablename__ = "api_key"  # type: ignore[mutable-override]  # SQLModel types it so
 
@@ -234,6 +239,12 @@ class ApiKey(SQLModel, table=True):
     sealed: str = ""
     created: int = _big()
     revoked: int = _big(0)
+    expires: int = _big(0)
+    replaced_by: int | None = None
+    name: str = ""
+    shown: str = ""
+    routes: str = "[]"
+    source: str = "koogallery"
 
 
 class Instance(SQLModel, table=True):

@@ -24,6 +24,7 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from gateway.passage import Passage
 from gateway.recording import keep
 from metering.usage import Outcome
 
@@ -141,7 +142,17 @@ class Crossing(Answering):
             if not gone:
                 self._client.cut(hard=self._cut_hard)
 
-    def fail(self, error: GatewayError) -> None:
+    @property
+    def passage(self) -> Passage:
+        """What let it in."""
+        return self._exchange.passage
+
+    def stop(self, refusal: GatewayError) -> None:
+        """The customer may not go on; what is recorded already is left to finish."""
+        if self._slot >= 0:
+            self.fail(refusal, Outcome.STOPPED)
+
+    def fail(self, error: GatewayError, outcome: Outcome = Outcome.UPSTREAM_CUT) -> None:
         """End without the upstream: answer the error, or cut what was begun."""
         if self._over:
             return
@@ -149,7 +160,7 @@ class Crossing(Answering):
             kind = "cut" if self._exchange.answered else error.code
             self._shared.telemetry.upstream_failed(self._exchange.route.name, kind)
         gone, client = self._gone, self._client
-        self._end(Outcome.CLIENT_LEFT if gone else Outcome.UPSTREAM_CUT)
+        self._end(Outcome.CLIENT_LEFT if gone else outcome)
         if gone:
             return
         if self._started:

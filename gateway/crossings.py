@@ -14,7 +14,9 @@ import anyio
 
 from gateway.desk import Desk
 from gateway.disconnect import Drains
+from gateway.errors import GatewayError
 from gateway.known_heads import KnownHeads
+from gateway.passage import Passage
 from gateway.pools import Pools
 from gateway.recording import Recorder
 from gateway.telemetry import Telemetry
@@ -38,7 +40,12 @@ class Swept(Protocol):
 class Ending(Swept, Protocol):
     """An exchange."""
 
+    @property
+    def passage(self) -> Passage: ...
+
     def cut_off(self) -> None: ...
+
+    def stop(self, refusal: GatewayError) -> None: ...
 
 
 @dataclass(slots=True)

@@ -1,88 +1,76 @@
 """What a caller is answered who is over a limit: which one, the numbers and their age. Pure.
 
 GatewayError
- ├── PackageUsedUp 402 package_used_up
- ├── OverLimit 429
- │    ├── RateLimited 429 rate_limited
- │    └── TooManyConcurrent 429 too_many_concurrent
- ├── PackageReserved 429 package_reserved
- └── QuotaUnavailable 503 quota_unavailable
+ ├── RateLimited 429 rate_limited
+ ├── TooManyConcurrent 429 too_many_concurrent
+ └── PackageReserved 429 package_reserved
+
+And PackageUsedUp 402, QuotaUnavailable 503 from errors.py.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.errors import GatewayError
+from gateway.errors import Fields, GatewayError, PackageUsedUp
 
 _LONGEST_S: Final = 3600
 
 
-def _after(seconds: int) -> tuple[tuple[bytes, bytes], ...]:
-    return ((b"retry-after", b"%d" % min(max(1, seconds), _LONGEST_S)),)
+class RateLimited(GatewayError):
+    status = 429
+    code = "rate_limited"
+    message = "You have reached your rate limit. Try again when 'Retry-After' says."
+    message_zh = "您已达到速率上限，请在“Retry-After”所示时间后重试。"
 
 
-def _written(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-class PackageUsedUp(GatewayError):
-    status = 402
-    code = "package_used_up"
-    message = "Your prepaid package is used up. Buy another one to go on."
-
-    def __init__(self, remaining: int, needed: int, unit: str, as_of_ms: int) -> None:
-        super().__init__()
-        self.details = _numbers(remaining, needed, unit, as_of_ms)
+class TooManyConcurrent(GatewayError):
+    status = 429
+    code = "too_many_concurrent"
+    message = "Too many of your calls are open at once. Try again when one of them is over."
+    message_zh = "您同时进行的调用过多，请在其中一个结束后重试。"
 
 
 class PackageReserved(GatewayError):
     status = 429
     code = "package_reserved"
-    message = "What is left of your prepaid package is reserved by calls that are still open."
-
-    def __init__(self, remaining: int, needed: int, unit: str, as_of_ms: int) -> None:
-        super().__init__()
-        self.details = _numbers(remaining, needed, unit, as_of_ms)
-        self.more_headers = _after(1)
+    message = "What is left of your package is reserved by calls that are still open. Try again."
+    message_zh = "您的套餐包剩余额度已被进行中的调用预留，请稍后重试。"
 
 
-class OverLimit(GatewayError):
-    """`limit`: whose it is, as in the RateLimit header that goes along."""
-
-    status = 429
-
-    def __init__(self, limit: str, retry_s: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-        super().__init__()
-        self.details = {"limit": limit}
-        self.more_headers = (*_after(retry_s), *headers)
+def over_limit(error: GatewayError, limit: str, retry_s: int, headers: Fields) -> GatewayError:
+    """`limit`: its name in the RateLimit header that goes along."""
+    error.details = {"limit": limit}
+    error.more_headers = (*_after(retry_s), *headers)
+    return error
 
 
-class RateLimited(OverLimit):
-    code = "rate_limited"
-    message = "You have reached your rate limit. Try again when 'Retry-After' says."
+def package_used_up(remaining: int, needed: int, unit: str, as_of_ms: int) -> GatewayError:
+    """What the ledger says is left and what the call needs, in the meter's unit."""
+    return _numbered(PackageUsedUp(), remaining, needed, unit, as_of_ms)
 
 
-class TooManyConcurrent(OverLimit):
-    code = "too_many_concurrent"
-    message = "Too many of your calls are open at once. Try again when one of them is over."
+def package_reserved(remaining: int, needed: int, unit: str, as_of_ms: int) -> GatewayError:
+    """The same; the rest is with calls that are open, or on its way to the ledger."""
+    error = _numbered(PackageReserved(), remaining, needed, unit, as_of_ms)
+    error.more_headers = _after(1)
+    return error
 
 
-class QuotaUnavailable(GatewayError):
-    status = 503
-    code = "quota_unavailable"
-    message = "Whether your quota suffices cannot be found out at the moment. Try again."
-
-    def __init__(self, retry_s: int = 1) -> None:
-        super().__init__()
-        self.more_headers = _after(retry_s)
-
-
-def _numbers(remaining: int, needed: int, unit: str, as_of_ms: int) -> Mapping[str, object]:
-    """In the meter's unit."""
-    return {
+def _numbered(
+    error: GatewayError, remaining: int, needed: int, unit: str, as_of_ms: int
+) -> GatewayError:
+    error.details = {
         "remaining": remaining,
         "needed": needed,
         "unit": unit,
         "as_of": _written(as_of_ms) if as_of_ms else None,
     }
+    return error
+
+
+def _after(seconds: int) -> Fields:
+    return ((b"retry-after", b"%d" % min(max(1, seconds), _LONGEST_S)),)
+
+
+def _written(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")

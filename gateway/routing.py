@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from gateway.errors import BadPath, UnknownRoute
 from gateway.settings import HealthSettings, Meter, PoolSettings, Route, Timeouts
 from gateway.tap import UsagePlan
-from metering.catalogue import Product, sold_on
+from metering.catalogue import Product, catalogue, sold_on
 
 UNIX: Final = "http+unix"  # scheme of an upstream at a unix socket
 
@@ -81,6 +81,7 @@ class RouteTable:
     ) -> None:
         """Raises ValueError for two routes of one name or path, and for an unusable upstream."""
         sold = list(products)
+        self.products = catalogue(sold)
         paths = {name: tuple(m.path.split(".")[1:]) for name, m in (meters or {}).items()}
         served = [_served(route, sold_on(sold, route.name), paths) for route in routes]
         _refuse_twins([route.name for route in served], "name")

@@ -76,8 +76,8 @@ async def changes(store: Store) -> AsyncGenerator[str]:
                     yield text_of(message["data"])
 
 
-def _snapshot(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
-    """What `put` wrote under this id; None for anything else."""
+def readable(raw: bytes | str) -> EntitlementSnapshot | None:
+    """The snapshot that `to_json` wrote; None for anything else."""
     try:
         snapshot = from_json(raw)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -87,4 +87,10 @@ def _snapshot(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
     texts += [name for i in snapshot.instances for name in (i.instance_id, i.product_id)]
     times = [k.expires for k in snapshot.keys] + [i.expires for i in snapshot.instances]
     sound = all(isinstance(text, str) for text in texts) and all(type(t) is int for t in times)
-    return snapshot if sound and snapshot.customer_id == customer_id else None
+    return snapshot if sound else None
+
+
+def _snapshot(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
+    """What `put` wrote under this id; None for anything else."""
+    snapshot = readable(raw)
+    return snapshot if snapshot is not None and snapshot.customer_id == customer_id else None

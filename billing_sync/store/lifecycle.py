@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
+from billing_sync.key_making import MadeKey
 from billing_sync.koogallery import answers
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
@@ -26,7 +27,6 @@ from billing_sync.lifecycle import (
 )
 from billing_sync.models import Instance, LifecycleInbox, OrderLine, UsageRecord
 from billing_sync.store import customers, projections
-from billing_sync.store.customers import MadeKey
 from billing_sync.store.partitioning import partition_count
 from billing_sync.upgrade_models import Upgrade
 from metering.entitlement import InstanceStatus

@@ -8,6 +8,7 @@ projector, and what a crash after each step leaves:
 4. `done`             deletes only if nothing changed since step 1
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -87,7 +88,8 @@ def _keys(session: Session, wanted: Iterable[str]) -> dict[str, list[EntitledKey
     )
     found: dict[str, list[EntitledKey]] = {}
     for key in session.exec(query):
-        found.setdefault(key.customer_id, []).append(EntitledKey(str(key.id), key.digest))
+        entitled = EntitledKey(str(key.id), key.digest, key.expires, tuple(json.loads(key.routes)))
+        found.setdefault(key.customer_id, []).append(entitled)
     return found
 
 

@@ -15,7 +15,7 @@ from gateway.balancing import Balancer
 from gateway.connections import Connection
 from gateway.crossings import Crossings
 from gateway.disconnect import Drains
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InstanceFrozen
 from gateway.gate import Gate
 from gateway.known_heads import KnownHeads
 from gateway.linerate import LineRate, line_rate
@@ -178,9 +178,9 @@ class Bench:
         pools.balancers["chat"] = Balancer(
             self.pools, HealthSettings(), lambda: 0.0, self.loop.time
         )
-        gate = Gate(served_by(table, self.directory, GatewaySettings()))
+        gate = Gate(served_by(table, self.directory, GatewaySettings()), FakeClock().now_ms)
         self.shared = Crossings(
-            heads=KnownHeads(gate.passage, self.directory),
+            heads=KnownHeads(gate.passage, self.directory, FakeClock().now_ms),
             pools=pools,
             recorder=self.kept,
             clock=FakeClock(),
@@ -228,6 +228,11 @@ class Bench:
         if not wire.closing and data:
             wire.protocol.data_received(data)
         self.loop.turn()
+
+    def stop_calls(self) -> None:
+        """Nobody may go on."""
+        for each in list(self.shared.exchanges):
+            each.stop(InstanceFrozen())
 
     def wait(self, seconds: float) -> None:
         """Time passes, and the sweeps see it."""

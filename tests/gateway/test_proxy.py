@@ -35,7 +35,7 @@ def json_reply(request: Received) -> None:
 def error_of(body: bytes) -> str:
     """The code of the gateway's own error body."""
     error = json.loads(body)["error"]
-    assert set(error) == {"code", "message", "request_id"}
+    assert set(error) == {"code", "message", "message_zh", "request_id"}
     code: str = error["code"]
     return code
 

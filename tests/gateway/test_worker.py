@@ -1,3 +1,4 @@
+import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ from redis.asyncio import Redis
 
 from gateway.admission import Directory
 from gateway.app import served_by
-from gateway.errors import NotCounted
+from gateway.entitlement_file import EntitlementFile
+from gateway.errors import GatewayError, NotCounted
+from gateway.passage import RequestHead
 from gateway.routing import RouteTable
-from gateway.settings import Customer, GatewaySettings
+from gateway.settings import Customer, GatewaySettings, Route
 from gateway.worker import Worker, pause_s
 from metering import embedded, entitlements, heartbeats
 from metering.board import Open
@@ -71,6 +74,7 @@ def worker_at(new_lane: Callable[..., Journal]) -> WorkerAt:
             "partitions": 1,
             "clock": FakeClock(5000),
             "start_helper": Ended([]),
+            "file": EntitlementFile(lane.folder.parent, "here"),
         }
         return Worker(**{**parts, **changes})
 
@@ -152,12 +156,12 @@ async def test_a_full_check_never_brings_back_what_a_message_replaced(
 
     class ChangedMeanwhile(Redis):
         async def hgetall(self, name: Any) -> Any:
-            worker._heard(new)
+            worker.following.heard(new)
             return {b"cust-1": to_json(old).encode()}
 
     await worker.redis.aclose()
-    worker.redis = ChangedMeanwhile()
-    await worker._check()
+    worker.following.redis = ChangedMeanwhile()
+    await worker.following.check()
     assert worker.directory.get("cust-1") == new
 
 
@@ -191,6 +195,23 @@ async def test_an_emptied_redis_takes_nobodys_rights(
         await entitlements.put(redis, [EntitlementSnapshot("cust-2", "Two")])
         await until(known(worker, "cust-2", "Two"))
         assert await known(worker, "cust-1", "One")()
+
+
+async def test_a_worker_starts_without_redis_from_what_another_one_left(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """It is ready, and knows who everybody was."""
+    await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+    first = worker_at(valkey_url)
+    async with first.running():
+        await until(known(first, "cust-1", "One"))
+    shutil.rmtree(first.lane.folder)
+    second = worker_at(NOBODY, last_flush_s=0.1)
+    assert not second.directory.complete
+    async with second.running():
+        await until(known(second, "cust-1", "One"))
+        assert second.not_ready() is None
+        assert second.directory.complete
 
 
 async def test_configured_customers_are_known_without_redis(worker_at: WorkerAt) -> None:
@@ -416,3 +437,47 @@ async def test_projected_customers_stay_when_the_configured_ones_change(
         assert names == {"cust-1": "Two", "other": "Other"}
         await entitlements.put(redis, [EntitlementSnapshot("cust-1", "Three")])
         await until(known(worker, "cust-1", "Three"))
+
+
+@pytest.mark.parametrize("policy", ["allow", "deny"])
+async def test_who_hears_nothing_for_too_long_follows_the_policy(
+    policy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, worker_at: WorkerAt
+) -> None:
+    """Calls go on by what is known, or are refused; either way that is over when Redis is back."""
+    settings = {"entitlements_stale_after": 1.0, "on_entitlements_stale": policy}
+    path = {"name": "chat", "path": "/v1", "upstream": ["http://up"]}
+    worker = worker_at(
+        embedded.url(tmp_path),
+        table=RouteTable([Route.model_validate(path)], []),
+        settings=GatewaySettings.model_validate(settings),
+        last_flush_s=0.1,
+    )
+    heads = [(b"host", b"gw"), (b"x-api-key", b"nobody's")]
+    head = RequestHead("GET", b"/v1/x", heads, "192.0.2.1", "http")
+    gate = worker.public()._gate
+
+    def answer() -> str:
+        with pytest.raises(GatewayError) as refusal:
+            gate.open(head, "id")
+        return refusal.value.code
+
+    async def answers(code: str) -> bool:
+        return answer() == code
+
+    valkey = EmbeddedValkey(tmp_path)
+    async with worker.running():
+        assert answer() == "entitlements_stale"  # nobody is known yet, so nobody is unknown
+        with valkey:
+            await until(lambda: answers("invalid_api_key"))
+        if policy == "deny":
+            await until(lambda: answers("entitlements_stale"))
+        else:
+            await until(lambda: said(caplog, "calls go on by it"))
+            assert answer() == "invalid_api_key"
+        with valkey:
+            await until(lambda: said(caplog, "up to date again"))
+            assert answer() == "invalid_api_key"
+
+
+async def said(caplog: pytest.LogCaptureFixture, words: str) -> bool:
+    return any(words in message for message in caplog.messages)
