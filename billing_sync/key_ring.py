@@ -65,8 +65,9 @@ class KeyRing:
 
     async def revoke(self, key_id: str) -> Row:
         """The key lets nobody in any more; again changes nothing. Raises UnknownKey or KeyRefused."""
-        job = partial(keys.revoke, key_id=_number(key_id), at=self.clock.now_ms())
-        return self._changed(await self.sql.write(job), "revoked")
+        now_ms = self.clock.now_ms()
+        key = await self.sql.write(partial(keys.revoke, key_id=_number(key_id), at=now_ms))
+        return self._changed(key, "revoked") if key.revoked == now_ms else self._row(key, 0)
 
     async def page(self, page: KeyPage) -> list[Row]:
         """Keys in the order they were made."""

@@ -12,8 +12,7 @@ GatewayError
  │    ├── InstanceExpired 403 instance_expired
  │    ├── TrialOver 403 trial_over
  │    ├── InstanceReleased 403 instance_released
- │    ├── InstanceNotReady 403 instance_not_ready
- │    └── PackageUsedUp 402 package_used_up
+ │    └── InstanceNotReady 403 instance_not_ready
  ├── UnknownRoute 404 unknown_route
  ├── MethodNotAllowed 405 method_not_allowed
  ├── RequestTimeout 408 request_timeout
@@ -28,7 +27,7 @@ GatewayError
  ├── Overloaded 503 overloaded
  ├── NotCounted 503 metering_unavailable
  ├── EntitlementsStale 503 entitlements_stale
- ├── QuotaUnavailable 503 quota_unavailable
+ ├── QuotaUnreadable 503 quota_unreadable
  ├── UpstreamTimeout 504 upstream_timeout
  └── VersionNotSupported 505 http_version_not_supported
 
@@ -76,7 +75,7 @@ class GatewayError(Exception):
         self.more_headers: Fields = ()
 
 
-def _of(standing: Standing) -> tuple[int, str, str, str, Fields]:
+def said_of(standing: Standing) -> tuple[int, str, str, str, Fields]:
     """Status, code, texts and headers of a standing that refuses."""
     status, code, text, text_zh, seconds = REFUSALS[standing]
     return status, code, text, text_zh, ((b"retry-after", b"%d" % seconds),) if seconds else ()
@@ -133,7 +132,7 @@ class KeyExpired(Unauthenticated):
 
 
 class NotEntitled(GatewayError):
-    status, code, message, message_zh, headers = _of(Standing.NOT_BOUGHT)
+    status, code, message, message_zh, headers = said_of(Standing.NOT_BOUGHT)
 
 
 class KeyNotForRoute(NotEntitled):
@@ -143,27 +142,23 @@ class KeyNotForRoute(NotEntitled):
 
 
 class InstanceFrozen(NotEntitled):
-    status, code, message, message_zh, headers = _of(Standing.FROZEN)
+    status, code, message, message_zh, headers = said_of(Standing.FROZEN)
 
 
 class InstanceReleased(NotEntitled):
-    status, code, message, message_zh, headers = _of(Standing.RELEASED)
+    status, code, message, message_zh, headers = said_of(Standing.RELEASED)
 
 
 class InstanceNotReady(NotEntitled):
-    status, code, message, message_zh, headers = _of(Standing.CREATING)
+    status, code, message, message_zh, headers = said_of(Standing.CREATING)
 
 
 class InstanceExpired(NotEntitled):
-    status, code, message, message_zh, headers = _of(Standing.IN_GRACE)
+    status, code, message, message_zh, headers = said_of(Standing.IN_GRACE)
 
 
 class TrialOver(NotEntitled):
-    status, code, message, message_zh, headers = _of(Standing.TRIAL_OVER)
-
-
-class PackageUsedUp(NotEntitled):
-    status, code, message, message_zh, headers = _of(Standing.USED_UP)
+    status, code, message, message_zh, headers = said_of(Standing.TRIAL_OVER)
 
 
 REFUSED: Final[Mapping[Standing, type[NotEntitled]]] = {
@@ -173,9 +168,8 @@ REFUSED: Final[Mapping[Standing, type[NotEntitled]]] = {
     Standing.TRIAL_OVER: TrialOver,
     Standing.RELEASED: InstanceReleased,
     Standing.NOT_BOUGHT: NotEntitled,
-    Standing.USED_UP: PackageUsedUp,
 }
-"""The error of each standing that refuses."""
+"""The error of each standing that refuses a call from the start."""
 
 
 class UnknownRoute(GatewayError):
@@ -282,9 +276,9 @@ class EntitlementsStale(GatewayError):
     headers: ClassVar[Fields] = ((b"retry-after", b"5"),)
 
 
-class QuotaUnavailable(GatewayError):
+class QuotaUnreadable(GatewayError):
     status = 503
-    code = "quota_unavailable"
+    code = "quota_unreadable"
     message = "What is left cannot be asked for at the moment. Try again in a moment."
     message_zh = "暂时无法查询剩余额度，请稍后重试。"
     headers: ClassVar[Fields] = ((b"retry-after", b"1"),)

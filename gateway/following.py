@@ -52,6 +52,7 @@ class Following:
         self.file_failures = 0
         self.stale = False
         self._taken: dict[str, EntitlementSnapshot] = {}
+        self._raw: dict[str, bytes] = {}  # as it stood in Redis when it was read
         self._changed: set[str] = set()  # heard of while a full check was under way
         self._unwritten = True  # whether the file may say something else
         self._said_unwritable = False
@@ -92,16 +93,27 @@ class Following:
         """
         self._changed.clear()
         begun_s = self.loop_time()
-        everyone = await entitlements.get_all(self.redis)
-        for snapshot in everyone.snapshots:
-            if snapshot.customer_id not in self._changed:  # or an older one would win
-                self._take(snapshot)
-        if everyone.unreadable > self.unreadable:
-            log.error("%d entitlements in Redis cannot be read", everyone.unreadable)
-        self.unreadable = everyone.unreadable
+        unreadable = 0
+        async for some in entitlements.walk(self.redis):
+            for customer_id, raw in some.items():
+                if self._raw.get(customer_id) != raw:
+                    unreadable += not self._read(customer_id, raw)
+        if unreadable > self.unreadable:
+            log.error("%d entitlements in Redis cannot be read", unreadable)
+        self.unreadable = unreadable
         self.freshness.heard(begun_s)
         self.look()
         self.changed()
+
+    def _read(self, customer_id: str, raw: bytes) -> bool:
+        """Take over what stands in Redis of a customer; False if it is no snapshot."""
+        snapshot = entitlements.snapshot_of(customer_id, raw)
+        if snapshot is None:
+            return False
+        if customer_id not in self._changed:  # or an older one would win
+            self._raw[customer_id] = raw
+            self._take(snapshot)
+        return True
 
     async def listen_forever(self) -> None:
         """Changes as they happen."""
@@ -117,6 +129,7 @@ class Following:
     def heard(self, snapshot: EntitlementSnapshot) -> None:
         """A change."""
         self._changed.add(snapshot.customer_id)
+        self._raw.pop(snapshot.customer_id, None)
         self._take(snapshot)
         self.changed()
 

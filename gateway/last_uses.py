@@ -15,7 +15,7 @@ from metering.clock import Clock
 from metering.connection import Store
 from metering.errors import MeteringError
 
-TELL_S: Final = 5.0
+TELL_S: Final = 3.0
 _LAST_S: Final = 1.0  # what the end of a worker waits for it
 
 

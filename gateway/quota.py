@@ -19,7 +19,7 @@ from gateway.errors import (
     GatewayError,
     Headers,
     MethodNotAllowed,
-    QuotaUnavailable,
+    QuotaUnreadable,
     body_of,
     headers_of,
 )
@@ -122,7 +122,7 @@ class Quota:
         return holder_of(directory, presented_key(headers), self._clock.now_ms())
 
     async def _figures(self, known: KnownKey) -> bytes:
-        """What he is told. Raises QuotaUnavailable."""
+        """What he is told. Raises QuotaUnreadable."""
         name = (known.customer.customer_id, known.key.key_id)
         kept = self._kept.get(name)
         if kept is None:
@@ -135,7 +135,7 @@ class Quota:
                     kept.body = await self._read(known)
                 kept.until_s = anyio.current_time() + FRESH_S
         if not kept.body:
-            raise QuotaUnavailable
+            raise QuotaUnreadable
         return kept.body
 
     async def _read(self, known: KnownKey) -> bytes:

@@ -138,7 +138,8 @@ class Worker:
             self._customers.shut,
             min(self.check_s, stale_s / 3),
         )
-        self._last_uses = LastUses(self.redis, self.clock, lambda: self.directory.take_used())  # noqa: PLW0108  (a reload changes the directory)
+        take_used = lambda: self.directory.take_used()  # noqa: E731, PLW0108  (there will be others)
+        self._last_uses = LastUses(self.redis, self.clock, take_used)
 
     def public(self) -> Public:
         """The customers' listener."""

@@ -62,6 +62,9 @@ class Cluster:
     async def hgetall(self, name: str) -> Any:
         return await self._on_key(name, ("HGETALL", name))
 
+    async def hscan(self, name: str, cursor: int, *, count: int) -> Any:
+        return await self._on_key(name, ("HSCAN", name, cursor, "COUNT", count))
+
     async def hdel(self, name: str, *keys: str) -> Any:
         return await self._on_key(name, ("HDEL", name, *keys))
 

@@ -6,7 +6,7 @@ What somebody else wrote there and nobody can read is passed over, never believe
 """
 
 from collections.abc import AsyncGenerator, Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from metering.connection import Store, one_of, send_all, text_of, translated
 from metering.entitlement import EntitlementSnapshot, from_json, to_json
@@ -14,6 +14,7 @@ from metering.errors import MeteringUnavailable
 
 KEY: Final = "tallygate:entitlements"
 CHANNEL: Final = "tallygate:entitlements:changed"
+_AT_ONCE: Final = 200  # customers
 QUIET_S: Final = 1.0  # without a word from the server it is asked for one
 
 
@@ -43,16 +44,30 @@ async def get(store: Store, customer_id: str) -> EntitlementSnapshot | None:
     """The snapshot of one customer; None without one that can be read."""
     with translated():
         raw = await store.hget(KEY, customer_id)
-    return None if raw is None else _snapshot(customer_id, raw)
+    return None if raw is None else snapshot_of(customer_id, raw)
 
 
 async def get_all(store: Store) -> Everyone:
     """The snapshots of all customers."""
     with translated():
         raw = await store.hgetall(KEY)
-    read = [_snapshot(text_of(customer_id), value) for customer_id, value in raw.items()]
+    read = [snapshot_of(text_of(customer_id), value) for customer_id, value in raw.items()]
     known = [snapshot for snapshot in read if snapshot is not None]
     return Everyone(known, len(read) - len(known))
+
+
+async def walk(store: Store) -> AsyncGenerator[dict[str, bytes]]:
+    """What stands there of all customers, some at a time: nobody waits for thousands of them.
+
+    Whoever is there all the while comes at least once, unless a cluster moves them meanwhile.
+    Raises MeteringError.
+    """
+    cursor = -1
+    while cursor:
+        with translated():
+            found: Any = await store.hscan(KEY, max(cursor, 0), count=_AT_ONCE)
+        cursor, raw = found
+        yield {text_of(customer_id): value for customer_id, value in raw.items()}
 
 
 async def changes(store: Store) -> AsyncGenerator[str]:
@@ -90,7 +105,7 @@ def readable(raw: bytes | str) -> EntitlementSnapshot | None:
     return snapshot if sound else None
 
 
-def _snapshot(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
+def snapshot_of(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
     """What `put` wrote under this id; None for anything else."""
     snapshot = readable(raw)
     return snapshot if snapshot is not None and snapshot.customer_id == customer_id else None

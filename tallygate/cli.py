@@ -34,6 +34,7 @@ ELSEWHERE: Final = {
     "explain": "tallygate.reconciliation.explain_command",
     "export": "tallygate.exporting.export_command",
     "init": "tallygate.init",
+    "keys": "tallygate.keys_command",
     "lanes": "tallygate.lanes_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
     "packages": "tallygate.packages_command",

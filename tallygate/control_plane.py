@@ -10,12 +10,12 @@ import httpx
 from anyio import to_thread
 
 from billing_sync.app import Control, Parts
-from billing_sync.store.customers import StaticCustomer
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
 from tallygate.certificates import certificate_of
 from tallygate.daily_reports import FOLDER, keep_reported, report_starter
+from tallygate.declared_keys import static_customers
 from tallygate.installation import Installation
 from tallygate.ledgers import open_ledger
 from tallygate.listeners import Listener, serve
@@ -91,10 +91,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             partitions=config.partitions,
             billing=config.billing,
             koogallery=config.koogallery,
-            static=[
-                StaticCustomer(c.id, c.name, [(i.id, i.product) for i in c.instances])
-                for c in config.customers
-            ],
+            static=static_customers(config.customers, secret),
             secret=secret,
             admin_token=admin_token,
             front_end_url=installation.front_end_url(),

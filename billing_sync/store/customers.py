@@ -56,9 +56,7 @@ def ensure(session: Session, customer_id: str, name: str, key: MadeKey, at: int)
     )
     if session.exec(bought).first() is None:
         digest, sealed, shown = key
-        row = ApiKey(
-            customer_id=customer_id, digest=digest, sealed=sealed, shown=shown, created=at
-        )
+        row = ApiKey(customer_id=customer_id, digest=digest, sealed=sealed, shown=shown, created=at)
         session.add(row)
 
 

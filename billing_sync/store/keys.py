@@ -47,9 +47,7 @@ def create(session: Session, asked: KeyAsked, made: MadeKey, at: int) -> ApiKey:
     )
 
 
-def rotate(
-    session: Session, key_id: int, asked: RotationAsked, made: MadeKey, at: int
-) -> ApiKey:
+def rotate(session: Session, key_id: int, asked: RotationAsked, made: MadeKey, at: int) -> ApiKey:
     """A key in place of another one, of the same name and scope. Raises UnknownKey or KeyRefused.
 
     Where the old one is delivered through appInfo the new one is, and the old one no longer.

@@ -71,7 +71,7 @@ def test_chinese_goes_out_as_it_is() -> None:
     assert json.loads(body_of(InstanceFrozen("\ud800."), "i"))["error"]["message"] == "?."
 
 
-@pytest.mark.parametrize("standing", list(REFUSALS))
+@pytest.mark.parametrize("standing", list(REFUSED))
 def test_every_standing_that_refuses_is_an_error(standing: Standing) -> None:
     """What the table says is what is answered."""
     status, code, text, text_zh, seconds = REFUSALS[standing]

@@ -219,3 +219,25 @@ async def test_redis_away_is_no_news_of_anybody(stand: Stand) -> None:
     with pytest.raises(MeteringError):
         await following.check()
     assert not following.freshness.loaded
+
+
+async def test_a_check_reads_what_differs_and_nothing_twice(
+    stand: Stand, redis: Redis, valkey_url: str
+) -> None:
+    """Also what was set back, and what a message had changed meanwhile."""
+    await entitlements.put(redis, [ONE, TWO])
+    following = stand.follows(valkey_url)
+    await following.check()
+    await following.check()
+    assert sorted(stand.told) == ["One", "Two"]
+    following.heard(EntitlementSnapshot("cust-1", "Newer"))
+    await following.check()  # where Redis still says the older
+    assert stand.told[2:] == ["Newer", "One"]
+    await redis.hset(entitlements.KEY, "cust-2", "{garbage")
+    await following.check()
+    await following.check()
+    assert (following.unreadable, following.taken()["cust-2"]) == (1, TWO)
+    await entitlements.put(redis, [EntitlementSnapshot("cust-2", "Back")])
+    await following.check()
+    assert (following.unreadable, stand.told[4:]) == (0, ["Back"])
+    await following.redis.aclose()

@@ -116,7 +116,7 @@ def test_without_redis_he_is_told_the_last_figures() -> None:
         lender.away = True
         reply, body = gw.ask(target="/-/quota")
         assert (reply.status, reply.getheader("Retry-After")) == (503, "1")
-        assert b"quota_unavailable" in body
+        assert b"quota_unreadable" in body
         lender.away = False
         eventually(lambda: gw.ask(target="/-/quota")[0].status == 200)
         before, lender.away = len(lender.asked), True

@@ -19,7 +19,7 @@ from gateway.passage import RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route
 from gateway.worker import Worker, pause_s
-from metering import embedded, entitlements, heartbeats
+from metering import embedded, entitlements, heartbeats, key_uses
 from metering.board import Open
 from metering.connection import Store, connect
 from metering.counters import Counters
@@ -155,9 +155,9 @@ async def test_a_full_check_never_brings_back_what_a_message_replaced(
     old, new = EntitlementSnapshot("cust-1", "Old"), EntitlementSnapshot("cust-1", "New")
 
     class ChangedMeanwhile(Redis):
-        async def hgetall(self, name: Any) -> Any:
+        async def hscan(self, *_: Any, **__: Any) -> Any:
             worker.following.heard(new)
-            return {b"cust-1": to_json(old).encode()}
+            return 0, {b"cust-1": to_json(old).encode()}
 
     await worker.redis.aclose()
     worker.following.redis = ChangedMeanwhile()
@@ -481,3 +481,17 @@ async def test_who_hears_nothing_for_too_long_follows_the_policy(
 
 async def said(caplog: pytest.LogCaptureFixture, words: str) -> bool:
     return any(words in message for message in caplog.messages)
+
+
+async def test_used_keys_are_told_whatever_configuration_they_were_used_under(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """What was noted before a reload is not forgotten with the old customers."""
+    worker = worker_at(valkey_url)
+    worker.directory.used = {"1", "2"}
+    fresh = Directory(b"pepper")
+    worker.serve(served_by(RouteTable([], []), fresh, worker.settings), {})
+    fresh.used.add("3")
+    async with worker.running():
+        pass
+    assert (await key_uses.read(redis)).uses.keys() == {"1", "2", "3"}
