@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from gateway.brakes import Brake, Brakes
-from gateway.errors import GatewayError, QuotaUnavailable
+from gateway.errors import GatewayError
 from gateway.estimates import Asked, Means
 from gateway.holds import Hold
 from gateway.leases import Needed
 from gateway.limit_errors import (
+    QuotaUnavailable,
     RateLimited,
     TooManyConcurrent,
     over_limit,

@@ -1,19 +1,24 @@
 """What a caller is answered who is over a limit: which one, the numbers and their age. Pure.
 
 GatewayError
+ ├── PackageUsedUp 402 package_used_up    whose words stand in statuses.py
  ├── RateLimited 429 rate_limited
  ├── TooManyConcurrent 429 too_many_concurrent
- └── PackageReserved 429 package_reserved
-
-And PackageUsedUp 402, QuotaUnavailable 503 from errors.py.
+ ├── PackageReserved 429 package_reserved
+ └── QuotaUnavailable 503 quota_unavailable
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import ClassVar, Final
 
-from gateway.errors import Fields, GatewayError, PackageUsedUp
+from gateway.errors import Fields, GatewayError
+from gateway.statuses import REFUSALS, Standing
 
 _LONGEST_S: Final = 3600
+
+
+class PackageUsedUp(GatewayError):
+    status, code, message, message_zh, _ = REFUSALS[Standing.USED_UP]
 
 
 class RateLimited(GatewayError):
@@ -35,6 +40,14 @@ class PackageReserved(GatewayError):
     code = "package_reserved"
     message = "What is left of your package is reserved by calls that are still open. Try again."
     message_zh = "您的套餐包剩余额度已被进行中的调用预留，请稍后重试。"
+
+
+class QuotaUnavailable(GatewayError):
+    status = 503
+    code = "quota_unavailable"
+    message = "Whether your quota suffices cannot be found out at the moment. Try again."
+    message_zh = "暂时无法确认您的额度是否充足，请稍后重试。"
+    headers: ClassVar[Fields] = ((b"retry-after", b"1"),)
 
 
 def over_limit(error: GatewayError, limit: str, retry_s: int, headers: Fields) -> GatewayError:

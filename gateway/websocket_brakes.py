@@ -12,9 +12,10 @@ import anyio
 
 from gateway.brakes import Brakes
 from gateway.desk import Desk
-from gateway.errors import GatewayError, QuotaUnavailable
+from gateway.errors import GatewayError
 from gateway.estimates import Asked
 from gateway.holds import Hold
+from gateway.limit_errors import QuotaUnavailable
 from gateway.waiting import give_back, let_by
 from metering.usage import Quantity, UsageRecord
 
