@@ -27,10 +27,11 @@ _ELSEWHERE: Final = (
 )
 _BLANKS: Final = b" \t\r\n"
 _DIGITS: Final = 15
-_STEPS: Final = 4  # a mean moves by 1/16 of the difference
+_SCALE: Final = 4  # binary digits behind the point
+_MEMORY: Final = 16  # a mean is mostly that of the last so many calls
 _FIRST: Final[Mapping[str, int]] = {"bytes_out": 4096, "bytes_in": 1024, "duration_ms": 60_000}
 _FIRST_OTHER: Final = 1
-_FIRST_TOKENS: Final = 512
+_FIRST_TOKENS: Final = 4096  # rather too much: many may come before one is over
 _MAX_MEANS: Final = 4096
 
 
@@ -52,23 +53,21 @@ class Means:
     """A running mean by route and meter, which begins with a guess."""
 
     def __init__(self) -> None:
-        self._scaled: dict[tuple[str, str], int] = {}
+        self._known: dict[tuple[str, str], tuple[int, int]] = {}  # scaled, and of how many
 
     def of(self, route: str, meter: str) -> int:
         """What a call uses on the average, at least 1."""
-        scaled = self._scaled.get((route, meter))
-        if scaled is None:
-            return _first(meter)
-        return max(1, scaled >> _STEPS)
+        scaled, calls = self._known.get((route, meter), (0, 0))
+        return max(1, scaled >> _SCALE) if calls else _first(meter)
 
     def learn(self, route: str, meter: str, actual: int) -> None:
         """A call used so much."""
-        scaled = self._scaled.get((route, meter))
-        if scaled is None:
-            if len(self._scaled) >= _MAX_MEANS:
-                self._scaled.clear()
-            scaled = _first(meter) << _STEPS
-        self._scaled[route, meter] = scaled + actual - (scaled >> _STEPS)
+        if len(self._known) >= _MAX_MEANS:
+            self._known.clear()
+        scaled, calls = self._known.get((route, meter), (0, 0))
+        calls = min(calls + 1, _MEMORY)
+        scaled += ((actual << _SCALE) - scaled) // calls
+        self._known[route, meter] = (scaled, calls)
 
 
 def estimate(meter: str, route: str, asked: Asked, means: Means) -> Estimate:
