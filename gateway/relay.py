@@ -24,8 +24,6 @@ from anyio.abc import TaskGroup
 from starlette.types import Message, Receive, Send
 
 from gateway import injection
-from gateway.brakes import Brakes
-from gateway.desk import Desk
 from gateway.disconnect import Caller, ClientLeft, Departure, Patience
 from gateway.errors import (
     GatewayError,
@@ -36,14 +34,12 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.estimates import Asked
 from gateway.exchange import Exchange
 from gateway.headers import dated
-from gateway.holds import Hold
 from gateway.passage import Passage
 from gateway.recording import keep
+from gateway.relay_limits import RelayLimits
 from gateway.upstream import Reply
-from gateway.waiting import give_back, let_by
 from gateway.workings import Workings
 from metering.usage import Outcome
 
@@ -70,7 +66,7 @@ class Relay:
         self._reply: Reply | None = None
         self._failure: GatewayError | None = None
         self._slot = -1
-        self._hold: Hold | None = None  # of its limits
+        self._limits = RelayLimits(workings.desk, exchange)
         self._ahead = b""
         self._watching = False
         self._started = False
@@ -121,7 +117,7 @@ class Relay:
         reply = await self._ask()
         self._watch()
         headers = self._exchange.response_head(reply.status, reply.headers)
-        headers += self._hold.brakes.headers() if self._hold is not None else ()
+        headers += self._limits.headers()
         if self._exchange.reply_has_body:
             await self._start(reply.status, headers)
             await self._end(await self._pass_body(reply))
@@ -133,9 +129,8 @@ class Relay:
 
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
-        desk, brakes = self._workings.desk, self._exchange.passage.admitted.brakes
-        if brakes is not None and desk is not None:
-            await self._let_by(desk, brakes, collected)
+        if self._limits.any:
+            await self._let_by(collected)
         upstream = self._workings.upstreams.pick(self._route)
         request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
@@ -146,15 +141,13 @@ class Relay:
         self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
         return reply
 
-    async def _let_by(self, desk: Desk, brakes: Brakes, body: bytes | None) -> None:
+    async def _let_by(self, body: bytes | None) -> None:
         """Hold what it needs of its limits. Raises GatewayError, or ClientLeft."""
         if body is None and not self._ahead and not self._caller.body_over:
             async with aclosing(self._pieces()) as pieces:
                 self._ahead = await anext(pieces, b"")
-        asked = Asked(self._ahead if body is None else body, self._exchange.passage.announced)
-        self._hold = desk.hold(brakes, self._route.name, asked)
         self._patience.for_upstream(self._route.timeouts.head)
-        await let_by(desk, self._hold)
+        await self._limits.let_by(self._ahead if body is None else body)
         if self._departure.gone:
             raise ClientLeft
 
@@ -210,12 +203,17 @@ class Relay:
                 last = self._exchange.response_chunk(chunk)
                 if not self._exchange.reply_is_whole:
                     await self._hand_body(last)
+                    words = self._limits.last_words(last)
+                    if words is not None and not self._departure.gone:
+                        self._stopped = True
+                        return words
                     last = b""
                 self._patience.for_upstream(self._route.timeouts.idle)
         return last + self._exchange.response_end(complete=True)
 
     async def _end(self, last: bytes, before: tuple[int, Headers] | None = None) -> None:
-        self._record(Outcome.CLIENT_LEFT if self._departure.gone else Outcome.COMPLETE)
+        whole = Outcome.STOPPED if self._stopped else Outcome.COMPLETE
+        self._record(Outcome.CLIENT_LEFT if self._departure.gone else whole)
         await self._workings.recorder.durable()
         if before is not None:
             await self._start(*before)
@@ -282,8 +280,7 @@ class Relay:
             return
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
         number = keep(self._workings.recorder, self._telemetry, record, slot)
-        if self._hold is not None and record is not None:
-            self._hold.settle(record.quantities, number)
+        self._limits.recorded(record, number)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone
@@ -294,7 +291,7 @@ class Relay:
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)
         self._departure.over()
-        give_back(self._workings.desk, self._hold)
+        self._limits.release()
         if self._reply is not None:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()
