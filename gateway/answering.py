@@ -211,7 +211,7 @@ class Answering(Asking):
             shared = self._shared
             ends = shared.dates(shared.clock.now_ms()) + ends
         if self._hold is not None:
-            ends = self._hold.brakes.lines() + ends
+            ends = self._hold.brakes.lines(self._shared.loop_time()) + ends
         return b"".join((head.before, self._exchange.request_id.encode(), head.after, ends))
 
     def _hand(self, content: bytes) -> None:

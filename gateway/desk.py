@@ -171,6 +171,8 @@ class Desk:
 
     def _taken(self, hold: Hold, now_s: float, *, rest: bool = False) -> bool:
         taken = hold.take(now_s, rest=rest)
+        if taken and not hold.exceeded:
+            return True
         for brake in hold.exceeded:
             self._activate(brake.purse, now_s)
             purse = brake.purse
