@@ -71,6 +71,16 @@ class _Collector(Collector):
             ("records_rejected", "Usage records rejected.", runner.outbox.rejected),
             ("findings_imported", "Findings taken into the ledger.", runner.importer.imported),
             ("projections", "Entitlements written to Redis.", self._telemetry.projected()),
+            (
+                "balances_told",
+                "Customers of whose packages the lending bank was told.",
+                drainer.teller.told if drainer.teller else 0,
+            ),
+            (
+                "balances_differed",
+                "Accounts of which the lending bank was found to know something else than the ledger.",
+                drainer.teller.differed if drainer.teller else 0,
+            ),
         ):
             yield _counter(f"billing_sync_{name}", text, value)
         yield from push_metrics.tended(runner.outbox.keeper)

@@ -223,7 +223,8 @@ async def test_a_newer_balance_wins(house: House) -> None:
     (balance,) = await house.bank.balances(P, [ACCOUNT, "other"])
     assert balance == Balance(ACCOUNT, 10, 0, (Part("p0", 500, 500, 0),))
     assert await house.bank.all_balances(P) == {ACCOUNT: balance}
-    assert await house.bank.balances(P, []) == await house.bank.leased(P, []) == []
+    assert await house.bank.balances(P, []) == []
+    assert await house.bank.leased(P, []) == []
 
 
 async def test_an_account_that_nobody_told_of(house: House) -> None:
@@ -336,11 +337,11 @@ async def test_a_reset_keeps_leases_and_forgets_balances(house: House) -> None:
     assert (await house.b.gets(100, least=41)).granted == 0
 
 
-async def dump(redis: Redis) -> dict[bytes, bytes]:
+async def dump(redis: Redis) -> dict[Any, Any]:
     return {key: await redis.dump(key) for key in await redis.keys()}
 
 
-async def restore(redis: Redis, state: dict[bytes, bytes]) -> None:
+async def restore(redis: Redis, state: dict[Any, Any]) -> None:
     await redis.flushall()
     for key, value in state.items():
         await redis.restore(key, 0, value)
