@@ -23,6 +23,7 @@ from metering.errors import MeteringError
 
 log = logging.getLogger("tallygate.gateway")
 
+EVERYONE_S: Final = 60.0  # a control plane of a version before sets no mark
 KEEP_S: Final = 5.0  # at least, between two writes of the file
 LOOK_S: Final = 0.5
 _AFTER_FAILURE_S: Final = 0.5
@@ -52,6 +53,7 @@ class Following:
         self.file_failures = 0
         self.stale = False
         self._taken: dict[str, EntitlementSnapshot] = {}
+        self._mark, self._everyone_s = "", 0.0  # of the last look at everybody, and when it was
         self._raw: dict[str, bytes] = {}  # as it stood in Redis when it was read
         self._changed: set[str] = set()  # heard of while a full check was under way
         self._unwritten = True  # whether the file may say something else
@@ -86,13 +88,19 @@ class Following:
             await anyio.sleep(_AFTER_FAILURE_S if away else self.check_s)
 
     async def check(self) -> None:
-        """Whoever is missing keeps what was said of him last: a Redis that was emptied says nothing.
+        """Everybody is looked at where the mark is another one, and now and then without.
+
+        Whoever is missing keeps what was said of him last: a Redis that was emptied says nothing.
 
         Customers are never deleted; who may not call any more is told so by his snapshot.
         Raises MeteringError.
         """
+        mark, begun_s = await entitlements.mark(self.redis), self.loop_time()
+        if mark and mark == self._mark and begun_s < self._everyone_s + EVERYONE_S:
+            self.freshness.heard(begun_s)
+            self.look()
+            return
         self._changed.clear()
-        begun_s = self.loop_time()
         unreadable = 0
         async for some in entitlements.walk(self.redis):
             for customer_id, raw in some.items():
@@ -101,6 +109,7 @@ class Following:
         if unreadable > self.unreadable:
             log.error("%d entitlements in Redis cannot be read", unreadable)
         self.unreadable = unreadable
+        self._mark, self._everyone_s = mark, begun_s
         self.freshness.heard(begun_s)
         self.look()
         self.changed()

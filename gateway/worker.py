@@ -55,8 +55,8 @@ from metering.lanes import lanes_in, ownerless
 log = logging.getLogger("tallygate.gateway")
 
 FLUSH_S: Final = 0.05
-MOST_FLUSH_S: Final = 0.25
-_CALL_S: Final = 0.004  # between two calls to Redis on the average: each costs the loop 0.1 ms
+MOST_FLUSH_S: Final = 0.5
+_CALL_S: Final = 0.008  # between two calls to Redis on the average: each costs the loop 0.1 ms
 BEAT_S: Final = 1.0
 CHECK_S: Final = 5.0
 LAST_FLUSH_S: Final = 10.0

@@ -226,6 +226,7 @@ async def test_a_check_reads_what_differs_and_nothing_twice(
 ) -> None:
     """Also what was set back, and what a message had changed meanwhile."""
     await entitlements.put(redis, [ONE, TWO])
+    await redis.delete(entitlements.MARK)  # a control plane of a version before
     following = stand.follows(valkey_url)
     await following.check()
     await following.check()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -90,10 +90,8 @@ def modelled(model: Model) -> Iterator[str]:
 
     def run() -> None:
         asyncio.set_event_loop(loop)
-        try:
+        with suppress(asyncio.CancelledError, RuntimeError):
             loop.run_until_complete(serve())
-        except (asyncio.CancelledError, RuntimeError):
-            pass
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -124,7 +122,7 @@ class Shop:
         try:
             epoch = (await Counters(store).head(PARTITION)).epoch
             part = Part("pk", quota, quota, 0)
-            balance = Balance(ACCOUNT, version, int(time.time_ns() // 1_000_000), (part,))  # noqa: TID251 - the bank's own time
+            balance = Balance(ACCOUNT, version, int(time.time_ns() // 1_000_000), (part,))
             assert await Bank(store).tell(PARTITION, epoch, [balance])
         finally:
             await store.aclose()
@@ -193,9 +191,10 @@ def use_up(shop: Shop, clients: int, body_of: Callable[[Random], dict[str, Any]]
     async def everybody() -> None:
         limits = httpx.Limits(max_connections=clients)
         headers = {"Authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(
-            trust_env=False, limits=limits, headers=headers, timeout=30
-        ) as http, anyio.create_task_group() as group:
+        async with (
+            httpx.AsyncClient(trust_env=False, limits=limits, headers=headers, timeout=30) as http,
+            anyio.create_task_group() as group,
+        ):
             for number in range(clients):
                 group.start_soon(one, http, number)
             with anyio.move_on_after(2.0):
