@@ -111,9 +111,8 @@ class Worker:
         standing = StandingOf(self.recorder.applier, self.lane.tail, self._flushing)
         lane, bank = Lane(self.lane.lane_id, self.partitions, standing), Bank(self.redis)
         alone = self.settings.on_store_down == "allow"
-        self.limiting = limiting(
-            self.limits, bank, lane, self.clock, time.monotonic, go_on_alone=alone
-        )
+        tell = (self.clock, time.monotonic)
+        self.limiting = limiting(self.limits, bank, lane, *tell, go_on_alone=alone)
         self._customers = build_public(
             self.table,
             self.directory,

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -155,13 +156,17 @@ def shop(folder: Path, upstream: str, workers: int = 4, **more: Any) -> Iterator
             running.entitle()
             command = stack.enter_context(tallygate("gateway", "-c", str(path), folder=here))
             running.commands.append(command)
-            said = eventually(lambda here=here: _said(here))
+            said = eventually(partial(_said, here))
             running.gateways.append(said["public"])
             running.admins.append(said["admin"])
         with httpx.Client(trust_env=False) as http:
             for admin in running.admins:
-                eventually(lambda admin=admin: http.get(f"{admin}/-/readyz").status_code == 200)
+                eventually(partial(_ready, http, admin))
         yield running
+
+
+def _ready(http: httpx.Client, admin: str) -> bool:
+    return http.get(f"{admin}/-/readyz").status_code == 200
 
 
 def _said(folder: Path) -> Any:
