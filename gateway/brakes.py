@@ -7,6 +7,8 @@ from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
 
 Kind: TypeAlias = Literal["concurrent", "requests", "tokens", "package"]
 
+_TOGETHER: Final = 32
+_TOGETHER_S: Final = 0.005
 TOKENS: Final = "tokens_total"  # what tokens_per_minute counts
 
 
@@ -32,11 +34,25 @@ class Brake(NamedTuple):
 class Brakes:
     """All limits of the calls of one caller on one route; at least one."""
 
-    __slots__ = ("_policy", "each", "shown", "stops")
+    __slots__ = (
+        "_lines",
+        "_lines_s",
+        "_policy",
+        "_uses",
+        "each",
+        "estimated",
+        "purses",
+        "shown",
+        "stops",
+    )
 
     def __init__(self, each: tuple[Brake, ...]) -> None:
         self.each = each
+        self.purses = tuple(brake.purse for brake in each)
         self.stops = any(brake.stops for brake in each)
+        # Where what a call uses is known at its end.
+        self.estimated = tuple(at for at, b in enumerate(each) if b.kind in ("tokens", "package"))
+        self._lines, self._lines_s, self._uses = b"", 0.0, 0
         self.shown = tuple(b for b in each if b.kind != "package" and not b.shadow)
         self._policy = ", ".join(_policy(brake) for brake in self.shown).encode()
 
@@ -47,9 +63,15 @@ class Brakes:
         state = ", ".join([_state(brake) for brake in self.shown]).encode()
         return ((b"ratelimit-policy", self._policy), (b"ratelimit", state))
 
-    def lines(self) -> bytes:
-        """The same, as lines of a head."""
-        return b"".join([b"%s: %s\r\n" % each for each in self.headers()])
+    def lines(self, now_s: float) -> bytes:
+        """The same, as lines of a head; for many calls in a moment they are written once."""
+        uses = self._uses
+        if uses > 0 and now_s < self._lines_s:
+            self._uses = uses - 1
+            return self._lines
+        self._uses, self._lines_s = _TOGETHER, now_s + _TOGETHER_S
+        self._lines = b"".join([b"%s: %s\r\n" % each for each in self.headers()])
+        return self._lines
 
 
 def _policy(brake: Brake) -> str:

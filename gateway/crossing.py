@@ -49,19 +49,27 @@ class Crossing(Answering):
             raise
         self.ask(piece, over=over, trailers=trailers)
 
-    def complete(self, content: bytes) -> None:
+    def complete(self, content: bytes, outcome: Outcome = Outcome.COMPLETE) -> None:
         """The reply is whole: record it, then hand over the rest."""
         if self._over:
             return
         self._add_last(content)
         try:
-            self._record(Outcome.CLIENT_LEFT if self._gone else Outcome.COMPLETE)
+            self._record(Outcome.CLIENT_LEFT if self._gone else outcome)
         except NotCounted as error:
             self.fail(error)
             return
         recorder = self._shared.recorder
         if not recorder.waits or not recorder.when_durable(self._finish):
             self._finish()
+
+    def break_off(self, last: bytes, refusal: GatewayError) -> None:
+        """The stream ends here, with these words; where they have no room it is cut."""
+        if not self._chunked:
+            self.stop(refusal)
+            return
+        self.leave_upstream(reusable=False)
+        self.complete(last, Outcome.STOPPED)
 
     def _finish(self) -> None:
         """The record is safe: the last bytes go out."""

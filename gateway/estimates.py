@@ -9,9 +9,18 @@ from typing import Final, NamedTuple
 
 from metering.usage import MAX_QUANTITY
 
-# What an API calls the most tokens it may make.
-_MOST: Final = (b'"max_tokens"', b'"max_completion_tokens"', b'"max_output_tokens"')
-_MOST_ELSEWHERE: Final = (b'"maxOutputTokens"', b'"max_tokens_to_sample"', b'"num_predict"')
+# What an API calls the most tokens it may make: all begin alike, so they are found by one search.
+_MOST: Final = b'"max'
+_MOST_KEYS: Final = frozenset(
+    {
+        b'"max_tokens"',
+        b'"max_completion_tokens"',
+        b'"max_output_tokens"',
+        b'"max_tokens_to_sample"',
+        b'"maxOutputTokens"',
+    }
+)
+_LONGEST_KEY: Final = 24
 _CHOICES: Final = (b'"n"', b'"best_of"', b'"candidateCount"')
 _MAX_CHOICES: Final = 128
 # Where these stand the prompt is more than the text in the body, so its size is no bound.
@@ -25,12 +34,13 @@ _ELSEWHERE: Final = (
     b'"conversation"',
     b'"cachedContent"',
 )
-_BLANKS: Final = b" \t\r\n"
 _DIGITS: Final = 15
-_STEPS: Final = 4  # a mean moves by 1/16 of the difference
+_LOOKED_AT: Final = 64  # bytes behind a key
+_SCALE: Final = 4  # binary digits behind the point
+_MEMORY: Final = 16  # a mean is mostly that of the last so many calls
 _FIRST: Final[Mapping[str, int]] = {"bytes_out": 4096, "bytes_in": 1024, "duration_ms": 60_000}
 _FIRST_OTHER: Final = 1
-_FIRST_TOKENS: Final = 512
+_FIRST_TOKENS: Final = 4096  # rather too much: many may come before one is over
 _MAX_MEANS: Final = 4096
 
 
@@ -52,23 +62,21 @@ class Means:
     """A running mean by route and meter, which begins with a guess."""
 
     def __init__(self) -> None:
-        self._scaled: dict[tuple[str, str], int] = {}
+        self._known: dict[tuple[str, str], tuple[int, int]] = {}  # scaled, and of how many
 
     def of(self, route: str, meter: str) -> int:
         """What a call uses on the average, at least 1."""
-        scaled = self._scaled.get((route, meter))
-        if scaled is None:
-            return _first(meter)
-        return max(1, scaled >> _STEPS)
+        scaled, calls = self._known.get((route, meter), (0, 0))
+        return max(1, scaled >> _SCALE) if calls else _first(meter)
 
     def learn(self, route: str, meter: str, actual: int) -> None:
         """A call used so much."""
-        scaled = self._scaled.get((route, meter))
-        if scaled is None:
-            if len(self._scaled) >= _MAX_MEANS:
-                self._scaled.clear()
-            scaled = _first(meter) << _STEPS
-        self._scaled[route, meter] = scaled + actual - (scaled >> _STEPS)
+        if len(self._known) >= _MAX_MEANS:
+            self._known.clear()
+        scaled, calls = self._known.get((route, meter), (0, 0))
+        calls = min(calls + 1, _MEMORY)
+        scaled += ((actual << _SCALE) - scaled) // calls
+        self._known[route, meter] = (scaled, calls)
 
 
 def estimate(meter: str, route: str, asked: Asked, means: Means) -> Estimate:
@@ -86,13 +94,14 @@ def estimate(meter: str, route: str, asked: Asked, means: Means) -> Estimate:
 
 def most_tokens_made(body: bytes) -> int | None:
     """The most tokens the request lets the model make, over all choices; None if it says nothing."""
-    stated = _largest(body, _MOST)
-    if stated is None:
-        stated = _largest(body, _MOST_ELSEWHERE)
+    stated = _stated(body)
     if stated is None:
         return None
-    choices = _largest(body, _CHOICES) or 1
-    most = stated * min(max(1, choices), _MAX_CHOICES)
+    choices = 1
+    for key in _CHOICES:
+        if body.find(key) >= 0:
+            choices = max(choices, _largest(body, key))
+    most = stated * min(choices, _MAX_CHOICES)
     return most if most <= MAX_QUANTITY else None
 
 
@@ -100,38 +109,52 @@ def _with_prompt(meter: str, most: int, asked: Asked) -> Estimate:
     if meter == "tokens_out":
         return Estimate(max(1, most), bound=True)
     # No token of a text is shorter than a byte; JSON takes more than what a model puts around it.
-    length = max(asked.length, len(asked.body))
-    whole = asked.length >= 0 and len(asked.body) >= asked.length
-    elsewhere = any(asked.body.find(mark) >= 0 for mark in _ELSEWHERE)
-    return Estimate(max(1, most + length), bound=whole and not elsewhere)
+    body, length = asked
+    whole = 0 <= length <= len(body)
+    text_only = whole and not any(body.find(mark) >= 0 for mark in _ELSEWHERE)
+    return Estimate(max(1, most + max(length, len(body))), bound=text_only)
 
 
-def _largest(body: bytes, keys: tuple[bytes, ...]) -> int | None:
-    """The largest plain number behind any of the keys, wherever they stand."""
+def _stated(body: bytes) -> int | None:
+    """The largest of what may be the limit, wherever it stands."""
     found: int | None = None
-    for key in keys:
-        at = body.find(key)
-        while at >= 0:
-            at += len(key)
-            value = _number(body, at)
-            if value is not None and (found is None or value > found):
+    at = body.find(_MOST)
+    while at >= 0:
+        end = body.find(b'"', at + 4, at + _LONGEST_KEY) + 1
+        if end and body[at:end] in _MOST_KEYS:
+            value = _number(body, end)
+            if found is None or (value is not None and value > found):
                 found = value
-            at = body.find(key, at)
+        at = body.find(_MOST, at + 4)
+    return found
+
+
+def _largest(body: bytes, key: bytes) -> int:
+    """The largest plain number behind the key, wherever it stands; 0 without any."""
+    found, at = 0, body.find(key)
+    while at >= 0:
+        at += len(key)
+        found = max(found, _number(body, at) or 0)
+        at = body.find(key, at)
     return found
 
 
 def _number(body: bytes, at: int) -> int | None:
     """What `: 123` says there, None for anything else."""
-    rest = body[at : at + _DIGITS + 9].lstrip(_BLANKS)
-    if not rest.startswith(b":"):
-        return None
-    rest = rest[1:].lstrip(_BLANKS)
-    digits = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
-    behind = rest[len(digits) : len(digits) + 1]
-    # A number that goes on, or may go on behind what was looked at, is none we know.
-    if not 0 < len(digits) <= _DIGITS or behind in b".eE":
-        return None
-    return int(digits)
+    if body[at : at + 2] == b": ":  # as many write it
+        at += 1
+    elif body[at : at + 1] != b":":
+        colon = body.find(b":", at, at + _LOOKED_AT)
+        if colon < 0 or body[at:colon].strip():
+            return None
+        at = colon
+    start = at + 1
+    end = body.find(b",", start, start + _LOOKED_AT)
+    last = body.find(b"}", start, start + _LOOKED_AT if end < 0 else end)
+    text = body[start : last if last >= 0 else end] if last >= 0 or end >= 0 else b""
+    if not text.isdigit():
+        text = text.strip()
+    return int(text) if text.isdigit() and len(text) <= _DIGITS else None
 
 
 def _first(meter: str) -> int:

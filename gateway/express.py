@@ -101,7 +101,8 @@ class Express(Crossing):
         self._balancer.answered(self._pool, reply.status)
         telemetry = shared.telemetry
         figures = telemetry.of(record.route)
-        figures.upstream_seconds.observe(shared.loop_time() - self._asked_s)
+        now_s = shared.loop_time()
+        figures.upstream_seconds.observe(now_s - self._asked_s)
         self._connection = None
         if reply.reusable:
             connection.release()
@@ -119,7 +120,7 @@ class Express(Crossing):
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
         if self._hold is not None:
             self._hold.settle(record.quantities, number)
-            end = self._hold.brakes.lines() + end
+            end = self._hold.brakes.lines(now_s) + end
         client = self._client
         whole = b"".join((before, exchange.request_id.encode(), after, end, body))
         shared.writes.put(client, whole)

@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.brakes import Brake, Brakes
 from gateway.estimates import Asked, Estimate, Means, estimate
+from gateway.leases import LACKING
 from gateway.purse import PackagePurse, RatePurse, SlotsPurse
 from metering.quantities import Quantities
 from metering.usage import Quantity
@@ -29,10 +30,14 @@ class Hold:
         self._means = means
         self._open = False
         each = brakes.each
-        self.needs = [
-            _ONE if b.meter == "requests" else estimate(b.meter, route, asked, means) for b in each
-        ]
+        self.needs = [_ONE] * len(each)
         self._amounts = [0] * len(each)
+        for at in brakes.estimated:
+            brake = each[at]
+            if brake.kind == "package":
+                self.needs[at] = estimate(brake.meter, route, asked, means)
+            else:  # what a mean was too little is made good when the call is over
+                self.needs[at] = Estimate(means.of(route, brake.meter), bound=False)
 
     @property
     def lacking(self) -> tuple[Brake, Estimate]:
@@ -44,56 +49,59 @@ class Hold:
 
         `rest`: of packages a part will do, where a mean is asked for.
         """
-        amounts = self._amounts
-        self.exceeded = ()
-        for at, brake in enumerate(self.brakes.each):
-            need, bound = self.needs[at]
-            purse = brake.purse
-            got = purse.take(need, need if bound else 1, now_s)
-            if got < 0 and rest and not bound and isinstance(purse, PackagePurse):
-                got = purse.take_rest(1, now_s)
-            if got < 0 and brake.shadow and not isinstance(purse, PackagePurse):
-                got = purse.take_anyway(need)
-                self.exceeded += (brake,)
+        amounts, at = self._amounts, 0
+        if self.exceeded:
+            self.exceeded = ()
+        for purse, need in zip(self.brakes.purses, self.needs, strict=True):
+            amount, bound = need
+            got = purse.take(amount, amount if bound else 1, now_s)
             if got < 0:
-                self._put_back(at)
-                self.lacks = at
-                return False
+                got = self._take_otherwise(at, now_s, rest=rest)
+                if got < 0:
+                    self._put_back(at)
+                    self.lacks = at
+                    return False
             amounts[at] = got
+            at += 1  # noqa: SIM113  (cheaper than to enumerate a zip)
         self.lacks = _ENOUGH
         self._open = True
         return True
+
+    def _take_otherwise(self, at: int, now_s: float, *, rest: bool) -> int:
+        brake, need = self.brakes.each[at], self.needs[at]
+        purse = brake.purse
+        if isinstance(purse, PackagePurse):
+            return purse.take_rest(1, now_s) if rest and not need.bound else LACKING
+        if not brake.shadow:
+            return LACKING
+        self.exceeded += (brake,)
+        return purse.take_anyway(need.amount)
 
     def settle(self, used: Mapping[str, Quantity], number: int) -> None:
         """The call ended with record `number`, which holds what it used."""
         if not self._open:
             return
         self._open = False
-        for at, brake in enumerate(self.brakes.each):
-            self._settle_one(brake, self._amounts[at], amount_of(used, brake.meter), number)
+        for purse in self.brakes.purses:
+            if isinstance(purse, SlotsPurse):
+                purse.settle()
+            else:
+                purse.calls -= 1
+        for at in self.brakes.estimated:  # of the others it was let in, whatever became of it
+            self._book(at, used, number)
 
     def release(self) -> None:
         """The call ended without a record, and used nothing."""
         self.settle({}, 0)
 
-    def _settle_one(self, brake: Brake, taken: int, actual: int, number: int) -> None:
-        purse = brake.purse
-        if isinstance(purse, SlotsPurse):
-            purse.settle()
-            return
-        purse.calls -= 1
-        if brake.kind != "requests":  # it was let in, whatever became of it
-            self._book(purse, brake.meter, (taken, actual, number))
-
-    def _book(
-        self, purse: PackagePurse | RatePurse, meter: str, amounts: tuple[int, int, int]
-    ) -> None:
-        taken, actual, number = amounts
-        if actual:
-            self._means.learn(self._route, meter, actual)
+    def _book(self, at: int, used: Mapping[str, Quantity], number: int) -> None:
+        brake, taken = self.brakes.each[at], self._amounts[at]
+        purse, actual = brake.purse, amount_of(used, brake.meter)
+        if actual and not self.needs[at].bound:
+            self._means.learn(self._route, brake.meter, actual)
         if isinstance(purse, PackagePurse):
             purse.settle(taken, actual, number)
-        else:
+        elif isinstance(purse, RatePurse):
             purse.settle(taken, actual)
 
     def _put_back(self, before: int) -> None:
@@ -132,13 +140,9 @@ class Hold:
 
     def settle_part(self, used: Mapping[str, Quantity], number: int) -> None:
         """A part of a session is recorded and it goes on, with nothing reserved but its slots."""
-        for at, brake in enumerate(self.brakes.each):
-            purse = brake.purse
-            if isinstance(purse, PackagePurse | RatePurse) and brake.kind != "requests":
-                self._book(
-                    purse, brake.meter, (self._amounts[at], amount_of(used, brake.meter), number)
-                )
-                self._amounts[at] = 0
+        for at in self.brakes.estimated:
+            self._book(at, used, number)
+            self._amounts[at] = 0
 
 
 def amount_of(used: Mapping[str, Quantity], meter: str) -> int:

@@ -17,7 +17,6 @@ before 4 is recorded as it stands when the exchange is left, by a
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -25,9 +24,7 @@ from anyio.abc import TaskGroup
 from starlette.types import Message, Receive, Send
 
 from gateway import injection
-from gateway.brakes import Brakes
-from gateway.desk import Desk
-from gateway.disconnect import Caller, ClientLeft, Departure, Drains, Patience
+from gateway.disconnect import Caller, ClientLeft, Departure, Patience
 from gateway.errors import (
     GatewayError,
     Headers,
@@ -37,34 +34,18 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.estimates import Asked
 from gateway.exchange import Exchange
 from gateway.headers import dated
-from gateway.holds import Hold
 from gateway.passage import Passage
-from gateway.recording import Recorder, keep
-from gateway.telemetry import Telemetry
-from gateway.upstream import Reply, Upstreams
-from gateway.waiting import let_by
-from metering.clock import Clock
+from gateway.recording import keep
+from gateway.relay_limits import RelayLimits
+from gateway.upstream import Reply
+from gateway.workings import Workings
 from metering.usage import Outcome
 
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Workings:
-    """What the relays of a worker share."""
-
-    upstreams: Upstreams
-    recorder: Recorder
-    clock: Clock
-    telemetry: Telemetry
-    drains: Drains
-    desk: Desk | None = None  # for calls with limits
-    relays: "set[Relay]" = field(default_factory=set)  # that are open
 
 
 class Relay:
@@ -85,7 +66,7 @@ class Relay:
         self._reply: Reply | None = None
         self._failure: GatewayError | None = None
         self._slot = -1
-        self._hold: Hold | None = None  # of its limits
+        self._limits = RelayLimits(workings.desk, exchange)
         self._ahead = b""
         self._watching = False
         self._started = False
@@ -136,8 +117,7 @@ class Relay:
         reply = await self._ask()
         self._watch()
         headers = self._exchange.response_head(reply.status, reply.headers)
-        if self._hold is not None:
-            headers = [*headers, *self._hold.brakes.headers()]
+        headers += self._limits.headers()
         if self._exchange.reply_has_body:
             await self._start(reply.status, headers)
             await self._end(await self._pass_body(reply))
@@ -149,9 +129,8 @@ class Relay:
 
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
-        brakes = self._exchange.passage.admitted.brakes
-        if brakes is not None and self._workings.desk is not None:
-            await self._let_by(self._workings.desk, brakes, collected)
+        if self._limits.any:
+            await self._let_by(collected)
         upstream = self._workings.upstreams.pick(self._route)
         request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
@@ -162,15 +141,13 @@ class Relay:
         self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
         return reply
 
-    async def _let_by(self, desk: Desk, brakes: Brakes, body: bytes | None) -> None:
+    async def _let_by(self, body: bytes | None) -> None:
         """Hold what it needs of its limits. Raises GatewayError, or ClientLeft."""
         if body is None and not self._ahead and not self._caller.body_over:
             async with aclosing(self._pieces()) as pieces:
                 self._ahead = await anext(pieces, b"")
-        asked = Asked(self._ahead if body is None else body, self._exchange.passage.announced)
-        self._hold = desk.hold(brakes, self._route.name, asked)
         self._patience.for_upstream(self._route.timeouts.head)
-        await let_by(desk, self._hold)
+        await self._limits.let_by(self._ahead if body is None else body)
         if self._departure.gone:
             raise ClientLeft
 
@@ -226,12 +203,17 @@ class Relay:
                 last = self._exchange.response_chunk(chunk)
                 if not self._exchange.reply_is_whole:
                     await self._hand_body(last)
+                    words = self._limits.last_words(last)
+                    if words is not None and not self._departure.gone:
+                        self._stopped = True
+                        return words
                     last = b""
                 self._patience.for_upstream(self._route.timeouts.idle)
         return last + self._exchange.response_end(complete=True)
 
     async def _end(self, last: bytes, before: tuple[int, Headers] | None = None) -> None:
-        self._record(Outcome.CLIENT_LEFT if self._departure.gone else Outcome.COMPLETE)
+        whole = Outcome.STOPPED if self._stopped else Outcome.COMPLETE
+        self._record(Outcome.CLIENT_LEFT if self._departure.gone else whole)
         await self._workings.recorder.durable()
         if before is not None:
             await self._start(*before)
@@ -298,8 +280,7 @@ class Relay:
             return
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
         number = keep(self._workings.recorder, self._telemetry, record, slot)
-        if self._hold is not None and record is not None:
-            self._hold.settle(record.quantities, number)
+        self._limits.recorded(record, number)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone
@@ -310,8 +291,7 @@ class Relay:
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)
         self._departure.over()
-        if self._hold is not None and self._workings.desk is not None:
-            self._workings.desk.give_back(self._hold)
+        self._limits.release()
         if self._reply is not None:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()

@@ -145,6 +145,10 @@ class Tap:
         self._complete = complete and (self._inflater is None or self._inflater.whole)
         return body.finish()
 
+    def so_far(self) -> Quantities:
+        """What was reported until now."""
+        return self._readings.quantities(complete=False)
+
     def quantities(self) -> Quantities:
         """After `finish`: the meters read from the reply, and the expected ones that were not found."""
         read = self._readings.quantities(complete=self._complete)

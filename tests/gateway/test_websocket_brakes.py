@@ -80,14 +80,14 @@ def test_a_session_reserves_as_it_uses() -> None:
     """The bank hears of it long before the session is recorded."""
     bank = FakeBank(left={ACCOUNT: 100_000})
     with limited(bank, {}, reports, sold=True) as (running, limits), dial(running) as client:
-        for _ in range(20):
+        for _ in range(60):
             client.send("more")
             client.recv(timeout=10)
         (purse,) = limits.desk.active
-        eventually(lambda: purse.reserved == 2000)  # type: ignore[union-attr]
-        eventually(lambda: bank.asked[-1].held >= 2000)  # type: ignore[union-attr]
+        eventually(lambda: purse.reserved == 6000)  # type: ignore[union-attr]
+        eventually(lambda: bank.asked[-1].held >= 6000)  # type: ignore[union-attr]
     running.record()
-    eventually(lambda: purse.used == 2000)  # type: ignore[union-attr]
+    eventually(lambda: purse.used == 6000)  # type: ignore[union-attr]
     assert purse.calls == 0
 
 
