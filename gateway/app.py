@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +18,7 @@ from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.crossings import Crossings
 from gateway.cutting import Cutting
+from gateway.desk import Desk
 from gateway.disconnect import Drains
 from gateway.front import Front
 from gateway.gate import Gate, RequestIds, Served
@@ -30,14 +31,14 @@ from gateway.pools import Pools
 from gateway.proxy import Proxy
 from gateway.quota import Quota, QuotaSource
 from gateway.recording import Recorder
-from gateway.relay import Workings
-from gateway.routing import RouteTable, ServedRoute
+from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
 from gateway.upstream import Upstreams
-from gateway.websocket import Sockets
 from gateway.websocket_entry import WebSocketEntry
+from gateway.websocket_sharing import Sockets
 from gateway.websocket_upstream import UpstreamSockets
+from gateway.workings import Workings
 from metering.clock import Clock
 
 KEEP_ALIVE_S: Final = 75.0  # longer than the minute after which most load balancers close
@@ -92,18 +93,15 @@ def build_public(  # noqa: PLR0913  (a composition)
 ) -> Public:
     """The customers' listener: every path is the proxy's, but for one. Its lifespan owns the upstreams.
 
-    Under `shell: linerate` only what is not proxied reaches the application. Without `limiting`
-    there are no limits, and no package stops.
+    Under `shell: linerate` only what is not proxied reaches the application. Without `limiting` there
+    are no limits, and no package stops.
     """
-    limits = NO_LIMITS if limiting is None else limiting.settings
-    served = served_by(table, directory, settings, limits)
-    braking, desk = (None, None) if limiting is None else (limiting.braking, limiting.desk)
-    gate = Gate(served, clock.now_ms, braking)
+    gate, desk = _gate(table, directory, settings, clock, limiting)
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
     heads = KnownHeads(gate.passage, directory, clock.now_ms)
-    workings = Workings(upstreams, recorder, clock, telemetry, drains, desk)
+    workings = Workings(upstreams, recorder, clock, telemetry, drains, desk=desk)
     shared = Crossings(
         heads=heads,
         pools=pools,
@@ -118,9 +116,13 @@ def build_public(  # noqa: PLR0913  (a composition)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        pools_run = _serving(pools, upstreams, gate.served.table.routes)
-        async with pools_run, limiting.running() if limiting else nullcontext(), shared.running():
-            yield
+        async with pools.running():
+            pools.serve(gate.served.table.routes)
+            try:
+                async with limiting.running() if limiting else nullcontext(), shared.running():
+                    yield
+            finally:
+                await upstreams.aclose()
 
     app = Starlette(lifespan=lifespan)
     # As the default, the proxy sees the scope untouched, also where a mount's pattern would not
@@ -139,17 +141,17 @@ def build_public(  # noqa: PLR0913  (a composition)
     return Public(app, protocol, pools, cutting, gate, heads, front)
 
 
-@asynccontextmanager
-async def _serving(
-    pools: Pools, upstreams: Upstreams, routes: Sequence[ServedRoute]
-) -> AsyncIterator[None]:
-    """The ways to the upstreams, as long as the block lasts."""
-    async with pools.running():
-        pools.serve(routes)
-        try:
-            yield
-        finally:
-            await upstreams.aclose()
+def _gate(
+    table: RouteTable,
+    directory: Directory,
+    settings: GatewaySettings,
+    clock: Clock,
+    limiting: Limiting | None,
+) -> tuple[Gate, Desk | None]:
+    if limiting is None:
+        return Gate(served_by(table, directory, settings), clock.now_ms), None
+    served = served_by(table, directory, settings, limiting.settings)
+    return Gate(served, clock.now_ms, limiting.braking), limiting.desk
 
 
 def served_by(

@@ -6,7 +6,6 @@ A call is asked about again as if it came now. One that is cut is recorded with 
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -15,19 +14,9 @@ from gateway.admission import admit_again
 from gateway.errors import GatewayError
 from gateway.gate import Gate
 from gateway.passage import Passage
+from gateway.workings import OpenCall
 
 log = logging.getLogger("tallygate.gateway")
-
-
-class OpenCall(Protocol):
-    """An exchange or a WebSocket on its way."""
-
-    @property
-    def passage(self) -> Passage:
-        """What let it in."""
-
-    def stop(self, refusal: GatewayError) -> None:
-        """End it, with its record: answer this, or cut off what was begun."""
 
 
 class Cutting(Collector):

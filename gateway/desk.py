@@ -25,12 +25,12 @@ from gateway.estimates import Asked, Means
 from gateway.holds import Hold
 from gateway.leases import Needed
 from gateway.limit_errors import (
-    OverLimit,
-    PackageReserved,
-    PackageUsedUp,
     QuotaUnavailable,
     RateLimited,
     TooManyConcurrent,
+    over_limit,
+    package_reserved,
+    package_used_up,
 )
 from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
 
@@ -96,7 +96,7 @@ class Desk:
             remaining = brake.purse.remaining(self._now_ms())
             as_of = brake.purse.ledger.as_of if brake.purse.ledger is not None else 0
             if not brake.purse.settling and not self.away:
-                refusal = PackageUsedUp(max(0, remaining or 0), 1, brake.purse.meter, as_of)
+                refusal = package_used_up(max(0, remaining or 0), 1, brake.purse.meter, as_of)
         refusal = refusal or QuotaUnavailable()
         self.refusals[brake.limit, refusal.code] += 1
         return refusal
@@ -219,14 +219,14 @@ class Desk:
         remaining = purse.remaining(self._now_ms())
         as_of = purse.ledger.as_of if purse.ledger is not None else 0
         if remaining is not None and remaining < least and now_s - purse.ledger_s < _LEDGER_FRESH_S:
-            return PackageUsedUp(max(0, remaining), least, purse.meter, as_of)
+            return package_used_up(max(0, remaining), least, purse.meter, as_of)
         over = waited_s >= WAIT_S or now_s < purse.in_vain_until_s
         if not (over or self.away):
             return None
         if self.away or purse.settling or remaining is None or purse.told_s < now_s - 2 * WAIT_S:
             return QuotaUnavailable()
         self._in_vain(purse, now_s, waited_s)
-        return PackageReserved(max(0, remaining), least, purse.meter, as_of)
+        return package_reserved(max(0, remaining), least, purse.meter, as_of)
 
     def _over_limit(self, brake: Brake, now_s: float, waited_s: float) -> GatewayError | None:
         purse = brake.purse
@@ -247,6 +247,6 @@ class Desk:
         if WAIT_S <= waited_s < math.inf:
             purse.in_vain_until_s = now_s + _REFUSED_S
 
-    def _too_much(self, kind: type[OverLimit], brake: Brake, now_s: float) -> OverLimit:
+    def _too_much(self, kind: type[GatewayError], brake: Brake, now_s: float) -> GatewayError:
         retry_s = max(1, math.ceil(brake.purse.retry_s - now_s))
-        return kind(brake.name, retry_s, Brakes((brake,)).headers())
+        return over_limit(kind(), brake.name, retry_s, Brakes((brake,)).headers())

@@ -17,7 +17,6 @@ before 4 is recorded as it stands when the exchange is left, by a
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -27,7 +26,7 @@ from starlette.types import Message, Receive, Send
 from gateway import injection
 from gateway.brakes import Brakes
 from gateway.desk import Desk
-from gateway.disconnect import Caller, ClientLeft, Departure, Drains, Patience
+from gateway.disconnect import Caller, ClientLeft, Departure, Patience
 from gateway.errors import (
     GatewayError,
     Headers,
@@ -42,29 +41,15 @@ from gateway.exchange import Exchange
 from gateway.headers import dated
 from gateway.holds import Hold
 from gateway.passage import Passage
-from gateway.recording import Recorder, keep
-from gateway.telemetry import Telemetry
-from gateway.upstream import Reply, Upstreams
-from gateway.waiting import let_by
-from metering.clock import Clock
+from gateway.recording import keep
+from gateway.upstream import Reply
+from gateway.waiting import give_back, let_by
+from gateway.workings import Workings
 from metering.usage import Outcome
 
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Workings:
-    """What the relays of a worker share."""
-
-    upstreams: Upstreams
-    recorder: Recorder
-    clock: Clock
-    telemetry: Telemetry
-    drains: Drains
-    desk: Desk | None = None  # for calls with limits
-    relays: "set[Relay]" = field(default_factory=set)  # that are open
 
 
 class Relay:
@@ -136,8 +121,7 @@ class Relay:
         reply = await self._ask()
         self._watch()
         headers = self._exchange.response_head(reply.status, reply.headers)
-        if self._hold is not None:
-            headers = [*headers, *self._hold.brakes.headers()]
+        headers += self._hold.brakes.headers() if self._hold is not None else ()
         if self._exchange.reply_has_body:
             await self._start(reply.status, headers)
             await self._end(await self._pass_body(reply))
@@ -149,9 +133,9 @@ class Relay:
 
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
-        brakes = self._exchange.passage.admitted.brakes
-        if brakes is not None and self._workings.desk is not None:
-            await self._let_by(self._workings.desk, brakes, collected)
+        desk, brakes = self._workings.desk, self._exchange.passage.admitted.brakes
+        if brakes is not None and desk is not None:
+            await self._let_by(desk, brakes, collected)
         upstream = self._workings.upstreams.pick(self._route)
         request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
@@ -310,8 +294,7 @@ class Relay:
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)
         self._departure.over()
-        if self._hold is not None and self._workings.desk is not None:
-            self._workings.desk.give_back(self._hold)
+        give_back(self._workings.desk, self._hold)
         if self._reply is not None:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()

@@ -35,3 +35,9 @@ async def let_by(desk: Desk, hold: Hold) -> None:
         desk.leave(waiter)
     if waiter.refusal is not None:
         raise waiter.refusal
+
+
+def give_back(desk: Desk | None, hold: Hold | None) -> None:
+    """The call is over; what it did not settle is released."""
+    if desk is not None and hold is not None:
+        desk.give_back(hold)

@@ -14,15 +14,13 @@ A kill before 5 leaves the slot, which names the stretch: what it used is uncert
 not held back until they are recorded, so that is at most `record_every` seconds of a session.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
-from starlette.types import Message, Receive, Send
+from starlette.types import Message
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -34,17 +32,15 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.gate import Gate
 from gateway.passage import Passage, RequestHead
 from gateway.recording import keep
-from gateway.relay import Workings
-from gateway.settings import WebSocketSettings
 from gateway.websocket_brakes import SessionLimits, until_refused
 from gateway.websocket_deadlines import Deadlines
 from gateway.websocket_ends import Ending
 from gateway.websocket_head import offered, to_client, to_upstream
 from gateway.websocket_session import SWITCHED, Session
-from gateway.websocket_upstream import Handshake, HandshakeRefused, UpstreamSockets, headers_of
+from gateway.websocket_sharing import Client, Sockets
+from gateway.websocket_upstream import Handshake, HandshakeRefused, headers_of
 from metering.usage import Outcome
 
 logger = logging.getLogger(__name__)
@@ -53,27 +49,6 @@ _CLOSE_SECONDS: Final = 2.0  # for both sides to take their close frames
 _QUIET_SECONDS: Final = 1.0
 _OF_DRAIN: Final = 0.8  # the rest is for the close handshakes
 _NEWS_SECONDS: Final = 1.0  # how long the client's own word may take when sending to it failed
-
-
-@dataclass(frozen=True, slots=True)
-class Sockets:
-    """What the WebSockets of a worker share. `drain_s`: how long they may go on when it stops."""
-
-    gate: Gate
-    workings: Workings
-    upstreams: UpstreamSockets
-    settings: WebSocketSettings
-    drain_s: float
-    relays: "set[WebSocketRelay]" = field(default_factory=set)  # that are open
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The client's side: ASGI's channels, and the news that the worker stops."""
-
-    receive: Receive
-    send: Send
-    stopping: asyncio.Event
 
 
 class WebSocketRelay:

@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 from gateway.estimates import Asked
 from gateway.holds import Hold
 from gateway.limit_errors import QuotaUnavailable
-from gateway.waiting import let_by
+from gateway.waiting import give_back, let_by
 from metering.usage import Quantity, UsageRecord
 
 CHECK_S: Final = 0.5
@@ -85,8 +85,7 @@ class SessionLimits:
 
     def release(self) -> None:
         """The session is over."""
-        if self._hold is not None and self._desk is not None:
-            self._desk.give_back(self._hold)
+        give_back(self._desk, self._hold)
 
 
 async def until_refused(

@@ -106,19 +106,13 @@ class Worker:
         self._settled: set[str] = set()  # lanes that are retired
         self._seen = (0, 0)  # resets and rounds when retired lanes were looked at last
         self._behind = 0
-        self.reloads = Reloads(self.clock.now_ms())
         self._flushing = anyio.Lock()
+        self.reloads = Reloads(self.clock.now_ms())
+        standing = StandingOf(self.recorder.applier, self.lane.tail, self._flushing)
+        lane, bank = Lane(self.lane.lane_id, self.partitions, standing), Bank(self.redis)
+        alone = self.settings.on_store_down == "allow"
         self.limiting = limiting(
-            self.limits,
-            Bank(self.redis),
-            Lane(
-                self.lane.lane_id,
-                self.partitions,
-                StandingOf(self.recorder.applier, self.lane.tail, self._flushing),
-            ),
-            self.clock,
-            time.monotonic,
-            go_on_alone=self.settings.on_store_down == "allow",
+            self.limits, bank, lane, self.clock, time.monotonic, go_on_alone=alone
         )
         self._customers = build_public(
             self.table,
@@ -129,7 +123,7 @@ class Worker:
             self.telemetry,
             limiting=self.limiting,
         )
-        self._customers.tell_quota(QuotaSource(Bank(self.redis), no_limits, self.partitions))
+        self._customers.tell_quota(QuotaSource(bank, no_limits, self.partitions))
         self.directory.complete = False
         stale_s = self.settings.entitlements_stale_after
         self.following = Following(
@@ -298,9 +292,7 @@ class Worker:
                 await anyio.sleep(_AFTER_FAILURE_S)
             flushed = True
         if not flushed:
-            log.warning(
-                "stopped before Redis had taken every record; another worker brings the rest"
-            )
+            log.warning("stopped before Redis had taken every record; others bring the rest")
             return
         await self.limiting.lending.give_back()
         try:

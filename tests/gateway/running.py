@@ -167,7 +167,7 @@ def gateway(
     """
     config = GatewaySettings(**({"shell": chosen.shell} | (settings or {})))
     served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
-    table = RouteTable([Route(**served)], [TOKENS, *packages])
+    table = RouteTable([Route(**served)], [TOKENS, *(packages or (PACKAGE,))])
     instances = [StaticInstance(id="inst-1", product="T")]
     instances += [StaticInstance(id=f"i-{p.product_id}", product=p.product_id) for p in packages]
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
