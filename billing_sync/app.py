@@ -36,10 +36,12 @@ from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
 from billing_sync.store.worker import SqlWorker
 from billing_sync.telemetry import Telemetry
+from billing_sync.telling import Teller
 from billing_sync.tending import Tender
 from billing_sync.usage_view import UsageView
 from billing_sync.watching import Terms
 from billing_sync.zones import day_zone
+from metering.bank import Bank
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.connection import Store
@@ -81,6 +83,7 @@ class Control:
         self._parts = parts
         counters = Counters(parts.redis)
         self._changed = Wake()
+        self._balances_changed = Wake()
         self.view = UsageView(
             parts.engine, counters, parts.catalogue, parts.partitions, parts.clock
         )
@@ -98,7 +101,7 @@ class Control:
             front_end_url=parts.front_end_url,
             clock=parts.clock,
             randomness=os.urandom,
-            on_change=self._changed.set,
+            on_change=self._on_change,
         )
         self.telemetry = Telemetry(
             parts.engine,
@@ -150,6 +153,13 @@ class Control:
         group.start_soon(forever, "projection", self.projector.run, EVERY_S, self._changed)
         uses = KeyUses(self._parts.engine, self._parts.redis, self._parts.clock)
         group.start_soon(forever, "last uses of keys", uses.run, KEY_USES_S, Wake())
+        if teller := self.runner.drainer.teller:
+            group.start_soon(forever, "balances", teller.run, EVERY_S, self._balances_changed)
+
+    def _on_change(self) -> None:
+        """A callback changed what customers may use."""
+        self._changed.set()
+        self._balances_changed.set()
 
     async def _chores(self) -> None:
         await self.callbacks.resolve_creating()
@@ -194,8 +204,9 @@ def outbox_of(parts: Parts) -> Outbox:
 
 
 def drainer_of(parts: Parts, counters: Counters) -> Drainer:
-    """What brings usage from Redis into this ledger."""
-    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+    """What brings usage from Redis into this ledger, and tells the lending bank of it."""
+    teller = Teller(parts.engine, Bank(parts.redis), parts.catalogue, parts.partitions, parts.clock)
+    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id, teller)
 
 
 def corrector_of(parts: Parts) -> Corrector:

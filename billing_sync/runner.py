@@ -132,6 +132,7 @@ class Runner:
             await self.halt.look()
         with self._going_on():
             lanes = await heartbeats.read(self.redis)
+            self.drainer.heard.note(lanes, self.clock.now_ms())
         drained = await self.drainer.drain_all(self.partitions)
         self._note(self.drainer.failure)
         with self._going_on():

@@ -29,6 +29,11 @@ def account_of(customer_id: str, item: str) -> str:
     return f"{customer_id}\x1f{item}"
 
 
+def customer_of(account: str) -> str:
+    """Whose account it is. Billing items hold no control characters."""
+    return account.rpartition("\x1f")[0]
+
+
 class PackageAsk(NamedTuple):
     """More of a prepaid package. `held`: at hand, reserved by open calls, and used by records that
     the ledger does not hold yet (those after the lane's checkpoint). `least`: less is of no use.

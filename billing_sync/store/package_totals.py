@@ -1,6 +1,7 @@
 """The SQL of what packages gave: per window, and as running totals, always both at once.
 
-Whoever changes PackageUse.quantity does it here. The caller has locked the partition's row.
+Whoever changes PackageUse.quantity does it here, and so makes a newer version of the customer's
+balances. The caller has locked the partition's row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from sqlmodel import Session, col, select
 
 from billing_sync.models import Instance, PackageUse
 from billing_sync.package_models import PackageTotal
+from billing_sync.store.balance_versions import raise_of_users
 from billing_sync.store.engine import add_up, in_parts
 
 
@@ -54,6 +56,7 @@ def give(session: Session, given: Iterable[Given]) -> None:
         total["quantity"] += one.quantity
     add_up(session, PackageUse, list(uses.values()), "quantity", "recorded")
     add_up(session, PackageTotal, list(totals.values()), "quantity")
+    raise_of_users(session, {instance_id for _, instance_id, _ in totals})
 
 
 def undo_unrecorded(session: Session, instance_ids: Sequence[str]) -> None:
@@ -74,6 +77,7 @@ def undo_unrecorded(session: Session, instance_ids: Sequence[str]) -> None:
         session.execute(
             update(PackageUse).where(*open_again).values(quantity=col(PackageUse.recorded))
         )
+        raise_of_users(session, some)
 
 
 def _reduce(session: Session, package_id: str, instance_id: str, quantity: int) -> None:

@@ -204,15 +204,17 @@ def _covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance
     for item_id, quota in quotas.items():
         product = catalogue.get(item_id)
         if product is not None:
+            full = packages.quota_in_meter_units(quota, product.unit, row.linear_value)
             yield (
                 item_id,
                 Balance(
                     row.id,
-                    packages.quota_in_meter_units(quota, product.unit, row.linear_value),
+                    full,
                     sold.package.stop_before_excess,
                     row.expires,
                     row.started,
                     row.released if row.status == InstanceStatus.RELEASED else 0,
                     overshoot=sold.package.overshoot,
+                    quota=full,
                 ),
             )

@@ -16,6 +16,7 @@ from sqlalchemy import case, delete
 from sqlmodel import Session, col, select
 
 from billing_sync.models import ApiKey, CustomerRow, Instance, ProjectionOutbox
+from billing_sync.store.balance_versions import raise_of_customers
 from billing_sync.store.engine import inserting
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 
@@ -28,7 +29,7 @@ class Pending(NamedTuple):
 
 
 def enqueue(session: Session, customer_id: str, at: int) -> None:
-    """Note that the customer's entitlement changed.
+    """Note that the customer's entitlement changed, and with it what his packages hold.
 
     `since` always grows, so that two changes within a millisecond are told apart.
     """
@@ -38,6 +39,7 @@ def enqueue(session: Session, customer_id: str, at: int) -> None:
     session.execute(
         insert.on_conflict_do_update(index_elements=["customer_id"], set_={"since": newest})
     )
+    raise_of_customers(session, [customer_id])
 
 
 def pending_projections(session: Session, limit: int) -> list[Pending]:
