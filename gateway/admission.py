@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 from gateway.brakes import Brakes
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
-    REFUSED,
     EntitlementsStale,
     KeyExpired,
     KeyNotForRoute,
@@ -20,6 +19,7 @@ from gateway.errors import (
 )
 from gateway.routing import ServedRoute
 from gateway.settings import Customer, StaticKey
+from gateway.standing_errors import REFUSED
 from gateway.statuses import STOPPING, Standing, nearest, passes, standing_of
 from metering.catalogue import Product
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus

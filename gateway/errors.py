@@ -6,13 +6,11 @@ GatewayError
  │    ├── BadIdentity 400 bad_identity
  │    └── UpgradeRequired 426 upgrade_required
  ├── Unauthenticated 401 invalid_api_key
- │    └── MissingKey 401 missing_api_key
- ├── NotEntitled 403 not_entitled             of these the answers stand in statuses.py
- │    ├── InstanceFrozen 403 instance_frozen
- │    ├── InstanceExpired 403 instance_expired
- │    ├── TrialOver 403 trial_over
- │    ├── InstanceReleased 403 instance_released
- │    └── InstanceNotReady 403 instance_not_ready
+ │    ├── MissingKey 401 missing_api_key
+ │    └── KeyExpired 401 key_expired
+ ├── NotEntitled 403 not_entitled
+ │    ├── KeyNotForRoute 403 key_not_for_route
+ │    └── those of standing_errors.py
  ├── UnknownRoute 404 unknown_route
  ├── MethodNotAllowed 405 method_not_allowed
  ├── RequestTimeout 408 request_timeout
@@ -139,37 +137,6 @@ class KeyNotForRoute(NotEntitled):
     code = "key_not_for_route"
     message = "This API key is not meant for this path. Use one that is."
     message_zh = "该 API Key 不适用于此路径，请使用适用的 API Key。"
-
-
-class InstanceFrozen(NotEntitled):
-    status, code, message, message_zh, headers = said_of(Standing.FROZEN)
-
-
-class InstanceReleased(NotEntitled):
-    status, code, message, message_zh, headers = said_of(Standing.RELEASED)
-
-
-class InstanceNotReady(NotEntitled):
-    status, code, message, message_zh, headers = said_of(Standing.CREATING)
-
-
-class InstanceExpired(NotEntitled):
-    status, code, message, message_zh, headers = said_of(Standing.IN_GRACE)
-
-
-class TrialOver(NotEntitled):
-    status, code, message, message_zh, headers = said_of(Standing.TRIAL_OVER)
-
-
-REFUSED: Final[Mapping[Standing, type[NotEntitled]]] = {
-    Standing.CREATING: InstanceNotReady,
-    Standing.FROZEN: InstanceFrozen,
-    Standing.IN_GRACE: InstanceExpired,
-    Standing.TRIAL_OVER: TrialOver,
-    Standing.RELEASED: InstanceReleased,
-    Standing.NOT_BOUGHT: NotEntitled,
-}
-"""The error of each standing that refuses a call from the start."""
 
 
 class UnknownRoute(GatewayError):

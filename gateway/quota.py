@@ -25,6 +25,7 @@ from gateway.errors import (
 )
 from gateway.gate import Gate
 from gateway.headers import dated
+from gateway.limit_settings import Limits
 from gateway.quota_view import LimitNow, accounts_of, view
 from gateway.strictness import check_request
 from gateway.telemetry import NO_ROUTE, Telemetry
@@ -49,10 +50,10 @@ class Lender(Protocol):
 
 
 # The limits of a customer who comes with the key of this id, as they are now. Raises MeteringError.
-Limiting: TypeAlias = Callable[[str, str], Awaitable[list[LimitNow]]]
+Limiting: TypeAlias = Callable[[Limits, str, str], Awaitable[list[LimitNow]]]
 
 
-async def no_limits(customer_id: str, key_id: str) -> list[LimitNow]:  # noqa: ARG001  (nobody's)
+async def no_limits(limits: Limits, customer_id: str, key_id: str) -> list[LimitNow]:  # noqa: ARG001  (nobody's)
     """Nobody is limited."""
     return []
 
@@ -146,7 +147,9 @@ class Quota:
         async with self._reads:
             balances = await source.lender.balances(partition, accounts)
             held = await source.lender.leased(partition, [each.account for each in balances])
-            limits = await source.limiting(customer.customer_id, known.key.key_id)
+            limits = await source.limiting(
+                self._gate.served.limits, customer.customer_id, known.key.key_id
+            )
         by_account = {each.account: (each, n) for each, n in zip(balances, held, strict=True)}
         shown = view(customer, products, by_account, limits, self._clock.now_ms())
         return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()

@@ -18,14 +18,14 @@ _STEP: Final = Decimal("0.0001")
 
 
 class LimitNow(NamedTuple):
-    """A limit as it stands: of `limit` in `period_s` seconds, 0 for what is open at once, so much is
-    left, and all of it after `reset_s`. `of`: whose, such as `customer`; `kind`: of what.
+    """A limit as it stands, in the terms of RateLimit headers: of `limit` in `window_s` seconds, 0 for
+    what is open at once, so much is left, and all of it after `reset_s`. `of`: whose; `kind`: of what.
     """
 
     of: str
     kind: str
     limit: int
-    period_s: int
+    window_s: int
     remaining: int
     reset_s: int
 

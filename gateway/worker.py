@@ -34,7 +34,8 @@ from gateway.limit_metrics import LimitMetrics
 from gateway.limit_settings import NO_LIMITS, Limits
 from gateway.limiting import Lane, limiting
 from gateway.pool_metrics import PoolMetrics
-from gateway.quota import QuotaSource, no_limits
+from gateway.quota import QuotaSource
+from gateway.quota_limits import LimitsNow
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
 from gateway.routing import RouteTable
@@ -122,7 +123,8 @@ class Worker:
             self.telemetry,
             limiting=self.limiting,
         )
-        self._customers.tell_quota(QuotaSource(bank, no_limits, self.partitions))
+        limits_now = LimitsNow(self.limiting.braking, bank, self.clock.now_ms)
+        self._customers.tell_quota(QuotaSource(bank, limits_now, self.partitions))
         self.directory.complete = False
         stale_s = self.settings.entitlements_stale_after
         self.following = Following(
@@ -132,7 +134,7 @@ class Worker:
             time.monotonic,
             Freshness(stale_s, time.monotonic()),
             self.settings.on_entitlements_stale == "deny",
-            self._put,
+            lambda snapshot: self.directory.put(snapshot),  # noqa: PLW0108  (there will be others)
             self._changed,
             self._customers.shut,
             min(self.check_s, stale_s / 3),
@@ -273,9 +275,6 @@ class Worker:
             again=again and bool(found or self._settled),
             behind=self.lane.lane_id if self._behind >= _BEHIND_TURNS else "",
         )
-
-    def _put(self, snapshot: EntitlementSnapshot) -> None:
-        self.directory.put(snapshot)
 
     def _changed(self) -> None:
         """Something may be known that was not."""

@@ -14,7 +14,7 @@ A crash between any two of them leaves it in both until the next control plane g
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from metering.connection import Store, text_of, translated
 from metering.lending import (
@@ -38,13 +38,20 @@ KEPT_MS: Final = 7 * 24 * 3_600_000
 _AT_ONCE: Final = 200  # asks, or balances, in one call: bounds how long the script takes
 
 
+class Spent(NamedTuple):
+    """Of a rate: `debt` in units times ms of its period, at `since` (UTC ms); it falls by `units` a ms."""
+
+    debt: int
+    since: int
+
+
 class Bank:
     """All that is ever said to the bank. `now_ms` takes the place of Redis' own time in tests."""
 
     def __init__(self, store: Store, now_ms: Callable[[], int] | None = None) -> None:
         self._store = store
         self._now_ms = now_ms
-        self._scripts = Scripts(store, "lend", "balances", "leased")
+        self._scripts = Scripts(store, "lend", "balances", "leased", "spent")
         self._serials: dict[
             int, tuple[str, int]
         ] = {}  # the newest we were told, and in which epoch
@@ -121,6 +128,14 @@ class Bank:
             return []
         keys = [lease_key(partition, name) for name in names]
         return [int(each) for each in await self._scripts.run("leased", keys, [])]
+
+    async def spent(self, partition: int, names: Sequence[str]) -> list[Spent]:
+        """What is spent of each rate, as it stood when somebody asked for some last."""
+        if not names:
+            return []
+        keys = [rate_key(partition, name) for name in names]
+        found = [text_of(each).split() for each in await self._scripts.run("spent", keys, [])]
+        return [Spent(*map(int, each)) if len(each) == 2 else Spent(0, 0) for each in found]
 
     def _now(self) -> str:
         return "" if self._now_ms is None else str(self._now_ms())

@@ -15,7 +15,7 @@ from gateway.balancing import Balancer
 from gateway.connections import Connection
 from gateway.crossings import Crossings
 from gateway.disconnect import Drains
-from gateway.errors import GatewayError, InstanceFrozen
+from gateway.errors import GatewayError
 from gateway.gate import Gate
 from gateway.known_heads import KnownHeads
 from gateway.linerate import LineRate, line_rate
@@ -23,6 +23,7 @@ from gateway.pool import Bounds, Dialled, Pool
 from gateway.pools import Pools
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, HealthSettings, Route
+from gateway.standing_errors import InstanceFrozen
 from gateway.telemetry import Telemetry
 from gateway.write_queue import WriteQueue
 from tests.fakes import FakeClock, Ids

@@ -22,10 +22,6 @@ from gateway.credentials import TrustedIdentity
 from gateway.errors import (
     EntitlementsStale,
     GatewayError,
-    InstanceExpired,
-    InstanceFrozen,
-    InstanceNotReady,
-    InstanceReleased,
     KeyExpired,
     KeyNotForRoute,
     MissingKey,
@@ -34,6 +30,12 @@ from gateway.errors import (
 )
 from gateway.routing import RouteTable, ServedRoute
 from gateway.settings import Customer, Route
+from gateway.standing_errors import (
+    InstanceExpired,
+    InstanceFrozen,
+    InstanceNotReady,
+    InstanceReleased,
+)
 from metering import keys
 from metering.catalogue import Product
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus

@@ -7,13 +7,12 @@ from http import HTTPStatus
 import pytest
 
 from gateway.errors import (
-    REFUSED,
     GatewayError,
-    InstanceFrozen,
     Unexpected,
     body_of,
     headers_of,
 )
+from gateway.standing_errors import REFUSED, InstanceFrozen
 from gateway.statuses import REFUSALS, Standing
 
 

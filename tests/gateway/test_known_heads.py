@@ -16,7 +16,6 @@ from gateway.errors import (
     BadRequest,
     GatewayError,
     HeadTooLarge,
-    InstanceFrozen,
     KeyExpired,
     KeyNotForRoute,
     Unauthenticated,
@@ -28,6 +27,7 @@ from gateway.parsing import read_request
 from gateway.passage import Passage, RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Route
+from gateway.standing_errors import InstanceFrozen
 from metering import keys
 from metering.catalogue import Product
 from metering.entitlement import (

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from gateway.quota import QuotaSource, no_limits
-from metering.entitlement import EntitledKey, EntitlementSnapshot
+from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.errors import MeteringUnavailable
 from metering.keys import digest
 from metering.lending import Balance, Part, account_of
 from metering.partitions import partition_of
-from tests.gateway.running import KEY, PACKAGE, Running, gateway
+from tests.gateway.running import KEY, Running, gateway
 from tests.servers import eventually, upstream
 
 OTHER = "sk-other"
@@ -39,6 +39,12 @@ class Lender:
         return [7 for _ in names]
 
 
+def with_package() -> EntitlementSnapshot:
+    """What the control plane adds to the customer of the configuration."""
+    pkg = EntitledInstance("pkg-1", "P", InstanceStatus.ACTIVE)
+    return EntitlementSnapshot("cust-1", "", (), (pkg,))
+
+
 def buyer() -> EntitlementSnapshot:
     """Another customer, without any package."""
     key = EntitledKey("1", digest(b"pepper", OTHER))
@@ -51,8 +57,9 @@ def asking(path: str | None = "/-/quota", **route: Any) -> Iterator[tuple[Runnin
     lender = Lender()
     with (
         upstream(lambda request: request.reply(b"upstream")) as up,
-        gateway(up.url, settings={"quota_path": path}, packages=(PACKAGE,), **route) as gw,
+        gateway(up.url, settings={"quota_path": path}, **route) as gw,
     ):
+        gw.directory.put(with_package())
         gw.public.tell_quota(QuotaSource(lender, no_limits, 16))
         yield gw, lender
 

@@ -124,7 +124,7 @@ def test_limits_are_told_as_they_are() -> None:
     """Whose, of what, and when they are whole again."""
     limit = LimitNow("customer", "requests", 10, 1, 7, 1)
     assert seen(limits=(limit,))["limits"] == [
-        {"of": "customer", "kind": "requests", "limit": 10, "period_s": 1, "remaining": 7, "reset_s": 1}
+        {"of": "customer", "kind": "requests", "limit": 10, "window_s": 1, "remaining": 7, "reset_s": 1}
     ]  # fmt: skip
 
 

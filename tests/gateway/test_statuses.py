@@ -1,5 +1,7 @@
 """How an instance stands, and what is said of it."""
 
+from pathlib import Path
+
 import pytest
 
 from gateway.statuses import GRACE_MS, REFUSALS, Standing, nearest, passes, standing_of
@@ -52,3 +54,11 @@ def test_of_several_the_nearest_to_use_is_said() -> None:
     assert nearest({Standing.RELEASED, Standing.IN_GRACE}) is Standing.IN_GRACE
     assert nearest({Standing.RELEASED, Standing.CREATING}) is Standing.CREATING
     assert nearest(set()) is Standing.NOT_BOUGHT
+
+
+def test_the_docs_show_the_table() -> None:
+    """As it is."""
+    page = (Path(__file__).parents[2] / "docs" / "answers.md").read_text()
+    for standing, said in REFUSALS.items():
+        row = f"| `{standing}` | {said.status} `{said.code}` | {said.text} | {said.text_zh} |"
+        assert row in page

@@ -1,4 +1,4 @@
-"""A freeze by the marketplace's own signed callback, through real processes: four workers shut and open."""
+"""What the marketplace's signed callbacks do to customers of a running installation of four workers."""
 
 import http.client
 import json
@@ -29,8 +29,23 @@ from tests.tallygate.serving import serving
 WORKERS = 4
 CONNECTIONS = 24  # that stay open, spread over the workers
 STREAMS = 8
-PRODUCTS = [{"product_id": "tokens", "routes": ["chat"], "meter": "tokens_out", "unit": 1000}]
-OFFERS = [{"product_id": "tokens", "kind": "ON_DEMAND"}]
+PRODUCTS = [
+    {"product_id": "tokens", "routes": ["chat"], "meter": "tokens_out", "unit": 1000},
+    {
+        "product_id": "pack",
+        "name": "A thousand",
+        "package": {"items": [{"of": "tokens", "quota": 1}], "stop_before_excess": True},
+    },
+]
+OFFERS = [
+    {"product_id": "tokens", "kind": "ON_DEMAND"},
+    {
+        "product_id": "pack",
+        "kind": "ON_DEMAND_PKG",
+        "covers": ["tokens"],
+        "stop_before_excess": True,
+    },
+]
 
 
 @dataclass
@@ -147,3 +162,38 @@ def test_a_freeze_shuts_every_worker_and_an_unfreeze_opens_them(
         opened = said_by_all(callers, "200")
         print(f"shut after {shut:.3f} s, opened after {opened:.3f} s")  # noqa: T201  (pytest -s)
         assert koo.findings() == []
+
+
+def test_a_customer_sees_what_is_left_of_his_package(tmp_path: Path) -> None:
+    """From purchase to the last figure: the ledger's, by way of the bank, at any worker."""
+    with shop(tmp_path) as (served, koo):
+        tokens, pack = koo.buy("domain-1", "tokens", "pack")
+        key = tokens.app["password"]
+
+        def told(customers_key: str = key) -> dict[str, Any]:
+            headers = {"X-Api-Key": customers_key}
+            reply = served.http.get(f"{served.gateway}/-/quota", headers=headers)
+            assert reply.status_code == 200, reply.text
+            shown: dict[str, Any] = reply.json()
+            return shown
+
+        def remaining(figure: str) -> bool:
+            return [each["remaining"] for each in told()["packages"]] == [figure]
+
+        eventually(lambda: remaining("1.0000"))
+        with caller(urlsplit(served.gateway).netloc, key) as mine:
+            assert mine.ask(tokens=30).read()
+        eventually(lambda: remaining("0.9700"))
+        shown = told()
+        (package,), (item,) = shown["packages"], shown["items"]
+        assert package["package_id"] == pack.instance_id
+        assert (package["quota"], package["used"]) == ("1.0000", "0.0300")
+        assert (package["name"], item["meter"]) == ("A thousand", "tokens_out")
+        assert [each["status"] for each in shown["instances"]] == ["active", "active"]
+        (other,) = koo.buy("domain-2", "tokens")
+        others = eventually(lambda: served.http.get(
+            f"{served.gateway}/-/quota", headers={"X-Api-Key": other.app["password"]}
+        ).is_success and told(other.app["password"]))  # fmt: skip
+        assert (others["customer_id"], others["packages"]) == ("domain-2", [])
+        koo.act(tokens.instance_id, "freeze")
+        eventually(lambda: told()["instances"][0]["status"] == "frozen")
