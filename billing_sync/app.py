@@ -16,6 +16,9 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 
 from billing_sync import admin_api, callbacks, correction_api
+from billing_sync.alert_api import AlertApi
+from billing_sync.alert_sending import AlertSender
+from billing_sync.alert_settings import AlertSettings
 from billing_sync.callbacks import CallbackService
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
@@ -62,6 +65,7 @@ class Parts:
     admin_token: str = field(repr=False)
     front_end_url: str
     clock: Clock
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 def new_id() -> str:
@@ -119,7 +123,10 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token), *correcting])
+        alerting = AlertApi(parts.engine, parts.clock).routes(parts.admin_token)
+        return Starlette(
+            routes=[*listing, *deciding.routes(parts.admin_token), *correcting, *alerting]
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -168,6 +175,7 @@ def runner_of(parts: Parts, counters: Counters) -> Runner:
         grace_ms=parts.billing.grace_ms,
         clock=parts.clock,
         zone=day_zone(parts.billing, parts.koogallery),
+        sender=AlertSender(parts.engine, parts.http, parts.alerts.webhooks, parts.clock),
     )
 
 
@@ -187,13 +195,15 @@ def outbox_of(parts: Parts) -> Outbox:
 
 def drainer_of(parts: Parts, counters: Counters) -> Drainer:
     """What brings usage from Redis into this ledger."""
-    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+    terms = parts.alerts.terms
+    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id, terms)
 
 
 def corrector_of(parts: Parts) -> Corrector:
     """What takes adjustments and assigns suspense in this ledger."""
     log = push_log_of(parts)
-    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock)
+    terms = parts.alerts.terms
+    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock, terms)
 
 
 def push_log_of(parts: Parts) -> PushLog:

@@ -21,11 +21,12 @@ from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
+from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.booking import book
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
-from billing_sync.store import ahead, ledger, suspense, waiting
+from billing_sync.store import ahead, alerts, ledger, suspense, waiting
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
@@ -55,6 +56,7 @@ class Drainer:
     catalogue: Catalogue
     clock: Clock
     new_id: Callable[[], str]
+    alerts: AlertTerms = SILENT
     drains: int = 0
     rows: int = 0
     reasons: dict[Reason, int] = field(default_factory=dict)
@@ -176,6 +178,7 @@ class Drainer:
             waiting.settle(session, _customers(booked), self.catalogue, now_ms)
             suspense.put(session, rows, self.catalogue)
             deduct_booked(session, booked, self.catalogue, now_ms)
+            alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)
             link = Drain(
                 id=drain.id,
                 partition=partition,

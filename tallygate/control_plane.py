@@ -99,6 +99,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             admin_token=admin_token,
             front_end_url=installation.front_end_url(),
             clock=SystemClock(),
+            alerts=config.alerts,
         )
 
 
