@@ -60,13 +60,21 @@ class WebhookSettings(Strict):
         return f"{urlsplit(self.url).hostname}/{digest[:12]}"
 
 
+def _one_each(given: list[WebhookSettings]) -> list[WebhookSettings]:
+    if len({webhook.url for webhook in given}) < len(given):
+        raise ValueError("names a URL twice")
+    return given
+
+
 class AlertSettings(Strict):
     """Percentages of a package's quota, each told once, and who is told."""
 
     thresholds: Annotated[list[Annotated[int, Field(ge=1, le=100)]], AfterValidator(_distinct)] = (
         Field(default_factory=lambda: [80, 95, 100], max_length=20)
     )
-    webhooks: list[WebhookSettings] = Field(default_factory=list, max_length=16)
+    webhooks: Annotated[list[WebhookSettings], AfterValidator(_one_each)] = Field(
+        default_factory=list, max_length=16
+    )
 
     @property
     def terms(self) -> AlertTerms:

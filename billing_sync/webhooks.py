@@ -37,7 +37,8 @@ def key_of(secret: str) -> bytes:
     if not secret.startswith(PREFIX):
         raise ValueError(f"a secret begins with {PREFIX}, followed by 24 to 64 bytes in base64")
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        text = secret.removeprefix(PREFIX)
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):  # the latter: not ASCII
         raise ValueError(f"what follows {PREFIX} is not base64") from None
     if len(key) not in _KEY_BYTES:
