@@ -77,4 +77,4 @@ def _again(stores: Stores, ids: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _deliveries(count: int) -> str:
-    return f"{count} deliveries are due"
+    return f"{count} to be sent"

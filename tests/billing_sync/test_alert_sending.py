@@ -273,9 +273,7 @@ async def test_one_webhook_does_not_wait_for_another(
         async with anyio.create_task_group() as group:
             sender.start(group, Repeater(), 0.01)
             with anyio.fail_after(10):
-                await to_thread.run_sync(
-                    eventually, lambda: silent.requests and sender.results
-                )
+                await to_thread.run_sync(eventually, lambda: silent.requests and sender.results)
             group.cancel_scope.cancel()
     assert sender.results == {(hooks[1].name, "delivered"): 1}
 

@@ -20,6 +20,12 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def database_kind() -> str:
+    """The SQL of it is tested on both kinds in store/test_alerts.py."""
+    return "sqlite"
+
+
 def killed_at(engine: Engine, step: str, url: str) -> None:
     """A process works and is killed there."""
     ledger = engine.url.render_as_string(hide_password=False)
