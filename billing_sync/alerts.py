@@ -115,7 +115,7 @@ def message_of(alert: Passed) -> bytes:
     data = alert._asdict()
     del data["id"]  # which is the webhook-id
     message = {"type": TYPE, "timestamp": _iso(alert.at), "data": data}
-    return json.dumps(message, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _iso(time_ms: int) -> str:

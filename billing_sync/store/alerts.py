@@ -24,6 +24,8 @@ from metering.catalogue import Catalogue
 
 _NO_PACKAGES: Final = frozenset({OVERSHOOT, WAITING})
 
+_TOLD: Final = ("webhook", "state", "attempts", "next_attempt", "sent_at", "error")
+
 
 class Due(NamedTuple):
     """A delivery that was claimed until `lease_ms`, and what it tells."""
@@ -125,7 +127,11 @@ def claim(session: Session, webhook: str, *, now_ms: int, until_ms: int) -> Due 
     delivery.attempts += 1
     delivery.next_attempt = until_ms
     session.add(delivery)
-    return Due(Passed(**alert.model_dump()), webhook, delivery.attempts, until_ms)
+    return Due(_facts(alert), webhook, delivery.attempts, until_ms)
+
+
+def _facts(alert: Alert) -> Passed:
+    return Passed(**alert.model_dump())
 
 
 def settle(session: Session, due: Due, **columns: object) -> bool:
@@ -204,7 +210,9 @@ def listed(session: Session, page: Page) -> list[dict[str, Any]]:
     query = select(Alert).where(*_wanted(session, page)).order_by(col(Alert.at), col(Alert.id))
     alerts = list(session.exec(query.limit(page.limit)))
     deliveries = _deliveries(session, [alert.id for alert in alerts])
-    return [alert.model_dump() | {"deliveries": deliveries.get(alert.id, [])} for alert in alerts]
+    return [
+        _facts(alert)._asdict() | {"deliveries": deliveries.get(alert.id, [])} for alert in alerts
+    ]
 
 
 def _wanted(session: Session, page: Page) -> Iterable[ColumnElement[bool]]:
@@ -228,7 +236,8 @@ def _deliveries(session: Session, ids: Sequence[str]) -> dict[str, list[dict[str
     for some in in_parts(ids):
         query = select(AlertDelivery).where(col(AlertDelivery.alert_id).in_(some))
         for row in session.exec(query.order_by(col(AlertDelivery.webhook))):
-            found.setdefault(row.alert_id, []).append(row.model_dump(exclude={"alert_id"}))
+            told = {name: getattr(row, name) for name in _TOLD}
+            found.setdefault(row.alert_id, []).append(told)
     return found
 
 

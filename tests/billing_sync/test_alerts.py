@@ -66,10 +66,10 @@ def test_what_is_told() -> None:
     """Figures in billing units as text, times in UTC, compact and in one order."""
     (alert,) = alerts_of(PACK, [Use("词元", 10_000, 8_005, 1000)], (80, 95), 1_700_000_000_123)
     assert message_of(alert).decode() == (
-        '{"data":{"at":1700000000123,"customer_id":"cust-1","expires":1800000000000,"item":"词元",'
-        '"package_id":"pack","percent":"80.0500","product_id":"PACK","quota":"10.0000",'
-        '"remaining":"1.9950","threshold":80,"used":"8.0050"},"timestamp":"2023-11-14T22:13:20.123Z",'
-        '"type":"package.threshold_passed"}'
+        '{"type":"package.threshold_passed","timestamp":"2023-11-14T22:13:20.123Z","data":{'
+        '"package_id":"pack","item":"词元","threshold":80,"customer_id":"cust-1",'
+        '"product_id":"PACK","quota":"10.0000","used":"8.0050","remaining":"1.9950",'
+        '"percent":"80.0500","expires":1800000000000,"at":1700000000123}}'
     )
 
 

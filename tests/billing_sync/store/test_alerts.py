@@ -243,7 +243,8 @@ def test_any_usage_in_any_pieces(engine: Engine, uses: list[int], thresholds: li
         for table in reversed(Alert.metadata.sorted_tables):
             connection.execute(table.delete())
     books = selling(engine, thresholds=tuple(sorted(thresholds)))
-    total, expected = 0, {}
+    total = 0
+    expected: dict[int, str] = {}
     for quantity in uses:
         if not quantity:
             continue
@@ -327,7 +328,7 @@ def test_every_delivery_is_claimed_by_one(engine: Engine) -> None:
     now_ms = books.clock.now_ms()
 
     def claim_all() -> list[int]:
-        mine = []
+        mine: list[int] = []
         while True:
             with writing(engine) as session:
                 due = alerts.claim(session, NOWHERE.name, now_ms=now_ms, until_ms=now_ms + 60_000)
