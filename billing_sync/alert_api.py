@@ -12,7 +12,7 @@ from billing_sync.alerts import DeliveryState
 from billing_sync.api_answers import error, page_of
 from billing_sync.asking import Page, page_question
 from billing_sync.errors import BadQuestion, UnknownAlert, WrongState
-from billing_sync.store import alerts as store
+from billing_sync.store import alert_listing as store
 from billing_sync.store.engine import reading
 from metering.clock import Clock
 

@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from billing_sync.alert_sending import AlertSender
 from billing_sync.alerts import DeliveryState
-from billing_sync.store.alerts import Standing
+from billing_sync.store.alert_listing import Standing
 
 
 def attempts(sender: AlertSender) -> Iterable[Metric]:

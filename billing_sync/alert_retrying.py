@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 
 from billing_sync.alert_models import Alert
 from billing_sync.errors import UnknownAlert, WrongState
-from billing_sync.store import alerts as store
+from billing_sync.store import alert_deliveries as store
 from billing_sync.store.engine import writing
 
 

@@ -29,8 +29,8 @@ from billing_sync.alerts import DeliveryState, message_of
 from billing_sync.koogallery.outcomes import seconds_of
 from billing_sync.pacing import backoff_ms
 from billing_sync.repeating import Repeater, Wake
-from billing_sync.store import alerts as store
-from billing_sync.store.alerts import Due
+from billing_sync.store import alert_deliveries as store
+from billing_sync.store.alert_deliveries import Due
 from billing_sync.store.engine import reading, writing
 from billing_sync.webhooks import headers, wait_ms
 from metering.clock import Clock

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from billing_sync import alert_metrics, push_metrics
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
-from billing_sync.store import acts, ahead, alerts, findings, outbox, suspense, usage
+from billing_sync.store import acts, ahead, alert_listing, findings, outbox, suspense, usage
 from billing_sync.store.engine import reading
 from billing_sync.watching import Risk, risks_at
 from metering.clock import Clock
@@ -31,7 +31,7 @@ class _LedgerFigures(NamedTuple):
     waiting: int
     oldest_end: int
     risks: list[Risk]
-    alerts: alerts.Standing
+    alerts: alert_listing.Standing
 
 
 @dataclass
@@ -201,7 +201,7 @@ class _Collector(Collector):
                 waiting,
                 oldest_end,
                 risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
-                alerts.standing(session),
+                alert_listing.standing(session),
             )
 
 

@@ -11,7 +11,7 @@ from anyio import to_thread
 from billing_sync.alert_retrying import retry, retry_given_up
 from billing_sync.asking import Page
 from billing_sync.errors import UnknownAlert, WrongState
-from billing_sync.store import alerts as store
+from billing_sync.store import alert_listing as store
 from billing_sync.store.engine import reading
 from tallygate.installation import Installation
 from tallygate.reconciliation.opening import Stores, opened

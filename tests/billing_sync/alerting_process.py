@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 from billing_sync.alert_sending import AlertSender, Outcome
 from billing_sync.alert_settings import WebhookSettings
-from billing_sync.store.alerts import Due
+from billing_sync.store.alert_deliveries import Due
 from billing_sync.store.engine import open_engine
 from tests.billing_sync.hooks import selling, webhook
 

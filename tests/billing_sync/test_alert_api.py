@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 
 from billing_sync.alert_api import AlertApi
-from billing_sync.store import alerts
+from billing_sync.store import alert_deliveries as store
 from billing_sync.store.engine import writing
 from tests.billing_sync.books import Books
 from tests.billing_sync.hooks import NOWHERE, deliveries, selling, states
@@ -84,10 +84,10 @@ async def test_an_alert_is_sent_again(api: httpx.AsyncClient, books: Books) -> N
     for threshold, state in [(80, "given_up"), (95, "sent")]:
         with writing(books.engine) as session:
             now_ms = books.clock.now_ms()
-            due = alerts.claim(session, NOWHERE.name, now_ms=now_ms, until_ms=now_ms + 1)
+            due = store.claim(session, NOWHERE.name, now_ms=now_ms, until_ms=now_ms + 1)
             assert due is not None
             assert due.alert.threshold == threshold
-            alerts.settle(session, due, state=state, error="HTTP 500")
+            store.settle(session, due, state=state, error="HTTP 500")
     reply = await api.post(f"{URL}/{ids[80]}/retry")
     assert (reply.status_code, reply.json()) == (200, {"id": ids[80], "deliveries": 1})
     refused = await api.post(f"{URL}/{ids[95]}/retry")

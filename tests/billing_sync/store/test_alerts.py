@@ -1,9 +1,7 @@
 """Alerts in the ledger: raised with the deduction that passes a threshold, and once."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
-from itertools import chain
 from typing import Any
 
 import pytest
@@ -14,8 +12,6 @@ from sqlmodel import select
 
 from billing_sync.alert_models import Alert, AlertDelivery
 from billing_sync.alerts import SILENT, AlertTerms
-from billing_sync.asking import Page
-from billing_sync.errors import BadQuestion
 from billing_sync.store import alerts, ledger, package_totals
 from billing_sync.store.engine import reading, writing
 from metering.catalogue import Package, PackageItem, Product, catalogue
@@ -24,7 +20,7 @@ from metering.usage import Grade
 from metering.windows import HOUR_MS, Window
 from tests.billing_sync.books import HOUR, METER, START, Books, package
 from tests.billing_sync.correcting import Desk
-from tests.billing_sync.hooks import NOWHERE, TERMS, deliveries, raised, selling, states
+from tests.billing_sync.hooks import NOWHERE, TERMS, raised, selling
 
 
 @pytest.fixture
@@ -276,41 +272,6 @@ def test_two_customers_of_one_drain(books: Books, engine: Engine) -> None:
     ]
 
 
-def test_lists_go_page_by_page(books: Books, engine: Engine) -> None:
-    """In the order in which they were raised, also within one millisecond."""
-    books.alerts = AlertTerms(tuple(range(1, 101)))
-    books.use("i", 5_000)
-    books.clock.advance(ms=1)
-    books.use("i", 5_000)
-    page, found = Page(None, None, None, None, 7), []
-    while True:
-        with reading(engine) as session:
-            rows = alerts.listed(session, page)
-        found += rows
-        if not rows:
-            break
-        page = page._replace(after=rows[-1]["id"])
-    assert len({row["id"] for row in found}) == len(found) == 100
-    assert [row["at"] for row in found] == sorted(row["at"] for row in found)
-    assert all(row["deliveries"] == [] for row in found)
-    with reading(engine) as session, pytest.raises(BadQuestion):
-        alerts.listed(session, page._replace(after="nothing"))
-
-
-def test_lists_of_a_customer_a_package_and_a_state(books: Books, engine: Engine) -> None:
-    """Each alone, and none where nothing fits."""
-    books.use("i", 8_000)
-
-    def count(**asked: Any) -> int:
-        given = {"customer_id": None, "instance_id": None, "state": None, "after": None, "limit": 9}
-        with reading(engine) as session:
-            return len(alerts.listed(session, Page(**(given | asked))))
-
-    assert count() == count(customer_id="cust-1") == count(instance_id="pack") == 1
-    assert count(state="pending") == 1
-    assert count(customer_id="cust-2") == count(instance_id="i") == count(state="sent") == 0
-
-
 def test_two_control_planes_never_raise_one_twice(engine: Engine) -> None:
     """Whatever the lock is worth: the second finds the row, and its drain is committed."""
     books = selling(engine, NOWHERE)
@@ -319,100 +280,3 @@ def test_two_control_planes_never_raise_one_twice(engine: Engine) -> None:
         known = session.exec(select(Alert)).one()
         alerts._insert(session, [Alert(**(known.model_dump() | {"used": "0"}))])
     assert raised(engine) == [("pack", "9.0000", 80)]
-
-
-def test_every_delivery_is_claimed_by_one(engine: Engine) -> None:
-    """Four control planes at once; what is tried least and is oldest comes first."""
-    books = selling(engine, NOWHERE, thresholds=tuple(range(1, 41)))
-    books.use("i", 4_000)
-    now_ms = books.clock.now_ms()
-
-    def claim_all() -> list[int]:
-        mine: list[int] = []
-        while True:
-            with writing(engine) as session:
-                due = alerts.claim(session, NOWHERE.name, now_ms=now_ms, until_ms=now_ms + 60_000)
-            if due is None:
-                return mine
-            assert due.attempts == 1
-            mine.append(due.alert.threshold)
-
-    with ThreadPoolExecutor(4) as pool:
-        claimed = [future.result() for future in [pool.submit(claim_all) for _ in range(4)]]
-    assert sorted(chain.from_iterable(claimed)) == list(range(1, 41))
-    assert all(mine == sorted(mine) for mine in claimed)
-    with reading(engine) as session:
-        assert not alerts.is_due(session, NOWHERE.name, now_ms + 59_999)
-        assert alerts.is_due(session, NOWHERE.name, now_ms + 60_000)
-
-
-def test_an_outcome_is_written_by_who_holds_the_lease(books: Books, engine: Engine) -> None:
-    """Who comes late changes nothing; what was tried more often comes later."""
-    books.use("i", 9_500)
-    now_ms = books.clock.now_ms()
-    taken = []
-    for start in (now_ms, now_ms + 100):
-        for _ in range(2 if start == now_ms else 1):
-            with writing(engine) as session:
-                due = alerts.claim(session, NOWHERE.name, now_ms=start, until_ms=start + 100)
-            assert due is not None
-            taken.append(due)
-    late, other, mine = taken
-    assert (late.alert.threshold, other.alert.threshold, mine.alert) == (80, 95, late.alert)
-    assert mine.attempts == 2
-    with writing(engine) as session:
-        assert not alerts.settle(session, late, state="given_up", error="late")
-        assert alerts.settle(session, mine, state="sent", sent_at=7)
-        assert not alerts.settle(session, mine, state="given_up", error="again")
-    assert states(engine) == {80: "sent", 95: "pending"}
-
-
-def test_what_a_person_sends_again(books: Books, engine: Engine) -> None:
-    """An alert by its id wherever it is not delivered, or all that was given up; never what was sent."""
-    books.use("i", 10_000)
-    with writing(engine) as session:
-        for threshold, row in deliveries(engine).items():
-            state = {80: "given_up", 95: "sent", 100: "pending"}[threshold]
-            changed = {"state": state, "attempts": 10, "next_attempt": 2**60}
-            session.merge(AlertDelivery(**(row.model_dump() | changed)))
-    ids = {threshold: row.alert_id for threshold, row in deliveries(engine).items()}
-    with writing(engine) as session:
-        assert alerts.retry(session, ids[95], 5) == 0
-        assert alerts.retry(session, ids[100], 5) == 1
-        assert alerts.retry(session, None, 6) == 1
-        assert alerts.retry(session, None, 7) == 0
-    rows = deliveries(engine)
-    assert [(rows[t].state, rows[t].attempts, rows[t].next_attempt) for t in (80, 95, 100)] == [
-        ("pending", 0, 6),
-        ("sent", 10, 2**60),
-        ("pending", 0, 5),
-    ]
-
-
-def test_what_waits_for_a_webhook_nobody_knows(books: Books, engine: Engine) -> None:
-    """Is given up once it was due for long; with no webhook at all too."""
-    books.use("i", 8_000)
-    now_ms = books.clock.now_ms()
-    for known, before_ms, given_up in [
-        ([NOWHERE.name], now_ms + 1, 0),
-        (["another"], now_ms, 0),
-        ([], now_ms + 1, 1),
-        ([], now_ms + 1, 0),
-    ]:
-        with writing(engine) as session:
-            found = alerts.has_orphans(session, known, before_ms=before_ms)
-            assert found is bool(given_up)
-            assert alerts.abandon(session, known, before_ms=before_ms) == given_up
-    assert states(engine) == {80: "given_up"}
-
-
-def test_how_alerts_stand(books: Books, engine: Engine) -> None:
-    """By threshold, by state, and since when the oldest waits."""
-    with reading(engine) as session:
-        assert alerts.standing(session) == alerts.Standing({}, {}, 0)
-    books.use("i", 8_000)
-    at = books.clock.now_ms()
-    books.clock.advance(ms=5)
-    books.use("i", 1_500)
-    with reading(engine) as session:
-        assert alerts.standing(session) == alerts.Standing({80: 1, 95: 1}, {"pending": 2}, at)
