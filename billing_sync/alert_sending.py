@@ -14,9 +14,8 @@ an outcome: who comes late, after somebody else has claimed the delivery, change
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import anyio
 import httpx
@@ -26,39 +25,20 @@ from sqlalchemy import Engine
 
 from billing_sync.alert_settings import WebhookSettings
 from billing_sync.alerts import DeliveryState, message_of
-from billing_sync.koogallery.outcomes import seconds_of
 from billing_sync.pacing import backoff_ms
 from billing_sync.repeating import Repeater, Wake
 from billing_sync.store import alert_deliveries as store
 from billing_sync.store.alert_deliveries import Due
 from billing_sync.store.engine import reading, writing
-from billing_sync.webhooks import headers, wait_ms
+from billing_sync.webhook_posting import BUDGET_S, Message, Outcome, Result, post
+from billing_sync.webhooks import wait_ms
 from metering.clock import Clock
 
 log = logging.getLogger("tallygate.alerts")
 
-BUDGET_S: Final = 15.0  # of one attempt, connecting included
 LEASE_MS: Final = 60_000  # longer than an attempt can take
 ORPHANED_MS: Final = 4 * 86_400_000  # longer than a message is tried
 _TIDY_EVERY_S: Final = 60.0
-_GONE: Final = 410  # the receiver wants no more of it
-
-
-class Result(StrEnum):
-    """What an attempt came to."""
-
-    DELIVERED = "delivered"
-    REFUSED = "refused"  # it answered, and not with 2xx
-    UNREACHABLE = "unreachable"  # nobody answered, or too late: it may have arrived
-
-
-class Outcome(NamedTuple):
-    """The judgement of one attempt; `asked_ms` is what the receiver's Retry-After says."""
-
-    result: Result
-    error: str = ""
-    asked_ms: int = 0
-    is_final: bool = False
 
 
 @dataclass
@@ -121,33 +101,9 @@ class AlertSender:
             return store.claim(session, webhook, now_ms=now_ms, until_ms=now_ms + LEASE_MS)
 
     async def _post(self, webhook: WebhookSettings, due: Due) -> Outcome:
-        """Step 3. Never raises for what the network or the receiver does."""
-        body = message_of(due.alert)
-        secrets = [secret.get_secret_value() for secret in webhook.secrets]
-        signed = headers(due.alert.id, self.clock.now_ms(), body, secrets)
-        try:
-            with anyio.fail_after(self.budget_s):
-                async with self.http.stream(
-                    "POST",
-                    webhook.url,
-                    content=body,
-                    headers={"Content-Type": "application/json", "User-Agent": "tallygate"}
-                    | signed,
-                    follow_redirects=False,
-                    timeout=self.budget_s,
-                ) as reply:
-                    return self._judge(reply)
-        except TimeoutError:
-            return Outcome(Result.UNREACHABLE, f"no reply within {self.budget_s:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL) as failure:
-            return Outcome(Result.UNREACHABLE, type(failure).__name__)
-
-    def _judge(self, reply: httpx.Response) -> Outcome:
-        if reply.is_success:
-            return Outcome(Result.DELIVERED)
-        asked_s = seconds_of(reply.headers.get("retry-after"), self.clock.now_ms()) or 0
-        status = reply.status_code
-        return Outcome(Result.REFUSED, f"HTTP {status}", int(asked_s * 1000), status == _GONE)
+        """Step 3."""
+        message = Message(due.alert.id, message_of(due.alert))
+        return await post(self.http, webhook, message, self.clock, self.budget_s)
 
     def _settle(self, due: Due, outcome: Outcome) -> None:
         """Step 4."""

@@ -12,10 +12,11 @@ import anyio
 import httpx
 from sqlalchemy import Engine, event
 
-from billing_sync.alert_sending import AlertSender, Outcome
+from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import WebhookSettings
 from billing_sync.store.alert_deliveries import Due
 from billing_sync.store.engine import open_engine
+from billing_sync.webhook_posting import Outcome
 from tests.billing_sync.hooks import selling, webhook
 
 STEPS = ("deducted", "raised", "claimed", "posted", "settled")

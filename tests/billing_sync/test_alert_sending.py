@@ -12,11 +12,12 @@ from sqlalchemy import Engine, update
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from billing_sync.alert_models import AlertDelivery
-from billing_sync.alert_sending import BUDGET_S, LEASE_MS, ORPHANED_MS
+from billing_sync.alert_sending import LEASE_MS, ORPHANED_MS
 from billing_sync.alert_settings import WebhookSettings
 from billing_sync.repeating import Repeater
 from billing_sync.store import alert_deliveries as store
 from billing_sync.store.engine import writing
+from billing_sync.webhook_posting import BUDGET_S
 from billing_sync.webhooks import MOST_ATTEMPTS, WAITS_MS
 from metering.clock import SystemClock
 from tests.billing_sync.books import Books
