@@ -1,5 +1,7 @@
 """The operator's API for alerts: which there are, what became of them, and sending them again."""
 
+from collections.abc import Collection
+
 from anyio import to_thread
 from sqlalchemy import Engine
 from starlette.requests import Request
@@ -18,10 +20,11 @@ from metering.clock import Clock
 
 
 class AlertApi:
-    """Routes that list alerts and send them again."""
+    """Routes that list alerts and send them again. `webhooks` are the names of those configured."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, webhooks: Collection[str]) -> None:
         self._engine = engine
+        self._webhooks = webhooks
         self._clock = clock
 
     def routes(self, admin_token: str) -> list[Route]:
@@ -48,7 +51,7 @@ class AlertApi:
 
     def _retried(self, alert_id: str) -> Response:
         try:
-            deliveries = retry(self._engine, alert_id, self._clock.now_ms())
+            deliveries = retry(self._engine, alert_id, self._webhooks, self._clock.now_ms())
         except UnknownAlert as problem:
             return error(404, "unknown_alert", str(problem))
         except WrongState as problem:

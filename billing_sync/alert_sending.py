@@ -39,6 +39,7 @@ log = logging.getLogger("tallygate.alerts")
 LEASE_MS: Final = 60_000  # longer than an attempt can take
 ORPHANED_MS: Final = 4 * 86_400_000  # longer than a message is tried
 _TIDY_EVERY_S: Final = 60.0
+_LONGEST_PAUSE_MS: Final = 3_600_000  # as long as a Retry-After counts
 
 
 @dataclass
@@ -77,7 +78,7 @@ class AlertSender:
         After a failure the webhook is left in peace for a while. Raises SQLAlchemyError.
         """
         sent = 0
-        while self.clock.now_ms() >= self._resume_ms.get(webhook.name, 0):
+        while not self._is_paused(webhook.name):
             due = await to_thread.run_sync(self._claim, webhook.name)
             if due is None:
                 break
@@ -86,6 +87,11 @@ class AlertSender:
             self._note(webhook.name, outcome)
             sent += outcome.result is Result.DELIVERED
         return sent
+
+    def _is_paused(self, webhook: str) -> bool:
+        """A clock that was set back makes no pause longer than any that was meant."""
+        left_ms = self._resume_ms.get(webhook, 0) - self.clock.now_ms()
+        return 0 < left_ms <= _LONGEST_PAUSE_MS
 
     async def tidy(self) -> None:
         """Give up what nobody has tried for days: its webhook left the configuration."""

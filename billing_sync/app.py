@@ -123,9 +123,14 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        alerting = AlertApi(parts.engine, parts.clock).routes(parts.admin_token)
+        alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
         return Starlette(
-            routes=[*listing, *deciding.routes(parts.admin_token), *correcting, *alerting]
+            routes=[
+                *listing,
+                *deciding.routes(parts.admin_token),
+                *correcting,
+                *alerting.routes(parts.admin_token),
+            ]
         )
 
     @asynccontextmanager

@@ -65,12 +65,13 @@ def _lines(row: dict[str, Any]) -> Iterator[str]:
 
 def _again(stores: Stores, ids: Sequence[str]) -> list[dict[str, Any]]:
     now_ms = stores.clock.now_ms()
+    webhooks = stores.installation.config.alerts.terms.webhooks
     if not ids:
-        return [{"deliveries": retry_given_up(stores.engine, now_ms)}]
+        return [{"deliveries": retry_given_up(stores.engine, webhooks, now_ms)}]
     answers: list[dict[str, Any]] = []
     for each in ids:
         try:
-            answers.append({"id": each, "deliveries": retry(stores.engine, each, now_ms)})
+            answers.append({"id": each, "deliveries": retry(stores.engine, each, webhooks, now_ms)})
         except (UnknownAlert, WrongState) as problem:
             answers.append({"id": each, "problem": str(problem)})
     return answers

@@ -52,7 +52,7 @@ def list_(
 def retry(alert_id: tuple[str, ...], config_path: Path, given_up: bool, as_json: bool) -> None:
     """Send alerts again that were not delivered: the webhook is mended.
 
-    The control plane sends them within a second or two, under the same webhook-id as before.
+    They go to every webhook that is configured now and was not told. The control plane sends them within a second or two, under the same webhook-id as before.
     Exit code 1: with some there was nothing to send.
 
     \b

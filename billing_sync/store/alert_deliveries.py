@@ -3,14 +3,15 @@
 Every statement names the lease or the state it may change, so whoever comes too late changes nothing.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlmodel import Session, col, select
 
 from billing_sync.alert_models import Alert, AlertDelivery
 from billing_sync.alerts import DeliveryState, Passed
+from billing_sync.store.engine import in_parts, inserting
 
 
 class Due(NamedTuple):
@@ -85,19 +86,45 @@ def has_orphans(session: Session, configured: Collection[str], *, before_ms: int
     return session.exec(query).first() is not None
 
 
-def retry(session: Session, alert_id: str | None, now_ms: int) -> int:
-    """Send again what was not delivered of the alert, or whatever was given up where it is None, as
-    if it had never been tried; how many deliveries."""
-    states = [DeliveryState.GIVEN_UP] + ([DeliveryState.PENDING] if alert_id else [])
-    where: list[ColumnElement[bool]] = [col(AlertDelivery.state).in_(states)]
-    if alert_id is not None:
-        where.append(col(AlertDelivery.alert_id) == alert_id)
-    again = session.execute(
-        update(AlertDelivery)
-        .where(*where)
-        .values(state=DeliveryState.PENDING, attempts=0, next_attempt=now_ms)
-    )
-    return int(again.rowcount)  # type: ignore[attr-defined]
+def given_up(session: Session) -> list[str]:
+    """The alerts that were given up for one webhook or several."""
+    query = select(AlertDelivery.alert_id).where(AlertDelivery.state == DeliveryState.GIVEN_UP)
+    return sorted(set(session.exec(query)))
+
+
+def retry(
+    session: Session, alert_ids: Sequence[str], configured: Collection[str], now_ms: int
+) -> int:
+    """Send these alerts to every webhook that is configured now and was not told, as if it had never
+    been tried; how many deliveries. Webhooks that are configured no more are forgotten for it.
+    """
+    found = 0
+    if not configured:
+        return found
+    for some in in_parts(alert_ids):
+        mine = [
+            col(AlertDelivery.alert_id).in_(some),
+            col(AlertDelivery.state) != DeliveryState.SENT,
+        ]
+        session.execute(
+            delete(AlertDelivery).where(*mine, col(AlertDelivery.webhook).not_in(configured))
+        )
+        add(session, some, configured, now_ms)
+        again = {"state": DeliveryState.PENDING, "attempts": 0, "next_attempt": now_ms}
+        reset = session.execute(update(AlertDelivery).where(*mine).values(**again))
+        found += int(reset.rowcount)  # type: ignore[attr-defined]
+    return found
+
+
+def add(session: Session, alert_ids: Sequence[str], webhooks: Iterable[str], now_ms: int) -> None:
+    """A delivery of each alert for each webhook, where there is none yet."""
+    rows = [
+        AlertDelivery(alert_id=alert_id, webhook=webhook, next_attempt=now_ms).model_dump()
+        for alert_id in alert_ids
+        for webhook in webhooks
+    ]
+    if rows:
+        session.execute(inserting(session, AlertDelivery).on_conflict_do_nothing(), rows)
 
 
 def _due(webhook: str, now_ms: int) -> list[ColumnElement[bool]]:

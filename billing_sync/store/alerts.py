@@ -6,13 +6,13 @@ An alert stands in the transaction of that deduction: both are there or neither 
 from collections.abc import Sequence
 from typing import Final
 
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
-from billing_sync.alert_models import Alert, AlertDelivery
+from billing_sync.alert_models import Alert
 from billing_sync.alerts import AlertTerms, Bought, Passed, Use, alerts_of
 from billing_sync.models import Instance
 from billing_sync.packages import OVERSHOOT, WAITING
-from billing_sync.store import package_totals
+from billing_sync.store import alert_deliveries, package_totals
 from billing_sync.store.engine import in_parts, inserting
 from billing_sync.store.packages import covered
 from metering.catalogue import Catalogue
@@ -31,15 +31,11 @@ def raise_passed(session: Session, catalogue: Catalogue, terms: AlertTerms, now_
     found = _passed(session, sorted(gave), catalogue, terms, now_ms)
     known = _known(session, [alert.id for alert in found])
     new = [alert for alert in found if alert.id not in known]
-    _insert(session, [Alert(**alert._asdict()) for alert in new])
-    _insert(
-        session,
-        [
-            AlertDelivery(alert_id=alert.id, webhook=webhook, next_attempt=now_ms)
-            for alert in new
-            for webhook in terms.webhooks
-        ],
-    )
+    if new:
+        # An alert never keeps usage out of the ledger: one that is there already is no failure.
+        statement = inserting(session, Alert).on_conflict_do_nothing()
+        session.execute(statement, [alert._asdict() for alert in new])
+    alert_deliveries.add(session, [alert.id for alert in new], terms.webhooks, now_ms)
     return len(new)
 
 
@@ -64,10 +60,3 @@ def _known(session: Session, ids: Sequence[str]) -> set[str]:
     for some in in_parts(ids):
         known.update(session.exec(select(Alert.id).where(col(Alert.id).in_(some))))
     return known
-
-
-def _insert(session: Session, rows: Sequence[SQLModel]) -> None:
-    """An alert never keeps usage out of the ledger, so one that is there already is no failure."""
-    if rows:
-        statement = inserting(session, type(rows[0])).on_conflict_do_nothing()
-        session.execute(statement, [row.model_dump() for row in rows])

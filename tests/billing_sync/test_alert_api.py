@@ -27,7 +27,7 @@ def books(engine: Engine) -> Books:
 
 @pytest.fixture
 async def api(books: Books) -> AsyncIterator[httpx.AsyncClient]:
-    routes = AlertApi(books.engine, books.clock).routes("t0ken")
+    routes = AlertApi(books.engine, books.clock, [NOWHERE.name]).routes("t0ken")
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(Starlette(routes=routes)),
         base_url="http://control",

@@ -166,7 +166,10 @@ async def test_after_three_days_it_is_given_up(engine: Engine, http: httpx.Async
         await sender.send_to(hook)
         assert len(server.requests) == MOST_ATTEMPTS
         with writing(engine) as session:
-            assert store.retry(session, None, books.clock.now_ms()) == 1
+            assert (
+                store.retry(session, store.given_up(session), [hook.name], books.clock.now_ms())
+                == 1
+            )
         await sender.send_to(hook)
     assert len(server.requests) == MOST_ATTEMPTS + 1
     row = deliveries(engine)[80]
@@ -394,3 +397,18 @@ async def test_trouble_is_said_once_and_without_secrets(
 def test_the_lease_outlasts_an_attempt() -> None:
     """Else the same alert would be sent twice at once."""
     assert LEASE_MS > BUDGET_S * 1000 * 2
+
+
+async def test_a_clock_that_was_set_back(engine: Engine, http: httpx.AsyncClient) -> None:
+    """Does not keep a webhook waiting for as long."""
+    with receiver(answering(b"500 Sorry")) as server:
+        hook = webhook(server.url)
+        books = selling(engine, hook)
+        books.use("i", 10_000)
+        with writing(engine) as session:
+            session.execute(update(AlertDelivery).values(next_attempt=0))
+        sender = sender_of(engine, http, books.clock, hook)
+        await sender.send_to(hook)
+        books.clock.advance(seconds=-86_400)
+        await sender.send_to(hook)
+    assert told(server) == [80, 95]

@@ -12,7 +12,7 @@ from billing_sync.store.engine import open_engine, sqlite_url, writing
 from tallygate import alerting
 from tallygate.alerts_command import alerts
 from tests.billing_sync.books import Books
-from tests.billing_sync.hooks import NOWHERE, deliveries, selling, states
+from tests.billing_sync.hooks import NOWHERE, SECRET, deliveries, selling, states
 
 
 class Place:
@@ -20,7 +20,11 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.config = folder / "tallygate.yaml"
-        self.config.write_text(f"data_dir: {folder / 'var'}\nredis: embedded\npartitions: 1\n")
+        hook = f"{{url: '{NOWHERE.url}', secrets: [{SECRET}]}}"
+        self.config.write_text(
+            f"data_dir: {folder / 'var'}\nredis: embedded\npartitions: 1\n"
+            f"alerts: {{webhooks: [{hook}]}}\n"
+        )
         (folder / "var").mkdir()
         self.engine = open_engine(sqlite_url(folder / "var" / "ledger.db"))
         self.books: Books = selling(self.engine, NOWHERE)
@@ -102,7 +106,7 @@ def test_with_some_there_is_nothing_to_send(place: Place) -> None:
     result = place.run("retry", place.ids[80], place.ids[95], "alert_0")
     assert result.exit_code == 1
     first, second, third = result.stdout.splitlines()
-    assert first.startswith(f"{place.ids[80]}  nothing to send again")
+    assert first.startswith(f"{place.ids[80]}  nothing to send")
     assert second == f"{place.ids[95]}  1 to be sent"
     assert third == "alert_0  there is no alert with this id"
     assert "2 of 3 alerts" in result.stderr

@@ -5,6 +5,7 @@ from itertools import chain
 
 import pytest
 from sqlalchemy import Engine
+from sqlmodel import select
 
 from billing_sync.alert_models import AlertDelivery
 from billing_sync.store import alert_deliveries as store
@@ -64,26 +65,59 @@ def test_an_outcome_is_written_by_who_holds_the_lease(books: Books, engine: Engi
     assert states(engine) == {80: "sent", 95: "pending"}
 
 
-def test_what_a_person_sends_again(books: Books, engine: Engine) -> None:
-    """An alert by its id wherever it is not delivered, or all that was given up; never what was sent."""
+def given_up_sent_and_pending(books: Books) -> dict[int, str]:
+    """80 was given up, 95 is sent, 100 waits for long; their ids."""
     books.use("i", 10_000)
-    with writing(engine) as session:
-        for threshold, row in deliveries(engine).items():
+    ids = {}
+    with writing(books.engine) as session:
+        for threshold, row in deliveries(books.engine).items():
             state = {80: "given_up", 95: "sent", 100: "pending"}[threshold]
             changed = {"state": state, "attempts": 10, "next_attempt": 2**60}
             session.merge(AlertDelivery(**(row.model_dump() | changed)))
-    ids = {threshold: row.alert_id for threshold, row in deliveries(engine).items()}
+            ids[threshold] = row.alert_id
+    return ids
+
+
+def test_what_a_person_sends_again(books: Books, engine: Engine) -> None:
+    """What was not delivered, as if it had never been tried; never what was."""
+    ids, hooks = given_up_sent_and_pending(books), [NOWHERE.name]
     with writing(engine) as session:
-        assert store.retry(session, ids[95], 5) == 0
-        assert store.retry(session, ids[100], 5) == 1
-        assert store.retry(session, None, 6) == 1
-        assert store.retry(session, None, 7) == 0
+        assert store.given_up(session) == [ids[80]]
+        assert store.retry(session, [ids[95]], hooks, 5) == 0
+        assert store.retry(session, [ids[100]], hooks, 6) == 1
+        assert store.retry(session, store.given_up(session), hooks, 7) == 1
+        assert store.given_up(session) == []
     rows = deliveries(engine)
     assert [(rows[t].state, rows[t].attempts, rows[t].next_attempt) for t in (80, 95, 100)] == [
-        ("pending", 0, 6),
+        ("pending", 0, 7),
         ("sent", 10, 2**60),
-        ("pending", 0, 5),
+        ("pending", 0, 6),
     ]
+
+
+def test_a_webhook_that_was_written_wrong(books: Books, engine: Engine) -> None:
+    """Sent again, an alert goes to those that are configured now; without any it stays as it is."""
+    ids = given_up_sent_and_pending(books)
+    with writing(engine) as session:
+        assert store.retry(session, list(ids.values()), [], 5) == 0
+    assert states(engine) == {80: "given_up", 95: "sent", 100: "pending"}
+    with writing(engine) as session:
+        assert store.retry(session, store.given_up(session), ["right/1", "right/2"], 5) == 2
+        rows = session.exec(select(AlertDelivery).where(AlertDelivery.alert_id == ids[80])).all()
+    assert {row.webhook: row.state for row in rows} == {"right/1": "pending", "right/2": "pending"}
+    with writing(engine) as session:
+        assert store.retry(session, [ids[95]], ["right/1"], 5) == 1
+        rows = session.exec(select(AlertDelivery).where(AlertDelivery.alert_id == ids[95])).all()
+    assert {row.webhook: row.state for row in rows} == {"right/1": "pending", NOWHERE.name: "sent"}
+
+
+def test_what_is_there_already_is_no_failure(books: Books, engine: Engine) -> None:
+    """Whatever the locks are worth: a drain is never kept out of the ledger by an alert."""
+    books.use("i", 8_000)
+    (row,) = deliveries(engine).values()
+    with writing(engine) as session:
+        store.add(session, [row.alert_id], [NOWHERE.name], 5)
+    assert deliveries(engine)[80] == row
 
 
 def test_what_waits_for_a_webhook_nobody_knows(books: Books, engine: Engine) -> None:

@@ -12,7 +12,7 @@ from sqlmodel import select
 
 from billing_sync.alert_models import Alert, AlertDelivery
 from billing_sync.alerts import SILENT, AlertTerms
-from billing_sync.store import alerts, ledger, package_totals
+from billing_sync.store import ledger, package_totals
 from billing_sync.store.engine import reading, writing
 from metering.catalogue import Package, PackageItem, Product, catalogue
 from metering.deltas import DeltaKey
@@ -270,13 +270,3 @@ def test_two_customers_of_one_drain(books: Books, engine: Engine) -> None:
         ("cust-2", "theirs", 80),
         ("cust-2", "theirs", 95),
     ]
-
-
-def test_two_control_planes_never_raise_one_twice(engine: Engine) -> None:
-    """Whatever the lock is worth: the second finds the row, and its drain is committed."""
-    books = selling(engine, NOWHERE)
-    books.use("i", 9_000)
-    with writing(engine) as session:
-        known = session.exec(select(Alert)).one()
-        alerts._insert(session, [Alert(**(known.model_dump() | {"used": "0"}))])
-    assert raised(engine) == [("pack", "9.0000", 80)]
