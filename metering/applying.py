@@ -42,6 +42,7 @@ class Applier:
         self._epochs: dict[int, str] = {}  # the last of each partition; it has none when emptied
         self._first = 0  # the partition that the next flush begins with
         self._asked = 0  # the partition that is asked next
+        self._heard: set[int] = set()  # partitions that answered since the last probe
         self.batches = 0
         self.failures = 0
         self.failure = ""  # the kind of the last one
@@ -91,10 +92,12 @@ class Applier:
     async def flush(self, *, probe: bool = False) -> bool:
         """Send everything; whether all of it is applied.
 
-        `probe` also asks the partitions whose records are applied but not yet in the ledger: a
-        Redis that was emptied or set back is noticed there, though nothing new comes in. It stops
-        at the first failure: the others would only fail one after the other, each in its time-out.
-        A node of a cluster that is away costs no time, and others may answer.
+        `probe` also asks the partitions whose records are applied but not yet in the ledger, unless
+        they have answered since the last probe: a Redis that was emptied or set back is noticed
+        there, though nothing new comes in.
+
+        It stops at the first failure: the others would only fail one after the other, each in its
+        time-out. A node of a cluster that is away costs no time, and others may answer.
         """
         done = True
         failures = self.failures
@@ -104,6 +107,8 @@ class Applier:
             if self.failures != known and not self.node_away:
                 self._first = partition + 1
                 break
+        if probe:
+            self._heard.clear()
         self.backlog = sum(self._waiting(partition) for partition in self._tail.touched())
         return done and self.failures == failures
 
@@ -128,7 +133,7 @@ class Applier:
         while turns < _TURNS:
             batch = self.plan(partition)
             if batch is None or batch.start >= goal:
-                if not probe:
+                if not probe or partition in self._heard - self.behind:
                     return self.position(partition) >= goal
                 probe = False
                 batch = self._question(partition)
@@ -147,6 +152,7 @@ class Applier:
             self.node_away = isinstance(reason, NodeUnavailable)
             return None
         self.batches += 1
+        self._heard.add(batch.partition)
         self.settle(batch.partition, reply)
         return reply
 

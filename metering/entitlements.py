@@ -1,12 +1,17 @@
 """Entitlement snapshots in Redis: the control plane puts them, gateways follow them.
 
-A change is published at once; a full check every few seconds heals whatever a lost message hid.
+A change is published at once, and sets a mark that differs each time: gateways look at the mark every
+few seconds, and where it is another one, at everybody. That heals whatever a lost message hid.
 Channels of a cluster belong to no node: what one publishes, all of them pass on.
 What somebody else wrote there and nobody can read is passed over, never believed.
 """
 
+import secrets
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final, NamedTuple
+
+import anyio
+import anyio.lowlevel
 
 from metering.connection import Store, one_of, send_all, text_of, translated
 from metering.entitlement import EntitlementSnapshot, from_json, to_json
@@ -14,6 +19,8 @@ from metering.errors import MeteringUnavailable
 
 KEY: Final = "tallygate:entitlements"
 CHANNEL: Final = "tallygate:entitlements:changed"
+MARK: Final = "{tallygate:entitlements}:mark"  # in the same slot of a cluster
+_AT_ONCE: Final = 100  # snapshots read without a break
 QUIET_S: Final = 1.0  # without a word from the server it is asked for one
 
 
@@ -25,8 +32,12 @@ class Everyone(NamedTuple):
 
 
 async def put(store: Store, snapshots: Iterable[EntitlementSnapshot]) -> None:
-    """Store the snapshots and tell the gateways which customers changed."""
-    commands = [
+    """Store the snapshots and tell the gateways which customers changed.
+
+    The mark comes last: whoever sees it finds all of them, and whoever is killed before it puts them
+    again.
+    """
+    commands: list[tuple[str, ...]] = [
         command
         for one in snapshots
         for command in (
@@ -35,8 +46,19 @@ async def put(store: Store, snapshots: Iterable[EntitlementSnapshot]) -> None:
         )
     ]
     if commands:
+        commands.append(("HSET", MARK, "mark", secrets.token_hex(8)))
         with translated():
             await send_all(store, KEY, commands)
+
+
+async def mark(store: Store) -> str:
+    """What differs after each change; empty where nothing was put yet.
+
+    Whoever reads everybody reads it before: what changes meanwhile makes it another one.
+    """
+    with translated():
+        raw = await store.hget(MARK, "mark")
+    return "" if raw is None else text_of(raw)
 
 
 async def get(store: Store, customer_id: str) -> EntitlementSnapshot | None:
@@ -50,7 +72,11 @@ async def get_all(store: Store) -> Everyone:
     """The snapshots of all customers."""
     with translated():
         raw = await store.hgetall(KEY)
-    read = [_snapshot(text_of(customer_id), value) for customer_id, value in raw.items()]
+    read = []
+    for number, (customer_id, value) in enumerate(raw.items(), 1):
+        read.append(_snapshot(text_of(customer_id), value))
+        if number % _AT_ONCE == 0:  # nobody is held up by all customers
+            await anyio.lowlevel.checkpoint()
     known = [snapshot for snapshot in read if snapshot is not None]
     return Everyone(known, len(read) - len(known))
 

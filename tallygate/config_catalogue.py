@@ -72,10 +72,10 @@ def check_customers(config: Config) -> Iterator[Problem]:
         for j, instance in enumerate(customer.instances)
     ]
     yield from repeats((((*place, "id"), instance.id) for place, instance in instances), "id")
-    sold = {product.product_id for product in config.products if not product.is_package}
+    sold = {product.product_id for product in config.products}
     for place, instance in instances:
         if instance.product not in sold:
-            text = f"there is no pay-per-use product {instance.product!r}; {one_of(sold)}"
+            text = f"there is no product {instance.product!r}; {one_of(sold)}"
             yield Problem((*place, "product"), text)
     yield from _check_keys(customers)
 

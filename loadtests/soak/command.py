@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,40 +16,15 @@ import httpx
 import uvloop
 import yaml
 
+from loadtests.serving import first_line, process
 from loadtests.soak.customers import Account, call_on
 from loadtests.soak.judging import Level, compare, level_of, problems_of
-from metering.tether import tethered
 from tallygate.drills.configuration import callers, throw_away
 
 _START_S: Final = 60.0
 _QUIET_S: Final = 60.0
 _IDLE_S: Final = 5.0  # longer than connections to the origin are kept
 _WARM_UP: Final = 0.2  # of the requests: what is made once is there then
-
-
-@contextmanager
-def process(*words: str, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """`python -m …` for as long as the block lasts; what it says on standard error is kept."""
-    with log.open("w") as errors:
-        started = subprocess.Popen(  # noqa: S603  (our own modules)
-            tethered([sys.executable, "-P", "-m", *words]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            start_new_session=True,
-        )
-    with started:
-        try:
-            yield started
-        finally:
-            started.terminate()
-
-
-def first_line(started: subprocess.Popen[str]) -> str:
-    """What it says once it serves; empty when it ended before."""
-    return "" if started.stdout is None else started.stdout.readline().strip()
 
 
 class Soak:

@@ -15,7 +15,7 @@ from gateway.app import served_by
 from gateway.errors import NotCounted
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings
-from gateway.worker import Worker, pause_s
+from gateway.worker import EVERYONE_S, Worker, pause_s
 from metering import embedded, entitlements, heartbeats
 from metering.board import Open
 from metering.connection import Store, connect
@@ -143,6 +143,36 @@ async def test_a_lost_message_is_healed_by_the_full_check(
         await until(known(worker, "cust-1", "Quietly"))
 
 
+async def test_everybody_is_looked_at_only_where_something_changed(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """The mark tells; and every minute nobody relies on it."""
+    worker, looks = worker_at(valkey_url), 0
+
+    class Counting(Redis):
+        async def hgetall(self, name: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return await redis.hgetall(name)
+
+        async def hget(self, name: Any, key: Any) -> Any:
+            return await redis.hget(name, key)
+
+    await worker.redis.aclose()
+    worker.redis = Counting()
+    for put, expected in ((True, 1), (False, 1), (True, 2)):
+        if put:
+            await entitlements.put(redis, [EntitlementSnapshot("cust-1", str(expected))])
+        await worker._check()
+        assert looks == expected
+    worker._everyone_s -= EVERYONE_S
+    await worker._check()
+    assert looks == 3
+    customer = worker.directory.get("cust-1")
+    assert customer is not None
+    assert customer.name == "2"
+
+
 async def test_a_full_check_never_brings_back_what_a_message_replaced(
     valkey_url: str, worker_at: WorkerAt
 ) -> None:
@@ -154,6 +184,9 @@ async def test_a_full_check_never_brings_back_what_a_message_replaced(
         async def hgetall(self, name: Any) -> Any:
             worker._heard(new)
             return {b"cust-1": to_json(old).encode()}
+
+        async def hget(self, name: Any, key: Any) -> Any:
+            return b"mark"
 
     await worker.redis.aclose()
     worker.redis = ChangedMeanwhile()
@@ -386,10 +419,10 @@ def test_many_calls_make_flushes_rarer() -> None:
     assert [pause_s(calls) for calls in (0, 1, 12, 25, 64, 1024)] == [
         0.05,
         0.05,
-        0.05,
-        0.1,
-        0.25,
-        0.25,
+        0.096,
+        0.2,
+        0.5,
+        0.5,
     ]
 
 

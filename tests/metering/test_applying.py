@@ -90,6 +90,24 @@ async def test_what_was_brought_from_the_files_is_no_longer_behind(counters: Wat
     assert await total(counters) == sum(range(1, 31))
 
 
+async def probed(applier: Applier) -> None:
+    """A partition that has just answered is not asked again by the next probe."""
+    await applier.flush(probe=True)
+    await applier.flush(probe=True)
+
+
+async def test_a_partition_that_has_just_answered_is_not_probed(counters: Watched) -> None:
+    """Of a busy one nothing is learnt that its own flushes do not tell."""
+    await begin(counters, 0)
+    applier = Applier("lane", tail_of(1), counters, 1)
+    await applier.flush()
+    before = applier.batches
+    await applier.flush(probe=True)
+    assert applier.batches == before
+    await applier.flush(probe=True)
+    assert applier.batches == before + 1
+
+
 async def test_an_idle_partition_does_not_stay_behind(counters: Watched) -> None:
     """The ledger took over all of it before anybody sent something again: it is never planned."""
     await begin(counters, 0)
@@ -109,7 +127,7 @@ async def test_a_ledger_set_back_is_noticed_though_nothing_comes_in(counters: Wa
     applier = Applier("lane", tail, counters, 2)
     await applier.flush()
     await begin(counters, 1, lane=3)
-    await applier.flush(probe=True)
+    await probed(applier)
     assert tail.touched() == []
     await begin(counters, 1, lane=1)
     await applier.ask_next(2)
@@ -125,9 +143,9 @@ async def test_a_redis_emptied_and_set_up_again_is_a_reset(counters: Watched, re
     await applier.flush()
     assert applier.resets == 0
     await redis.flushall()
-    await applier.flush(probe=True)
+    await probed(applier)
     await begin(counters, 0, lane=1)
-    await applier.flush(probe=True)
+    await probed(applier)
     assert applier.resets == 1
 
 
@@ -138,7 +156,7 @@ async def test_an_emptied_redis_is_not_behind(counters: Watched, redis: Redis) -
     applier = Applier("lane", tail, counters, 1)
     await applier.flush()
     await redis.flushall()
-    await applier.flush(probe=True)
+    await probed(applier)
     assert applier.behind == set()
 
 

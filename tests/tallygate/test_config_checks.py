@@ -16,7 +16,7 @@ products:
   - {product_id: K1, package: {items: [{of: P1, quota: 5}, {of: P2, quota: 1.5}]}}
 customers:
   - {id: c1, keys: [key-one-1], instances: [{id: i1, product: P1}]}
-  - {id: c2, keys: [key-two-2], instances: [{id: i2, product: P1}, {id: i3, product: P2}]}
+  - {id: c2, keys: [key-two-2], instances: [{id: i2, product: P1}, {id: i3, product: P2}, {id: k1, product: K1}]}
 """
 
 
@@ -30,7 +30,7 @@ def problems(text: str) -> list[str]:
 
 
 def test_a_shop_is_accepted() -> None:
-    """Two routes, two products, a package of both, two customers."""
+    """Two routes, two products, a package of both, two customers, one with the package."""
     assert problems(SHOP) == []
 
 
@@ -55,7 +55,7 @@ def test_a_shop_is_accepted() -> None:
         ("K1, package", "K1, unit: 2, package", "products[2].unit: belongs to the products a package holds quota for; remove it here"),
         ("id: c2", "id: c1", "customers[1].id: 'c1' stands at customers[0].id too; give each its own id"),
         ("id: i3", "id: i1", "customers[1].instances[1].id: 'i1' stands at customers[0].instances[0].id too; give each its own id"),
-        ("i3, product: P2", "i3, product: K1", "customers[1].instances[1].product: there is no pay-per-use product 'K1'; known: P1, P2"),
+        ("i3, product: P2", "i3, product: P3", "customers[1].instances[1].product: there is no product 'P3'; known: K1, P1, P2"),
         ("key-two-2", "key-one-1", "customers[1].keys[0]: the same value stands at customers[0].keys[0] too; give each its own key"),
         ("key-two-2", "short1", "customers[1].keys[0]: too short; a key has at least 7 characters"),
         ("key-two-2", "'with blank'", "customers[1].keys[0]: no HTTP header can carry it; use printable ASCII, no blanks"),
