@@ -201,7 +201,7 @@ def outbox_of(parts: Parts) -> Outbox:
 def drainer_of(parts: Parts, counters: Counters) -> Drainer:
     """What brings usage from Redis into this ledger."""
     terms = parts.alerts.terms
-    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id, terms)
+    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id, alerts=terms)
 
 
 def corrector_of(parts: Parts) -> Corrector:

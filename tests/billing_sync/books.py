@@ -107,7 +107,8 @@ class Books:
         with reading(self.engine) as session:
             place = ledger.place(session, 0)
         aside = Content(place.epoch, place.last, self.ids(), {"lane": 1}, deltas)
-        drainer = Drainer(self.engine, None, self.catalogue, self.clock, self.ids, self.alerts)  # type: ignore[arg-type]
+        drainer = Drainer(self.engine, None, self.catalogue, self.clock, self.ids)  # type: ignore[arg-type]
+        drainer.alerts = self.alerts
         assert drainer.commit(0, aside)
 
     def close(self, *, through_ms: int | None = None) -> Made | None:
