@@ -52,6 +52,7 @@ class AlertSender:
     webhooks: Sequence[WebhookSettings]
     clock: Clock
     budget_s: float = BUDGET_S
+    turn_s: float = 2 * BUDGET_S
     results: dict[tuple[str, str], int] = field(default_factory=dict)
     given_up: int = 0
 
@@ -67,10 +68,11 @@ class AlertSender:
         group.start_soon(repeater.forever, "alerts", self.tidy, _TIDY_EVERY_S, Wake())
 
     async def send_due(self) -> None:
-        """One turn of every webhook. Raises SQLAlchemyError."""
-        async with anyio.create_task_group() as group:
-            for webhook in self.webhooks:
-                group.start_soon(self.send_to, webhook)
+        """One turn of every webhook, cut off after a while. Raises SQLAlchemyError."""
+        with anyio.move_on_after(self.turn_s):
+            async with anyio.create_task_group() as group:
+                for webhook in self.webhooks:
+                    group.start_soon(self.send_to, webhook)
 
     async def send_to(self, webhook: WebhookSettings) -> int:
         """Send what is due there, one after the other, until one fails; how many were delivered.
@@ -83,7 +85,8 @@ class AlertSender:
             if due is None:
                 break
             outcome = await self._post(webhook, due)
-            await to_thread.run_sync(self._settle, due, outcome)
+            with anyio.CancelScope(shield=True):  # what was delivered is not sent again for a stop
+                await to_thread.run_sync(self._settle, due, outcome)
             self._note(webhook.name, outcome)
             sent += outcome.result is Result.DELIVERED
         return sent

@@ -8,16 +8,18 @@ import anyio
 import httpx
 import pytest
 from anyio import to_thread
+from anyio.abc import TaskGroup
 from sqlalchemy import Engine, update
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from billing_sync.alert_models import AlertDelivery
-from billing_sync.alert_sending import LEASE_MS, ORPHANED_MS
+from billing_sync.alert_sending import LEASE_MS, ORPHANED_MS, AlertSender
 from billing_sync.alert_settings import WebhookSettings
 from billing_sync.repeating import Repeater
 from billing_sync.store import alert_deliveries as store
+from billing_sync.store.alert_deliveries import Due
 from billing_sync.store.engine import writing
-from billing_sync.webhook_posting import BUDGET_S
+from billing_sync.webhook_posting import BUDGET_S, Outcome
 from billing_sync.webhooks import MOST_ATTEMPTS, WAITS_MS
 from metering.clock import SystemClock
 from tests.billing_sync.books import Books
@@ -412,3 +414,41 @@ async def test_a_clock_that_was_set_back(engine: Engine, http: httpx.AsyncClient
         books.clock.advance(seconds=-86_400)
         await sender.send_to(hook)
     assert told(server) == [80, 95]
+
+
+async def test_a_stop_at_the_moment_of_the_reply(engine: Engine) -> None:
+    """What was delivered is written down, so that the next process does not send it again."""
+    with receiver() as server:
+        hook = webhook(server.url)
+        books = one(engine, hook)
+        async with httpx.AsyncClient() as http, anyio.create_task_group() as group:
+            sender = StoppedSender(engine, http, [hook], books.clock)
+            sender.group = group
+            group.start_soon(sender.send_to, hook)
+        assert len(server.requests) == 1
+    assert states(engine) == {80: "sent"}
+
+
+class StoppedSender(AlertSender):
+    """Is told to stop as soon as there is a reply."""
+
+    group: TaskGroup
+
+    async def _post(self, webhook: WebhookSettings, due: Due) -> Outcome:
+        outcome = await super()._post(webhook, due)
+        self.group.cancel_scope.cancel()
+        return outcome
+
+
+async def test_one_turn_ends(engine: Engine, http: httpx.AsyncClient) -> None:
+    """Also with a receiver that keeps a command waiting; what it got without an answer goes again."""
+    with receiver(lambda request: None) as silent, receiver() as quick:
+        hooks = webhook(silent.url), webhook(quick.url)
+        books = selling(engine, *hooks, thresholds=(80,))
+        books.use("i", 9_000)
+        sender = sender_of(engine, http, books.clock, *hooks, turn_s=0.5)
+        await sender.send_due()
+        books.clock.advance(ms=LEASE_MS)
+        await sender.send_due()
+    assert len(silent.requests) == 2
+    assert sender.results == {(hooks[1].name, "delivered"): 1}
