@@ -16,6 +16,9 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 
 from billing_sync import admin_api, callbacks, correction_api, key_api
+from billing_sync.alert_api import AlertApi
+from billing_sync.alert_sending import AlertSender
+from billing_sync.alert_settings import AlertSettings
 from billing_sync.callbacks import CallbackService
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
@@ -69,6 +72,7 @@ class Parts:
     admin_token: str = field(repr=False)
     front_end_url: str
     clock: Clock
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 def new_id() -> str:
@@ -128,7 +132,16 @@ class Control:
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
         keys = key_api.routes(key_ring_of(parts, self._changed.set), parts.admin_token)
-        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token), *correcting, *keys])
+        alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
+        return Starlette(
+            routes=[
+                *listing,
+                *deciding.routes(parts.admin_token),
+                *correcting,
+                *keys,
+                *alerting.routes(parts.admin_token),
+            ]
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -186,6 +199,7 @@ def runner_of(parts: Parts, counters: Counters) -> Runner:
         grace_ms=parts.billing.grace_ms,
         clock=parts.clock,
         zone=day_zone(parts.billing, parts.koogallery),
+        sender=AlertSender(parts.engine, parts.http, parts.alerts.webhooks, parts.clock),
     )
 
 
@@ -206,13 +220,15 @@ def outbox_of(parts: Parts) -> Outbox:
 def drainer_of(parts: Parts, counters: Counters) -> Drainer:
     """What brings usage from Redis into this ledger, and tells the lending bank of it."""
     teller = Teller(parts.engine, Bank(parts.redis), parts.catalogue, parts.partitions, parts.clock)
-    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id, teller)
+    terms = parts.alerts.terms
+    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id, teller, terms)
 
 
 def corrector_of(parts: Parts) -> Corrector:
     """What takes adjustments and assigns suspense in this ledger."""
     log = push_log_of(parts)
-    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock)
+    terms = parts.alerts.terms
+    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock, terms)
 
 
 def key_ring_of(parts: Parts, on_change: Callable[[], None]) -> KeyRing:

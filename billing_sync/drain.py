@@ -23,12 +23,13 @@ from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
+from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.booking import book
 from billing_sync.hearing import Heard
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
-from billing_sync.store import ahead, ledger, suspense, waiting
+from billing_sync.store import ahead, alerts, ledger, suspense, waiting
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
@@ -65,6 +66,7 @@ class Drainer:
     clock: Clock
     new_id: Callable[[], str]
     teller: Teller | None = None
+    alerts: AlertTerms = SILENT
     heard: Heard = field(default_factory=Heard)
     drains: int = 0
     rows: int = 0
@@ -189,6 +191,7 @@ class Drainer:
             waiting.settle(session, _customers(booked), self.catalogue, now_ms)
             suspense.put(session, rows, self.catalogue)
             deduct_booked(session, booked, self.catalogue, now_ms)
+            alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)
             link = Drain(
                 id=drain.id,
                 partition=partition,

@@ -14,7 +14,8 @@ BillingSyncError
 ├── LedgerTooNew       a newer version made the ledger
 ├── LedgerUnsuitable   the database cannot hold a ledger, or holds one that cannot be read
 ├── UnknownRecord      no usage record has this metering_sn
-├── WrongState         a usage record that this cannot be done with
+├── UnknownAlert       no alert has this id
+├── WrongState         a usage record or an alert that this cannot be done with
 ├── CorrectionRefused  an adjustment or an assignment that makes no sense
 ├── UnknownCustomer    no customer has this id
 ├── UnknownKey         no API key has this id
@@ -79,8 +80,12 @@ class UnknownRecord(BillingSyncError):
     """No usage record of the ledger has this metering_sn."""
 
 
+class UnknownAlert(BillingSyncError):
+    """No alert of the ledger has this id."""
+
+
 class WrongState(BillingSyncError):
-    """A usage record is not where it would have to be for this; the text says where it is."""
+    """A usage record or an alert is not where it would have to be for this; the text says where it is."""
 
 
 class CorrectionRefused(BillingSyncError):

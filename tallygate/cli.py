@@ -29,6 +29,7 @@ name_option = click.option("--name", default="gateway", hidden=True, help="Of th
 # the marketplace's simulator.
 ELSEWHERE: Final = {
     "adjust": "tallygate.adjust_command",
+    "alerts": "tallygate.alerts_command",
     "demo": "tallygate.demo.command",
     "drill": "tallygate.drills.command",
     "explain": "tallygate.reconciliation.explain_command",

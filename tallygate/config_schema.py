@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, SecretStr
 
+from billing_sync.alert_settings import AlertSettings
 from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
 from gateway.limit_settings import Limits
 from gateway.settings import Customer, GatewaySettings, Meter, Route
@@ -30,6 +31,7 @@ class Config(Strict):
     meters: dict[Identifier, Meter] = Field(default_factory=dict)
     products: list[Product] = Field(default_factory=list)
     billing: BillingSettings = BillingSettings()
+    alerts: AlertSettings = AlertSettings()
     customers: list[Customer] = Field(default_factory=list)
     limits: Limits = Limits()
     koogallery: KooGallerySettings = KooGallerySettings()

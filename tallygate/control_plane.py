@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import anyio
@@ -86,7 +87,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             engine=engine,
             data_dir=installation.data_dir,
             redis=redis,
-            http=await stack.enter_async_context(httpx.AsyncClient()),
+            http=await stack.enter_async_context(http_client()),
             catalogue=catalogue(config.products),
             partitions=config.partitions,
             billing=config.billing,
@@ -96,7 +97,13 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             admin_token=admin_token,
             front_end_url=installation.front_end_url(),
             clock=SystemClock(),
+            alerts=config.alerts,
         )
+
+
+def http_client() -> httpx.AsyncClient:
+    """Calls the marketplace and webhooks. It keeps no cookies: whoever is called could fill memory."""
+    return httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())))
 
 
 async def _close(redis: Store) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlmodel import Session, SQLModel
 
 import billing_sync.act_models
+import billing_sync.alert_models
 import billing_sync.balance_models
 import billing_sync.correction_models
 import billing_sync.finding_models

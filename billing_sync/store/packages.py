@@ -113,7 +113,7 @@ def balances(
     given = package_totals.by_item(session, [row.id for row in rows])
     found: Balances = {}
     for row in rows:
-        for item, full in _covered(row, catalogue):
+        for item, full in covered(row, catalogue):
             left = full.left - given.get((row.id, item), 0)
             balance = full._replace(left=left, frozen=frozen.get(row.id, ()))
             found.setdefault((row.customer_id, item), []).append(balance)
@@ -128,7 +128,7 @@ def naming_of(session: Session, customer_ids: Collection[str], catalogue: Catalo
     """
     found: Balances = {}
     for row in _packages_of(session, customer_ids):
-        for item, full in _covered(row, catalogue):
+        for item, full in covered(row, catalogue):
             if full.stop_before_excess:
                 found.setdefault((row.customer_id, item), []).append(full)
     return {place: packages.in_order(held) for place, held in found.items()}
@@ -193,7 +193,7 @@ def _freezes(session: Session, rows: Sequence[Instance]) -> dict[str, tuple[pack
     }
 
 
-def _covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance]]:
+def covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance]]:
     """The billing items that a package is for, and what it holds of each while nothing is used."""
     sold = catalogue.get(row.product_id)
     if sold is None or sold.package is None:
