@@ -1,93 +1,24 @@
-"""Readers of a reply's body: each is fed its bytes and returns those that the client gets. Pure."""
+"""Readers of event streams: each is fed its bytes and returns those that the client gets. Pure."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from gateway import sse
-from gateway.decoding import Unreadable
+from gateway.json_bodies import MAX_JSON
 from gateway.readings import Readings
 from gateway.stripping import strip, strip_null, strip_nulls
+from gateway.watching import DONE, USAGE, Watch
 
-MAX_JSON: Final = 8 * 1024 * 1024
 # As much as a JSON body: response.completed repeats the whole answer, images included.
 MAX_EVENT: Final = MAX_JSON
 MAX_HELD: Final = 1024 * 1024
 
-_BOM: Final = b"\xef\xbb\xbf"
 _LF: Final = b"\n"
 _CR: Final = b"\r"
 _LF_LF: Final = b"\n\n"
 _BLANK_LINES: Final = sse.BLANK_LINES
 _DATA: Final = b"data: "
-_DONE: Final = b"[DONE]"
-_START: Final = b"message_start"
-_STOP: Final = b"message_stop"
-_MESSAGE: Final = b"message_st"  # either
-_USAGE: Final = b'"usage"'
-_NO_USAGE: Final = b'"usage":null'
-
-
-class JsonBody:
-    """Collects a JSON body and reads it at its end."""
-
-    __slots__ = ("_only", "_readings", "_rest")
-
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
-        self._only = b""  # one that came in one piece is not copied
-        self._rest: bytearray | None = None
-
-    def feed(self, chunk: bytes) -> bytes:
-        """The chunk itself. Raises Unreadable past MAX_JSON."""
-        if not self._only:
-            self._only = chunk
-            if len(chunk) > MAX_JSON:
-                raise Unreadable("a JSON body too large to read")
-            return chunk
-        if self._rest is None:
-            self._rest = bytearray(self._only)
-        if len(self._rest) + len(chunk) > MAX_JSON:
-            raise Unreadable("a JSON body too large to read")
-        self._rest += chunk
-        return chunk
-
-    def finish(self) -> bytes:
-        """Reads the body; holds nothing back."""
-        body = self._only if self._rest is None else bytes(self._rest)
-        self._readings.see(body.removeprefix(_BOM))
-        self._only, self._rest = b"", None
-        return b""
-
-
-class _Watch:
-    """Picks the events that are worth decoding."""
-
-    __slots__ = ("_needles", "_readings", "keyed")
-
-    def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
-        self._readings = readings
-        self._needles = tuple([f'"{key}"'.encode() for key in keys])
-        self.keyed = bool(self._needles)  # more than the known usage is looked for
-
-    def wants(self, data: bytes) -> bool:
-        """Whether these bytes, of an event or of many, may hold something to read."""
-        if _STOP in data or _DONE in data:
-            return True
-        if _USAGE in data and _says_usage(data):
-            return True
-        return self.keyed and any(needle in data for needle in self._needles)
-
-    def see(self, data: bytes) -> None:
-        """Reads the data of one event."""
-        if data.strip() == _DONE:
-            self._readings.end()
-        elif self.wants(data):
-            self._readings.see(data)
-
-
-def _says_usage(data: bytes) -> bool:
-    """Whether it says more of usage than that there is none, as chunk after chunk of OpenAI's do."""
-    return data.count(_NO_USAGE) != data.count(_USAGE) or _START in data
+_MESSAGE: Final = b"message_st"  # Anthropic's first event, and its last
 
 
 class EventStream:
@@ -96,7 +27,7 @@ class EventStream:
     __slots__ = ("_parser", "_plain", "_watch")
 
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
-        self._watch = _Watch(readings, keys)
+        self._watch = Watch(readings, keys)
         self._parser = sse.Parser(MAX_EVENT)
         self._plain = False  # a chunk of whole events without usage can change nothing
 
@@ -104,8 +35,8 @@ class EventStream:
         """The chunk itself."""
         if (
             self._plain
-            and chunk.find(_USAGE) < 0  # `in` would first try whether it is a number
-            and chunk.find(_DONE) < 0
+            and chunk.find(USAGE) < 0  # `in` would first try whether it is a number
+            and chunk.find(DONE) < 0
             and chunk.find(_MESSAGE) < 0
             and chunk.endswith(_BLANK_LINES)
         ):
@@ -135,7 +66,7 @@ class StrippedStream:
     __slots__ = ("_dropped_at_cr", "_parser", "_plain", "_watch")
 
     def __init__(self, readings: Readings, keys: Iterable[str]) -> None:
-        self._watch = _Watch(readings, keys)
+        self._watch = Watch(readings, keys)
         self._parser = sse.Parser(MAX_HELD, keep_raw=True)
         self._dropped_at_cr = False
         self._plain = False  # a chunk of whole events can be taken event by event
@@ -152,8 +83,8 @@ class StrippedStream:
 
     def _feed_whole(self, chunk: bytes) -> bytes | None:
         """What the client gets of usual events, whole ones; None for any other."""
-        at = chunk.find(_USAGE)
-        if at < 0 and chunk.find(_DONE) < 0 and chunk.find(_MESSAGE) < 0:
+        at = chunk.find(USAGE)
+        if at < 0 and chunk.find(DONE) < 0 and chunk.find(_MESSAGE) < 0:
             return chunk
         if chunk.find(_CR) >= 0 or len(chunk) > MAX_HELD:
             return None
@@ -191,6 +122,3 @@ class StrippedStream:
         kept = strip(piece.raw, piece.data)
         self._dropped_at_cr = not kept and piece.raw.endswith(b"\r")
         return kept
-
-
-Body = JsonBody | EventStream | StrippedStream

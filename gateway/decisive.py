@@ -24,8 +24,9 @@ _DIGITS: Final = re.compile(rb"[1-9][0-9]{0,17}")
 _CUT_OUT: Final = b"\0"  # in no line of a head: where its length was
 _HARMLESS: Final = HOP_BY_HOP | {b"", b"close"}
 
+_BODY_READ_BY: Final = frozenset({b"accept-encoding", b"content-encoding", b"content-type"})
 _OF_REQUESTS: Final[dict[bytes, Kind]] = {
-    **dict.fromkeys(REWRITTEN | {b"accept-encoding", b"content-type"}, "decides"),
+    **dict.fromkeys(REWRITTEN | _BODY_READ_BY, "decides"),
     **dict.fromkeys(CREDENTIAL_HEADERS, "credential"),
     # Whom a trusted peer speaks for. Where it names nobody, its other words count as little as
     # anybody's.

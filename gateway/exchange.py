@@ -16,10 +16,11 @@ from typing import Final
 from gateway import injection
 from gateway.errors import Headers
 from gateway.passage import Answer, Passage, UpstreamRequest
+from gateway.request_usage import RequestUsage
 from gateway.routing import Upstream
 from gateway.tap import Tap, read_usual
 from metering.board import Open
-from metering.quantities import Quantities, kind_of
+from metering.quantities import Quantities, compact, kind_of
 from metering.usage import Grade, Outcome, Quantity, UsageRecord
 
 _CLIENT_LEFT_UNANSWERED: Final = 499  # nobody was answered; the number nginx logs for it
@@ -32,6 +33,7 @@ class Exchange:
     reply_has_body = True  # known once the reply's head is
     _injected = False
     _status = 0
+    _asked: RequestUsage | None = None  # what is counted in the request's body
     _tap: Tap | None = None
     _read: Callable[[bytes], bytes] | None = None  # the tap's
     _owed: int | None = None  # bytes of the reply's Content-Length still to come
@@ -46,6 +48,8 @@ class Exchange:
         self.request_id = request_id
         self.passage = passage
         self.route = passage.route
+        if passage.reads is not None:
+            self._asked = RequestUsage(passage.route.plan.asked, passage.reads)
 
     def opening(self, time_ms: int) -> Open:
         """What the journal notes before anything goes upstream."""
@@ -72,6 +76,8 @@ class Exchange:
     def request_chunk(self, chunk: bytes) -> None:
         """Count a piece of the body as it came from the client."""
         self.bytes_in += len(chunk)
+        if self._asked is not None:
+            self._asked.feed(chunk)
 
     def offer(self, collected: bytes) -> bytes | None:
         """The collected body as it must be sent, if it is not to go as it came."""
@@ -186,7 +192,10 @@ class Exchange:
     def so_far(self) -> Mapping[str, Quantity]:
         """What was used until now, as far as the reply has said."""
         counted = Quantities(_COUNTED, (1, self.bytes_in, self._bytes_out))
-        return counted if self._tap is None else {**self._tap.so_far(), **counted}
+        asked = {} if self._asked is None else self._asked.quantities()
+        if self._tap is not None:
+            return {**asked, **self._tap.so_far(), **counted}
+        return {**asked, **counted} if asked else counted
 
     def response_end(self, *, complete: bool) -> bytes:
         """The upstream's reply is over, whole or broken off; the rest the client gets."""
@@ -236,6 +245,7 @@ class Exchange:
 
     def _quantities(self) -> Quantities:
         counted = (1, self.bytes_in, self._bytes_out)
-        if self._tap is None:
-            return Quantities(_COUNTED, counted)
-        return self._tap.quantities().behind(_COUNTED, counted)
+        asked = {} if self._asked is None else self._asked.quantities()
+        if self._tap is not None:
+            return self._tap.quantities(asked).behind(_COUNTED, counted)
+        return compact(asked).behind(_COUNTED, counted) if asked else Quantities(_COUNTED, counted)

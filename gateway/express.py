@@ -27,7 +27,12 @@ class Express(Crossing):
         """Let it in, with what came of its body. Raises NotCounted; then it never began."""
         known = self._known
         passage = known.passage
-        if not over or trailers or (passage.collects and may_ask(piece)):
+        if (
+            not over
+            or trailers
+            or passage.reads is not None
+            or (passage.collects and may_ask(piece))
+        ):
             super().begin(piece, over=over, trailers=trailers)
             return
         shared, exchange = self._shared, self._exchange

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.credentials import IDENTITY_HEADERS
+from gateway.decoding import CODINGS
 from gateway.errors import Headers
 
 # RFC 9110 §7.6.1; Proxy-Authenticate and Proxy-Authorization by RFC 9110 §11.7.
@@ -43,7 +44,6 @@ REWRITTEN: Final = (
     HOP_BY_HOP | FORWARDED | IDENTITY_HEADERS | {b"host", b"content-length", b"expect"}
 )
 
-_READABLE_CODINGS: Final = frozenset({b"gzip", b"x-gzip", b"deflate", b"identity"})
 # Printable ASCII without `%`, so that percent-decoding always gives the original back.
 _PLAIN: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -124,7 +124,7 @@ def readable_codings(value: bytes) -> bytes:
     kept = [
         item.strip()
         for item in value.split(b",")
-        if item.partition(b";")[0].strip().lower() in _READABLE_CODINGS
+        if item.partition(b";")[0].strip().lower() in CODINGS
     ]
     return b", ".join(kept) or b"identity"
 

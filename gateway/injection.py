@@ -11,6 +11,7 @@ from gateway.tap import UsagePlan
 
 MAX_BODY: Final = 4 * 1024 * 1024
 
+_ASKED: Final = ("auto", "openai", "koogallery")  # Mistral's API refuses the option, and needs none
 _ESCAPE: Final = rb"\u00"  # letters of the key may be written so
 _TRUE: Final = msgspec.Raw(b"true")
 _FALSE: Final = msgspec.Raw(b"false")
@@ -36,7 +37,7 @@ def wants_buffering(plan: UsagePlan, *, method: str, path: str, content_type: by
     """Whether the request body must be collected, up to MAX_BODY, and offered to `inject`."""
     return (
         plan.inject
-        and plan.dialect in ("auto", "openai")
+        and plan.dialect in _ASKED
         and method == "POST"
         and path.partition("?")[0].endswith("/completions")  # chat/completions and completions
         and decoding.is_json(content_type)

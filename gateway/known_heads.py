@@ -80,7 +80,7 @@ class KnownHeads:
         self._turn = 0
         self._shapes: dict[bytes, Shape] = {}  # by deciding lines and caller
         self._customers: dict[tuple[bytes, str], Customer] = {}  # by credentials and route
-        self._replies: dict[tuple[bool, bool], Replies] = {}
+        self._replies: dict[tuple[bool, bool, bool], Replies] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -198,10 +198,12 @@ class KnownHeads:
 
     def _replies_to(self, passage: Passage, *, injected: bool) -> Replies:
         """What a reply amounts to depends on nothing else that was asked."""
-        kind = (passage.head_only, injected)
+        kind = (passage.head_only, injected, passage.route.plan.normalize)
         replies = self._replies.get(kind)
         if replies is None:
-            replies = self._replies[kind] = Replies(head_only=passage.head_only, injected=injected)
+            replies = self._replies[kind] = Replies(
+                head_only=kind[0], injected=kind[1], normalize=kind[2]
+            )
         return replies
 
     def _keep(self, key: bytes, known: KnownRequest) -> None:

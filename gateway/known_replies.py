@@ -40,9 +40,10 @@ class _Shape(NamedTuple):
 class Replies:
     """The heads of replies to requests of one kind."""
 
-    def __init__(self, *, head_only: bool, injected: bool) -> None:
+    def __init__(self, *, head_only: bool, injected: bool, normalize: bool = False) -> None:
         self._head_only = head_only
         self._injected = injected
+        self._normalize = normalize
         self._shapes: dict[bytes, _Shape] = {}
         self._seen: set[int] = set()
         self.kept: dict[bytes, KnownReply] = {}  # by raw head
@@ -60,9 +61,15 @@ class Replies:
 
     def read(self, raw: bytes, said: RawReply) -> KnownReply:
         """What a final reply's head amounts to. Raises UpstreamProtocol."""
-        head_only, injected = self._head_only, self._injected
+        head_only = self._head_only
         method = "HEAD" if head_only else "GET"
-        answer = answer_of(said.status, said.headers, head_only=head_only, injected=injected)
+        answer = answer_of(
+            said.status,
+            said.headers,
+            head_only=head_only,
+            injected=self._injected,
+            normalize=self._normalize,
+        )
         head = answer_head(answer, head_only=head_only)
         known = KnownReply(
             said.status,
@@ -93,15 +100,19 @@ class Replies:
         self.kept[raw] = known
 
     def _learn(self, raw: bytes, known: KnownReply) -> None:
-        """Where there is a length it must have been cut out, and be the body's and the answer's."""
+        """Where there is a length it must have been cut out, and be the body's and the answer's.
+
+        The answer has none where the body will be changed.
+        """
         parts = reply_apart(raw)
         if parts is None:
             return
-        end = reply_end(parts.passing, parts.length)
-        before = known.head.before
         length = known.answer.length
-        unsized = parts.length < 0 and length is None
-        if (unsized or parts.length == known.framing == length) and before.endswith(end):
+        end = reply_end(parts.passing, -1 if length is None else parts.length)
+        before = known.head.before
+        sized = parts.length == known.framing
+        fits = sized or parts.length < 0 if length is None else sized and length == parts.length
+        if fits and before.endswith(end):
             if len(self._shapes) >= _MAX_KEPT:
                 self._shapes.clear()
             self._shapes[parts.shape] = _Shape(known, before[: -len(end)])
@@ -112,15 +123,18 @@ def _quickly(shape: _Shape, parts: Apart) -> KnownReply:
     length, undated = parts.length, not parts.dated
     if length > 0:
         framed = length
-        answer = Answer(
-            status,
-            answer.headers,
-            length,
-            answer.has_body,
-            answer.readable,
-            answer.content_type,
-            answer.content_encoding,
-        )
+        if answer.length is None:
+            length = -1
+        else:
+            answer = Answer(
+                status,
+                answer.headers,
+                length,
+                answer.has_body,
+                answer.readable,
+                answer.content_type,
+                answer.content_encoding,
+            )
     before = shape.start + reply_end(parts.passing, length)
     ready = AnswerHead(before, head.after, head.unsized, undated)
     return KnownReply(

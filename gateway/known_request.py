@@ -115,10 +115,12 @@ def shape_of(known: KnownRequest, parts: Apart, customer: Customer) -> Shape | N
 def quickly(shape: Shape, customer: Customer, passing: bytes) -> KnownRequest:
     """What a request of this shape amounts to."""
     first = shape.known
-    route, _, path, head_only, has_body, collects, _, outgoing = first.passage
+    route, _, path, head_only, has_body, collects, _, outgoing, reads = first.passage
     lines = passing + customer.lines
     return KnownRequest(
-        Passage(route, customer.admitted, path, head_only, has_body, collects, None, outgoing),
+        Passage(
+            route, customer.admitted, path, head_only, has_body, collects, None, outgoing, reads
+        ),
         first.framing,
         first.keep_alive,
         first.modern,

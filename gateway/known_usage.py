@@ -8,7 +8,8 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from gateway import lenient
-from gateway.dialects import ABSENT, NOTHING_STATED, Counts, ending
+from gateway.amounts import NOTHING_STATED, Counts
+from gateway.dialects import ABSENT, ending
 from metering.usage import MAX_QUANTITY
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_QUANTITY)] | None
@@ -38,6 +39,17 @@ class _Usage(msgspec.Struct, gc=False):
     completion_tokens_details: _Reasoned | None = None
     output_tokens_details: _Reasoned | None = None
     output_token_details: _Reasoned | None = None
+    # Of other APIs: where one of these is stated the object is not for this reader. They stand
+    # last, where they cost the others least.
+    image_count: None = None
+    video_duration: None = None
+    duration: None = None
+    seconds: None = None
+    prompt_audio_seconds: None = None
+    characters: None = None
+    billed_units: None = None
+    tokens: None = None
+    models: None = None
 
 
 class _Known(msgspec.Struct, gc=False):
@@ -49,6 +61,7 @@ class _Known(msgspec.Struct, gc=False):
     choices: msgspec.Raw = ABSENT
     delta: msgspec.Raw = ABSENT
     type: msgspec.Raw = ABSENT
+    transcripts: None = None
 
 
 class _ChatUsage(msgspec.Struct, gc=False):
@@ -67,6 +80,15 @@ class _ChatUsage(msgspec.Struct, gc=False):
     input_token_details: msgspec.Raw = ABSENT
     output_tokens_details: msgspec.Raw = ABSENT
     output_token_details: msgspec.Raw = ABSENT
+    image_count: None = None
+    video_duration: None = None
+    duration: None = None
+    seconds: None = None
+    prompt_audio_seconds: None = None
+    characters: None = None
+    billed_units: None = None
+    tokens: None = None
+    models: None = None
 
 
 class _Chat(msgspec.Struct, gc=False):
@@ -76,6 +98,7 @@ class _Chat(msgspec.Struct, gc=False):
     message: msgspec.Raw = ABSENT
     response: msgspec.Raw = ABSENT
     type: msgspec.Raw = ABSENT
+    transcripts: None = None
 
 
 _read_chat: Final = msgspec.json.Decoder(_Chat).decode
@@ -85,7 +108,7 @@ _read_known: Final = msgspec.json.Decoder(_Known).decode
 def known(document: bytes) -> tuple[Counts, bool | None] | None:
     """The counts of a reply with one usage, written as the known APIs do, and what `ending` says.
 
-    None for any other: it is to be read by `decode`, `usages` and `fields`, which agree with this.
+    None for any other: it is to be read by `decode` and `stated`, which agree with this.
     """
     try:
         reply = _read_known(document)

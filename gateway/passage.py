@@ -10,7 +10,7 @@ from gateway import headers as fields
 from gateway import injection
 from gateway.admission import Admitted
 from gateway.credentials import CREDENTIAL_HEADERS
-from gateway.decoding import is_event_stream
+from gateway.decoding import is_event_stream, is_json, is_plain
 from gateway.errors import Headers
 from gateway.routing import ServedRoute, Upstream
 from gateway.strictness import check_reply
@@ -99,10 +99,10 @@ class Outgoing:
         ]
 
     def _legible(self, each: tuple[bytes, bytes], *, injected: bool) -> tuple[bytes, bytes]:
-        """Ask only for replies whose usage can be read; plain ones where an event is taken out."""
+        """Ask only for replies whose usage can be read; plain ones where they are changed."""
         if each[0] != b"accept-encoding":
             return each
-        if injected:
+        if injected or self.route.plan.normalize:
             return (each[0], b"identity")
         if self.route.plan.dialect == "none":
             return each
@@ -114,6 +114,7 @@ class Passage(NamedTuple):
 
     `path` is the client's, decoded, and `head_only` says that the reply has no body (HEAD).
     `request_id` is a trusted peer's own. `collects`: the body is wanted whole before it is sent.
+    `reads`: the request's Content-Encoding where something is counted in its body.
     """
 
     route: ServedRoute
@@ -124,6 +125,7 @@ class Passage(NamedTuple):
     collects: bool
     request_id: str | None
     outgoing: Outgoing
+    reads: bytes | None = None
 
     @property
     def announced(self) -> int:
@@ -133,19 +135,28 @@ class Passage(NamedTuple):
 
     def answer(self, status: int, headers: Headers, *, injected: bool) -> Answer:
         """What the client gets. Raises UpstreamProtocol for a head nobody may pass on."""
-        return answer_of(status, headers, head_only=self.head_only, injected=injected)
+        normalize = self.route.plan.normalize
+        return answer_of(
+            status, headers, head_only=self.head_only, injected=injected, normalize=normalize
+        )
 
 
-def answer_of(status: int, headers: Headers, *, head_only: bool, injected: bool) -> Answer:
+def answer_of(
+    status: int, headers: Headers, *, head_only: bool, injected: bool, normalize: bool = False
+) -> Answer:
     """What a client gets for a reply's head. Raises UpstreamProtocol if nobody may pass it on."""
     check_reply(status, headers)
     length = fields.declared_length(headers)
     bodyless = head_only or status in _BODYLESS  # RFC 9112 §6.3
     has_body = not bodyless and length != 0
     content_type = fields.first(headers, b"content-type")
+    content_encoding = fields.first(headers, b"content-encoding")
     readable = status < 400 and has_body
-    if readable and injected and is_event_stream(content_type):
-        length = None  # an event will be taken out
+    if readable and (injected or normalize):
+        events = is_event_stream(content_type)
+        normal = normalize and is_plain(content_encoding) and (events or is_json(content_type))
+        if normal or (injected and events):
+            length = None  # an event will be taken out, or usage put in
     without = fields.HOP_BY_HOP | {b"x-request-id"}
     # A 304 announces the length of what it does not send; ASGI servers take it literally.
     if length is None or status in _BODYLESS:
@@ -157,7 +168,7 @@ def answer_of(status: int, headers: Headers, *, head_only: bool, injected: bool)
         has_body,
         readable,
         content_type,
-        fields.first(headers, b"content-encoding"),
+        content_encoding,
     )
 
 
@@ -172,13 +183,23 @@ def passage_of(
 ) -> Passage:
     """The passage of a head that was let in. Raises BadPath."""
     has_body = bool(fields.request_framing(head.headers))
+    content_type = fields.first(head.headers, b"content-type")
+    reads = has_body and bool(route.plan.asked) and is_json(content_type)
     collects = has_body and injection.wants_buffering(
         route.plan,
         method=head.method,
         path=path,
-        content_type=fields.first(head.headers, b"content-type"),
+        content_type=content_type,
     )
     outgoing = Outgoing(head, route.rest_of(head.target), route, admitted, about_caller)
     return Passage(
-        route, admitted, path, head.method == "HEAD", has_body, collects, request_id, outgoing
+        route,
+        admitted,
+        path,
+        head.method == "HEAD",
+        has_body,
+        collects,
+        request_id,
+        outgoing,
+        fields.first(head.headers, b"content-encoding") if reads else None,
     )

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import compress
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from gateway import dialects, known_usage, lenient
-from gateway.dialects import Counts, Dialect
+from gateway import amounts, dialects, known_usage, lenient
+from gateway.amounts import Counts, Dialect
 from metering.quantities import Kind, Quantities, compact, kind_of
 from metering.usage import Grade, Quantity
 
@@ -18,12 +18,19 @@ RAW_LIMIT: Final = 2048
 _NOTHING: Final = compact({})
 
 
+class Path(NamedTuple):
+    """Where a custom meter's number stands; the meter counts `times` as many."""
+
+    keys: tuple[str, ...]
+    times: int = 1
+
+
 class Readings:
     """Takes the documents of a reply (its JSON body, or the data of its events) and merges them."""
 
     __slots__ = ("_counts", "_custom", "_dialect", "_ended", "_last", "_paths", "_stated")
 
-    def __init__(self, dialect: Dialect, paths: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, dialect: Dialect, paths: Mapping[str, Path]) -> None:
         self._dialect = dialect
         self._paths = paths
         self._counts: Counts | None = None  # of the only usage seen; of several see _stated
@@ -67,18 +74,17 @@ class Readings:
         if reply is None:
             return None
         reported = False
-        for usage in dialects.usages(reply):
-            stated = dialects.fields(usage)
+        for fields, raw in dialects.stated(reply, self._dialect):
             if self._stated is None:
                 self._stated = {} if self._counts is None else self._counts.stated()
-            self._stated.update(stated)
-            self._last = usage
-            reported = reported or bool(stated)
-        return dialects.ending(reply, reported=reported)
+            self._stated.update(fields)
+            self._last = raw
+            reported = reported or bool(fields)
+        return dialects.final(reply, reported=reported)
 
     def _see_custom(self, document: bytes) -> None:
-        for meter, path in self._paths.items():
-            value = lenient.quantity_at(document, path)
+        for meter, (path, times) in self._paths.items():
+            value = lenient.quantity_at(document, path, times)
             if value is not None:
                 self._custom = {**(self._custom or {}), meter: value}
 
@@ -91,18 +97,25 @@ class Readings:
         # A stream that announced more (Anthropic's message_start) and ended without it is cut,
         # however well-formed its HTTP was: its output count is only a placeholder.
         exact = self._ended or (complete and self._ended is None)
-        counts = self._counts
-        if self._stated is not None:
-            counts = Counts(**self._stated)
-        if counts is None:
-            quantities = _NOTHING
+        stated = self._stated
+        if stated is not None and not stated.keys() <= amounts.COUNTED:
+            read = amounts.meters(stated, self._dialect)
+            kind = kind_of(tuple(read), (_grade(exact),) * len(read))
+            quantities = Quantities(kind, tuple(read.values()))
+        elif stated is not None:
+            quantities = self._of_counts(Counts(**stated), exact)
+        elif self._counts is not None:
+            quantities = self._of_counts(self._counts, exact)
         else:
-            a, b, c, d, e = read = dialects.amounts(counts, self._dialect)
-            kind, pick = _reading(
-                (a is not None, b is not None, c is not None, d is not None, e is not None), exact
-            )
-            quantities = Quantities(kind, pick(read))
+            quantities = _NOTHING
         return quantities if self._custom is None else self._with_custom(quantities, exact)
+
+    def _of_counts(self, counts: Counts, exact: bool) -> Quantities:
+        a, b, c, d, e = read = amounts.amounts(counts, self._dialect)
+        kind, pick = _reading(
+            (a is not None, b is not None, c is not None, d is not None, e is not None), exact
+        )
+        return Quantities(kind, pick(read))
 
     def _with_custom(self, read: Quantities, exact: bool) -> Quantities:
         grade = _grade(exact)
@@ -114,7 +127,7 @@ class Readings:
 def _reading(known: tuple[bool, ...], exact: bool) -> tuple[Kind, Callable[[Any], Any]]:
     """The kind of quantities where these of METERS were read, and what picks their amounts."""
     at = tuple(compress(range(len(known)), known))
-    kind = kind_of(tuple(dialects.METERS[i] for i in at), (_grade(exact),) * len(at))
+    kind = kind_of(tuple(amounts.METERS[i] for i in at), (_grade(exact),) * len(at))
     return kind, itemgetter(*at) if len(at) > 1 else lambda read: tuple(read[i] for i in at)
 
 

@@ -11,6 +11,8 @@ from typing import Final, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from gateway.errors import BadPath, UnknownRoute
+from gateway.readings import Path
+from gateway.request_usage import BUILT_IN, Asked
 from gateway.settings import HealthSettings, Meter, PoolSettings, Route, Timeouts
 from gateway.tap import UsagePlan
 from metering.catalogue import Product, catalogue, sold_on
@@ -82,8 +84,7 @@ class RouteTable:
         """Raises ValueError for two routes of one name or path, and for an unusable upstream."""
         sold = list(products)
         self.products = catalogue(sold)
-        paths = {name: tuple(m.path.split(".")[1:]) for name, m in (meters or {}).items()}
-        served = [_served(route, sold_on(sold, route.name), paths) for route in routes]
+        served = [_served(route, sold_on(sold, route.name), meters or {}) for route in routes]
         _refuse_twins([route.name for route in served], "name")
         _refuse_twins([route.prefix.decode() or "/" for route in served], "path")
         self.packages = tuple(product for product in sold if product.is_package)
@@ -130,9 +131,8 @@ def _after_prefix(path: bytes, prefix: bytes) -> bytes:
 
 
 def _served(
-    route: Route, products: tuple[Product, ...], paths: Mapping[str, tuple[str, ...]]
+    route: Route, products: tuple[Product, ...], meters: Mapping[str, Meter]
 ) -> ServedRoute:
-    sold = {product.meter for product in products if product.meter is not None}
     return ServedRoute(
         name=route.name,
         prefix=route.path.rstrip("/").encode(),
@@ -143,14 +143,28 @@ def _served(
         timeouts=route.timeouts,
         pool=route.pool,
         health=route.health,
-        plan=UsagePlan(
-            dialect=route.usage.dialect,
-            paths=paths,
-            expected=frozenset(sold - _COUNTED_HERE),
-            inject=route.usage.inject_stream_usage == "auto",
-        ),
+        plan=_plan(route, products, meters),
         on_disconnect=route.usage.on_disconnect,
         products=products,
+    )
+
+
+def _plan(route: Route, products: tuple[Product, ...], meters: Mapping[str, Meter]) -> UsagePlan:
+    sold = frozenset(product.meter for product in products if product.meter is not None)
+    keys = {name: tuple(meter.path.split(".")[1:]) for name, meter in meters.items()}
+    asked = {name: BUILT_IN[name] for name in sorted(sold & BUILT_IN.keys())} | {
+        name: Asked(keys[name], meter.count, meter.times)
+        for name, meter in meters.items()
+        if meter.of == "request"
+    }
+    replied = {name: meter for name, meter in meters.items() if meter.of == "reply"}
+    return UsagePlan(
+        dialect=route.usage.dialect,
+        paths={name: Path(keys[name], meter.times) for name, meter in replied.items()},
+        asked=asked if route.usage.dialect != "none" else {},
+        expected=sold - _COUNTED_HERE,
+        inject=route.usage.inject_stream_usage == "auto",
+        normalize=route.usage.normalize,
     )
 
 

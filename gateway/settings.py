@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.amounts import Dialect
 from metering.catalogue import Identifier, Strict
 from metering.keys import sha256_hex
 
@@ -116,11 +117,17 @@ class HealthSettings(Strict):
 class UsageSettings(Strict):
     """How usage is read from the replies of a route."""
 
-    dialect: Literal["auto", "openai", "anthropic", "none"] = "auto"
+    dialect: Dialect = "auto"
     inject_stream_usage: Literal["auto", "never"] = "auto"
     normalize: bool = False
     on_disconnect: Literal["drain", "abort"] = "drain"
     missing: Literal["zero"] = "zero"
+
+    @model_validator(mode="after")
+    def _normal(self) -> "UsageSettings":
+        if self.normalize and self.dialect == "none":
+            raise ValueError("normalize needs the usage that dialect none does not read")
+        return self
 
 
 class Route(Strict):
@@ -151,9 +158,24 @@ class Route(Strict):
 
 
 class Meter(Strict):
-    """A custom meter: where in a JSON reply its integer stands, as `$.usage.pages`."""
+    """A custom meter: where in the JSON of a reply its number stands, as `$.usage.pages`.
+
+    `times`: as many are counted for 1, such as 1000 of milliseconds where seconds are said. Of a
+    request also the bytes or characters of a text are counted.
+    """
 
     path: Annotated[str, Field(pattern=r"^\$(\.[A-Za-z0-9_-]+)+$")]
+    of: Literal["reply", "request"] = "reply"
+    count: Literal["value", "bytes", "characters"] = "value"
+    times: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Meter":
+        if self.count != "value" and self.of == "reply":
+            raise ValueError(f"count {self.count} is of requests; add `of: request`")
+        if self.count != "value" and self.times != 1:
+            raise ValueError("times belongs to numbers; remove it or count")
+        return self
 
 
 class StaticInstance(Strict):

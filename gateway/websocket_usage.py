@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from gateway import dialects, lenient
+from gateway import amounts, lenient, usage_fields
 from gateway.tap import UsagePlan
 from metering.usage import MAX_QUANTITY, Grade, Quantity
 
@@ -49,7 +49,7 @@ class Responses:
         self._dialect = plan.dialect
         self._reads = plan.dialect in ("auto", "openai")
         self._expected = plan.expected | (_TOKENS if plan.dialect == "openai" else frozenset())
-        self._paths = {meter: (f'"{path[-1]}"', path) for meter, path in plan.paths.items()}
+        self._paths = {meter: (f'"{path.keys[-1]}"', path) for meter, path in plan.paths.items()}
         self._sums: Counter[str] = Counter()
         self._open = 0  # announced, and not ended yet
         self._silent = False  # a response ended without saying what it used
@@ -63,7 +63,7 @@ class Responses:
             return
         for meter, (mark, path) in self._paths.items():
             if mark in message:
-                self._add(meter, lenient.quantity_at(message.encode(), path))
+                self._add(meter, lenient.quantity_at(message.encode(), *path))
         if self._reads and (first or any(mark in message for mark in _MARKS)):
             self._read(message.encode())
 
@@ -80,8 +80,8 @@ class Responses:
             self._ended(event.response or _Response())
 
     def _ended(self, response: _Response) -> None:
-        stated = dialects.fields(response.usage)
-        read = dialects.meters(stated, self._dialect)
+        stated = usage_fields.of_usage(response.usage, self._dialect)
+        read = amounts.meters(stated, self._dialect)
         self._silent = self._silent or not read
         for meter, value in read.items():
             if meter not in self._paths:  # a custom meter outranks a built-in one

@@ -27,6 +27,7 @@ METER_UNITS: Final[Mapping[str, str]] = {
     "audio_ms": "milliseconds",
     "video_ms": "milliseconds",
     "characters": "characters",
+    "input_bytes": "bytes",  # of the text in a request, as KooGallery counts it
 }
 
 # A single reading above this is not believed (a broken upstream must not overflow HINCRBY's int64).

@@ -122,7 +122,71 @@ VLLM_STREAM = sse(
     "[DONE]",
 )
 
+GEMINI_CHUNKS = [
+    {
+        "candidates": [{"content": {"parts": [{"text": "Hi"}]}}],
+        "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8},
+    },
+    {
+        "candidates": [{"finishReason": "STOP"}],
+        "usageMetadata": {
+            "promptTokenCount": 8,
+            "candidatesTokenCount": 2,
+            "thoughtsTokenCount": 5,
+            "totalTokenCount": 15,
+        },
+    },
+]
+GEMINI = {"tokens_in": 8, "tokens_out": 7, "tokens_total": 15, "tokens_reasoning": 5}
+DASHSCOPE_STREAM = b"".join(
+    b'id:%d\nevent:result\n:HTTP_STATUS/200\ndata:{"output":{"finish_reason":"%b"},'
+    b'"usage":{"input_tokens":3,"output_tokens":%d,"image_count":1}}\n\n' % said
+    for said in ((1, b"null", 2), (2, b"stop", 4))
+)
+DASHSCOPE = {"tokens_in": 3, "tokens_out": 4, "tokens_total": 7, "images": 1}
+COHERE_UNITS = {
+    "billed_units": {"input_tokens": 5, "output_tokens": 9},
+    "tokens": {"input_tokens": 71, "output_tokens": 9},
+}
+COHERE = {"tokens_in": 5, "tokens_out": 9, "tokens_total": 14}
+COHERE_STREAM = sse(
+    {"type": "content-delta", "delta": {"message": {"content": {"text": "Hi"}}}},
+    {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": COHERE_UNITS}},
+    named=True,
+)
+OLLAMA_COUNTS = {"prompt_eval_count": 26, "eval_count": 98, "eval_duration": 3}
+OLLAMA = {"tokens_in": 26, "tokens_out": 98, "tokens_total": 124}
+
+
+def lines(*documents: object) -> bytes:
+    """Documents, a line each."""
+    return b"".join([json.dumps(document).encode() + b"\n" for document in documents])
+
+
+NDJSON = b"application/x-ndjson"
+LINES = {
+    "ollama": (
+        lines({"response": "Hi", "done": False}, {"response": "", "done": True, **OLLAMA_COUNTS}),
+        OLLAMA,
+    ),
+    "old cohere": (
+        lines(
+            {"event_type": "text-generation", "text": "Hi"},
+            {
+                "is_finished": True,
+                "event_type": "stream-end",
+                "response": {"text": "Hi", "meta": COHERE_UNITS},
+            },
+        ),
+        COHERE,
+    ),
+    "chat": (lines(delta("Hi"), {"choices": [], "usage": CHAT_USAGE}), CHAT),
+}
+
 STREAMS = {
+    "gemini": (sse(*GEMINI_CHUNKS), GEMINI),
+    "dashscope": (DASHSCOPE_STREAM, DASHSCOPE),
+    "cohere": (COHERE_STREAM, COHERE),
     "chat": (CHAT_STREAM, CHAT),
     "responses": (RESPONSES_STREAM, RESPONSES),
     "messages": (MESSAGES_STREAM, MESSAGES),
@@ -140,6 +204,30 @@ BODIES = {
     "messages": (
         {"type": "message", "usage": {**MESSAGE_USAGE, "output_tokens": 15}},
         MESSAGES,
+    ),
+    "gemini": (GEMINI_CHUNKS[1], GEMINI),
+    "gemini's list": (GEMINI_CHUNKS, GEMINI),
+    "dashscope": (
+        {"output": {}, "usage": {"input_tokens": 3, "output_tokens": 4, "image_count": 1}},
+        DASHSCOPE,
+    ),
+    "koogallery": (
+        {
+            "data": {},
+            "usage": {**CHAT_USAGE, "image_count": 2, "video_duration": 5},
+            "transcripts": {"content_duration_in_milliseconds": 3720},
+        },
+        {**CHAT, "images": 2, "video_ms": 5000, "audio_ms": 3720},
+    ),
+    "cohere": ({"id": "c", "usage": COHERE_UNITS}, COHERE),
+    "old cohere": ({"text": "Hi", "meta": COHERE_UNITS}, COHERE),
+    "ollama": ({"response": "Hi", "done": True, **OLLAMA_COUNTS}, OLLAMA),
+    "mistral": (
+        {
+            "choices": [{}],
+            "usage": {"prompt_tokens": 4, "completion_tokens": 6, "prompt_audio_seconds": 203},
+        },
+        {"tokens_in": 4, "tokens_out": 6, "tokens_total": 10, "audio_ms": 203_000},
     ),
     "embeddings": (
         {"data": [], "usage": {"prompt_tokens": 8, "total_tokens": 8}},

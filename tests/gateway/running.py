@@ -2,7 +2,7 @@
 
 import asyncio
 import http.client
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -159,6 +159,7 @@ def gateway(
     settings: dict[str, Any] | None = None,
     limiting: Limiting | None = None,
     packages: tuple[Product, ...] = (),
+    products: Sequence[Product] = (TOKENS,),
     **route: Any,
 ) -> Iterator[Running]:
     """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`.
@@ -167,7 +168,7 @@ def gateway(
     """
     config = GatewaySettings(**({"shell": chosen.shell} | (settings or {})))
     served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
-    table = RouteTable([Route(**served)], [TOKENS, *(packages or (PACKAGE,))])
+    table = RouteTable([Route(**served)], [*products, *(packages or (PACKAGE,))])
     instances = [StaticInstance(id="inst-1", product="T")]
     instances += [StaticInstance(id=f"i-{p.product_id}", product=p.product_id) for p in packages]
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)

@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bodies import MAX_EVENT, MAX_HELD, MAX_JSON, EventStream, JsonBody, StrippedStream
-from gateway.decoding import Unreadable
-from gateway.readings import Readings
+from gateway.bodies import MAX_EVENT, MAX_HELD, EventStream, StrippedStream
+from gateway.json_bodies import MAX_JSON, JsonBody
+from gateway.readings import Path, Readings
+from gateway.unpacking import Unreadable
 from metering.usage import Grade, Quantity
 
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":5}}\n\n'
 
 
-def readings(**paths: tuple[str, ...]) -> Readings:
+def readings(**paths: Path) -> Readings:
     """Nothing read yet."""
     return Readings("auto", paths)
 
@@ -42,7 +43,7 @@ def test_json_may_start_with_a_byte_order_mark() -> None:
 
 def test_events_of_custom_paths_are_read() -> None:
     """An event is decoded for a path's last key too."""
-    seen = readings(pages=("progress", "pages"))
+    seen = readings(pages=Path(("progress", "pages")))
     stream = EventStream(seen, ["pages"])
     stream.feed(b'data: {"progress":{"pages":2}}\n\ndata: {"x":1}\n\n')
     assert seen.quantities(complete=True)["pages"].value == 2

@@ -4,12 +4,15 @@ import gzip
 import zlib
 from collections.abc import Callable
 
+import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import decoding
-from gateway.decoding import Unreadable, inflater
+from gateway.decoding import unpacker
+from gateway.unpacking import MAX_DECODED, Unreadable
+from tests.gateway.codings import zstd
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -20,17 +23,24 @@ def raw_deflate(data: bytes) -> bytes:
 
 def unpack(coding: bytes, chunks: list[bytes]) -> tuple[bytes, bool]:
     """What the chunks unpack to, and whether they ended where they should."""
-    reader = inflater(coding)
+    reader = unpacker(coding)
     assert reader is not None
     out = b"".join(piece for chunk in chunks for piece in reader.feed(chunk))
     return out, reader.whole
 
 
+CODINGS = [b"gzip", b"deflate", b"br", b"zstd"]
+SKIPPABLE = b"\x50\x2a\x4d\x18\x03\0\0\0abc"  # a frame of zstd that holds nothing
 PACKED: dict[bytes, Callable[[bytes], bytes]] = {
     b"gzip": gzip.compress,
     b"deflate": zlib.compress,
     b" Deflate ": raw_deflate,
     b"X-GZIP": lambda data: gzip.compress(data[:5]) + gzip.compress(b"") + gzip.compress(data[5:]),
+    b"br": brotli.compress,
+    b"zstd": zstd.compress,
+    b" ZSTD": lambda data: (
+        SKIPPABLE + zstd.compress(data[:5]) + SKIPPABLE + zstd.compress(data[5:])
+    ),
 }
 
 
@@ -57,7 +67,7 @@ def test_both_kinds_of_deflate_are_told_apart() -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=200), st.sampled_from([b"gzip", b"deflate"]), st.integers(1, 9))
+@given(st.binary(max_size=200), st.sampled_from(CODINGS), st.integers(1, 9))
 def test_any_bytes_are_read_or_refused(data: bytes, coding: bytes, step: int) -> None:
     """Garbage is refused with the one named condition, wherever it is cut."""
 
@@ -73,15 +83,15 @@ def test_any_bytes_are_read_or_refused(data: bytes, coding: bytes, step: int) ->
 
 @pytest.mark.parametrize("coding", [b"", b"identity", b" Identity "])
 def test_identity_needs_no_unpacking(coding: bytes) -> None:
-    """A body that is not packed has no inflater."""
-    assert inflater(coding) is None
+    """A body that is not packed has no unpacker."""
+    assert unpacker(coding) is None
 
 
-@pytest.mark.parametrize("coding", [b"br", b"zstd", b"gzip, gzip", b"\xff"])
+@pytest.mark.parametrize("coding", [b"compress", b"br, gzip", b"gzip, gzip", b"\xff"])
 def test_an_unknown_coding_is_refused(coding: bytes) -> None:
     """What cannot be unpacked says so."""
     with pytest.raises(Unreadable):
-        inflater(coding)
+        unpacker(coding)
 
 
 def test_a_cut_body_is_not_whole() -> None:
@@ -90,6 +100,9 @@ def test_a_cut_body_is_not_whole() -> None:
     assert unpack(b"gzip", [packed[:-4]]) == (b"a" * 100, False)
     assert unpack(b"gzip", [packed, packed[:5]]) == (b"a" * 100, False)
     assert unpack(b"deflate", [b"\x78"]) == (b"", False)
+    for coding in (b"br", b"zstd"):
+        assert not unpack(coding, [PACKED[coding](b"a" * 100)[:-2]])[1]
+        assert unpack(coding, []) == (b"", False)
 
 
 def test_padding_and_garbage_behind_the_end_are_ignored() -> None:
@@ -104,16 +117,37 @@ def test_padding_and_garbage_behind_the_end_are_ignored() -> None:
     assert unpack(b"deflate", [zlib.compress(b"x") + b"tail"]) == (b"x", True)
 
 
-def test_a_bomb_is_refused_before_it_unfolds() -> None:
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_bomb_is_refused_before_it_unfolds(coding: bytes) -> None:
     """Unpacking comes in small pieces and stops at the bound."""
-    reader = inflater(b"deflate")
+    reader = unpacker(coding)
     assert reader is not None
-    pieces = reader.feed(zlib.compress(b"\0" * (decoding.MAX_DECODED + 1)))
+    pieces = reader.feed(PACKED[coding](b"\0" * (MAX_DECODED + 1)))
     sizes: list[int] = []
     with pytest.raises(Unreadable):
         sizes.extend(map(len, pieces))
     assert max(sizes) <= 64 * 1024
-    assert sum(sizes) <= decoding.MAX_DECODED
+    assert sum(sizes) <= MAX_DECODED
+
+
+@pytest.mark.parametrize("coding", [b"br", b"zstd"])
+def test_what_follows_the_end_spoils_it(coding: bytes) -> None:
+    """Neither coding knows padding: garbage behind it is none of ours, wherever the cut falls."""
+    packed = PACKED[coding](b"x" * 50)
+    for chunks in ([packed + b"garbage"], [packed, b"garbage"]):
+        with pytest.raises(Unreadable):
+            unpack(coding, chunks)
+
+
+def test_a_window_too_large_for_http_is_refused() -> None:
+    """A frame may ask for 2 GiB of memory before its first byte is unpacked (RFC 9659)."""
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27}
+    packed = zstd.compress(b"x" * 1_000_000, options=options)
+    plain = zstd.ZstdCompressor(options=options)
+    streamed = plain.compress(b"x" * 1_000_000) + plain.flush()
+    assert unpack(b"zstd", [packed]) == (b"x" * 1_000_000, True)
+    with pytest.raises(Unreadable):
+        unpack(b"zstd", [streamed])
 
 
 @pytest.mark.parametrize(
@@ -125,6 +159,7 @@ def test_a_bomb_is_refused_before_it_unfolds() -> None:
         (b"text/event-stream;charset=utf-8", False, True),
         (b" TEXT/Event-Stream ", False, True),
         (b"application/x-ndjson", False, False),
+        (b"application/stream+json", False, False),
         (b"application/jsonp", False, False),
         (b"text/plain; x=application/json", False, False),
         (b"", False, False),
@@ -134,3 +169,18 @@ def test_media_types(content_type: bytes, json: bool, stream: bool) -> None:
     """Parameters and letter case do not matter."""
     assert decoding.is_json(content_type) is json
     assert decoding.is_event_stream(content_type) is stream
+
+
+@pytest.mark.parametrize(
+    ("content_type", "lines"),
+    [
+        (b"application/x-ndjson", True),
+        (b"Application/JSONL; charset=utf-8", True),
+        (b"application/stream+json", True),
+        (b"application/json", False),
+        (b"application/json-seq", False),
+    ],
+)
+def test_lines_of_json(content_type: bytes, lines: bool) -> None:
+    """Values a line each have no one name."""
+    assert decoding.is_json_lines(content_type) is lines

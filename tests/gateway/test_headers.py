@@ -101,14 +101,16 @@ def test_any_text_survives_the_header(text: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "passed"),
     [
-        (b"gzip, deflate, br, zstd", b"gzip, deflate"),
-        (b"br;q=1.0, GZIP;q=0.5", b"GZIP;q=0.5"),
-        (b"br", b"identity"),
+        (b"gzip, deflate, br, zstd", b"gzip, deflate, br, zstd"),
+        (b"br;q=1.0, GZIP;q=0.5, compress", b"br;q=1.0, GZIP;q=0.5"),
+        (b"compress, dcb, dcz", b"identity"),
+        (b"identity", b"identity"),
         (b"*", b"identity"),
+        (b"", b"identity"),
     ],
 )
 def test_only_readable_codings_are_asked_for(asked: bytes, passed: bytes) -> None:
-    """A reply in Brotli could not be counted."""
+    """A reply in any other could not be counted."""
     assert headers.readable_codings(asked) == passed
 
 

@@ -30,6 +30,8 @@ def test_only_openai_style_posts_are_collected() -> None:
     assert not wants(plan=UsagePlan(inject=False))
     assert not wants(plan=UsagePlan(dialect="anthropic"))
     assert not wants(plan=UsagePlan(dialect="none"))
+    assert not wants(plan=UsagePlan(dialect="mistral"))
+    assert wants(plan=UsagePlan(dialect="koogallery"))
 
 
 def test_usage_is_asked_for() -> None:

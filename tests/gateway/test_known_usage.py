@@ -7,23 +7,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import dialects, known_usage
+from gateway import dialects, known_usage, usage_fields
 from gateway.tap import Tap, UsagePlan, read_usual
 from metering.quantities import kind_of
 from metering.usage import Grade
-from tests.gateway.test_dialects import CHAT, MESSAGES, RESPONSES
+from tests.gateway.test_usage_fields import CHAT, MESSAGES, RESPONSES
 
 KEYS = st.sampled_from(
     [
         *("usage", "message", "response", "choices", "type", "delta", "stop_reason", "x", "é"),
         *(*CHAT, *RESPONSES, *MESSAGES, "input_token_details", "output_token_details"),
-        *("cached_tokens", "reasoning_tokens"),
+        *("cached_tokens", "reasoning_tokens", "image_count", "video_duration", "duration"),
+        *("seconds", "prompt_audio_seconds", "characters", "billed_units", "tokens", "models"),
+        *("output", "finish_reason", "candidates", "finishReason", "usageMetadata", "meta", "done"),
+        *("promptTokenCount", "eval_count", "is_finished", "transcripts"),
+        "content_duration_in_milliseconds",
     ]
 )
 SCALARS = st.sampled_from(
     [
         *("0", "7", "-1", "7.0", "1.5", "1e2", "-0.0", "1e999", str(10**15), str(10**15 + 1)),
         *(str(2**63), str(10**40), "null", "true", "[]", "[ ]", "[1]", "{}", '"7"', '""', "x"),
+        *('"stop"', '"message-end"', '[{"finish_reason": "stop"}]', '[{"finishReason": "STOP"}]'),
         *('"message_start"', '"message_delta"', '"message_stop"', '"response.completed"'),
     ]
 )
@@ -49,9 +54,9 @@ def patiently(document: bytes) -> tuple[dict[str, int], bool | None]:
     decoded = dialects.decode(document)
     assert decoded is not None
     stated: dict[str, int] = {}
-    for usage in dialects.usages(decoded):
-        stated |= dialects.fields(usage)
-    return stated, dialects.ending(decoded, reported=bool(stated))
+    for fields, _ in dialects.stated(decoded, "auto"):
+        stated |= fields
+    return stated, dialects.final(decoded, reported=bool(stated))
 
 
 @settings(deadline=None, max_examples=300)
@@ -72,7 +77,7 @@ def test_the_usual_replies_are_read_quickly(usage: object) -> None:
     found = known_usage.known(json.dumps({"id": "x", "choices": [{}], "usage": usage}).encode())
     assert found is not None
     assert (found[0].stated(), found[1]) == (
-        dialects.fields(msgspec.Raw(json.dumps(usage).encode())),
+        usage_fields.of_usage(msgspec.Raw(json.dumps(usage).encode()), "auto"),
         None,
     )
     for other in (

@@ -3,13 +3,11 @@
 import json
 from collections.abc import Mapping
 
-from gateway.readings import RAW_LIMIT, Readings
+from gateway.readings import RAW_LIMIT, Path, Readings
 from metering.usage import Grade, Quantity
 
 
-def read(
-    *documents: object, complete: bool = True, **paths: tuple[str, ...]
-) -> Mapping[str, Quantity]:
+def read(*documents: object, complete: bool = True, **paths: Path) -> Mapping[str, Quantity]:
     """The quantities of a reply made of these documents."""
     readings = Readings("auto", paths)
     for document in documents:
@@ -38,8 +36,8 @@ def test_custom_meters_follow_their_path() -> None:
         {"usage": {"pages": 2}},
         {"usage": {"pages": 3, "prompt_tokens": 7}},
         {"usage": {"pages": "many"}},
-        pages=("usage", "pages"),
-        tokens_in=("usage", "pages"),
+        pages=Path(("usage", "pages")),
+        tokens_in=Path(("usage", "pages")),
     )
     assert quantities == {"pages": Quantity(3), "tokens_in": Quantity(3)}
 
@@ -71,7 +69,7 @@ def test_raw_usage_is_bounded() -> None:
 
 def test_clearing_forgets() -> None:
     """An unreadable reply leaves nothing behind."""
-    readings = Readings("auto", {"n": ("n",)})
+    readings = Readings("auto", {"n": Path(("n",))})
     readings.see(b'{"usage": {"prompt_tokens": 5}, "choices": [], "n": 1}')
     readings.clear()
     assert readings.quantities(complete=True) == {}

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadPath, UnknownRoute
+from gateway.readings import Path
 from gateway.routing import RouteTable, ServedRoute, Upstream, decoded_path
 from gateway.settings import Meter, Route, UsageSettings
 from metering.catalogue import Package, PackageItem, Product
@@ -169,7 +170,7 @@ def test_the_plan_expects_what_is_sold_and_read_from_replies() -> None:
     served = RouteTable([config], products, {"pages": Meter(path="$.usage.pages")}).routes[0]
     assert [product.product_id for product in served.products] == ["T", "B"]
     assert served.plan.expected == {"tokens_total"}
-    assert served.plan.paths == {"pages": ("usage", "pages")}
+    assert served.plan.paths == {"pages": Path(("usage", "pages"))}
     assert (served.plan.dialect, served.plan.inject) == ("openai", False)
 
 

@@ -5,23 +5,29 @@ import json
 import zlib
 from collections.abc import Callable
 
+import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dialects import Dialect
+from gateway.amounts import Dialect
+from gateway.readings import Path
 from gateway.tap import UsagePlan
 from metering.usage import Grade, Quantity
+from tests.gateway.codings import zstd
 from tests.gateway.replies import (
     BODIES,
     CHAT,
     CHAT_STREAM,
     CHAT_USAGE,
+    GEMINI_CHUNKS,
     JSON,
+    LINES,
     MESSAGE_DELTA,
     MESSAGE_START,
     MESSAGES,
     MESSAGES_STREAM,
+    NDJSON,
     RESPONSES,
     RESPONSES_STREAM,
     SSE,
@@ -51,6 +57,8 @@ PACK: dict[bytes, Callable[[bytes], bytes]] = {
     b"": bytes,
     b"gzip": gzip.compress,
     b"deflate": zlib.compress,
+    b"br": brotli.compress,
+    b"zstd": zstd.compress,
 }
 
 
@@ -64,11 +72,12 @@ def test_json_bodies_are_read(body: object, expected: dict[str, int], encoding: 
     assert values(watch) == expected
 
 
+@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"zstd"])
 @pytest.mark.parametrize(("stream", "expected"), STREAMS.values(), ids=STREAMS.keys())
-def test_packed_streams_are_read(stream: bytes, expected: dict[str, int]) -> None:
+def test_packed_streams_are_read(stream: bytes, expected: dict[str, int], encoding: bytes) -> None:
     """A packed stream cannot be stripped, but it is read, and passes as it came."""
-    packed = gzip.compress(stream)
-    watch = tap(encoding=b"gzip", injected=True)
+    packed = PACK[encoding](stream)
+    watch = tap(encoding=encoding, injected=True)
     assert run(watch, [packed[i : i + 7] for i in range(0, len(packed), 7)]) == packed
     assert values(watch) == expected
 
@@ -86,6 +95,52 @@ def test_the_last_raw_usage_is_kept_for_audit() -> None:
     watch = tap()
     run(watch, [MESSAGES_STREAM])
     assert watch.raw == b'{"output_tokens": 15}'
+
+
+@pytest.mark.parametrize("encoding", [b"", b"gzip"])
+@pytest.mark.parametrize(("stream", "expected"), LINES.values(), ids=LINES.keys())
+def test_lines_of_json_are_read_at_every_split(
+    stream: bytes, expected: dict[str, int], encoding: bytes
+) -> None:
+    """With or without the last line's end, packed or not."""
+    sent = PACK[encoding](stream)
+    for cut in range(len(sent) + 1):
+        watch = tap(content_type=NDJSON, encoding=encoding)
+        assert run(watch, [sent[:cut], sent[cut:]]) == sent
+        assert values(watch) == expected, cut
+    watch = tap(content_type=b"application/stream+json")
+    run(watch, [stream.rstrip()])
+    assert values(watch) == expected
+
+
+def test_a_line_too_long_is_passed_over() -> None:
+    """The lines behind it are read."""
+    stream = LINES["ollama"][0]
+    watch = tap(content_type=NDJSON)
+    long = b'{"eval_count":7,"x":"' + b"x" * 9 * 1024 * 1024 + b'"}\n'
+    run(watch, [long[:100], long[100:], stream])
+    assert values(watch) == LINES["ollama"][1]
+
+
+@pytest.mark.parametrize("between", [",", "\n,\r\n", "\n,\n"])
+def test_a_list_that_is_a_stream(between: str) -> None:
+    """Gemini's without `alt=sse`; what came whole of one that was cut is read too."""
+    sent = f"[{between.join(map(json.dumps, GEMINI_CHUNKS))}]".encode()
+    whole = tap(content_type=JSON)
+    run(whole, [sent])
+    assert values(whole) == BODIES["gemini"][1]
+    for end in (sent.index(b"STOP"), len(sent) - 2, len(sent) - 1):
+        cut = tap(content_type=JSON)
+        assert run(cut, [sent[:end]], complete=False) == sent[:end]
+        if end == len(sent) - 1 or "\n" in between:
+            assert cut.quantities()["tokens_in"].value == 8
+
+
+def test_other_lists_are_no_streams() -> None:
+    """Each of a batch's replies has its own usage; the last is not theirs together."""
+    watch = tap(content_type=JSON)
+    run(watch, [json.dumps([{"usage": CHAT_USAGE}, {"usage": CHAT_USAGE}]).encode()])
+    assert watch.quantities() == {}
 
 
 # Grades
@@ -157,7 +212,7 @@ UNUSABLE = {
     "no count": (JSON, b"", b'{"usage": {"prompt_tokens": true}}'),
     "null": (JSON, b"", b'{"usage": null}'),
     "not gzip": (JSON, b"gzip", b'{"usage": {"prompt_tokens": 5}}'),
-    "unknown coding": (JSON, b"br", b'{"usage": {"prompt_tokens": 5}}'),
+    "unknown coding": (JSON, b"compress", b'{"usage": {"prompt_tokens": 5}}'),
     "too large": (JSON, b"", b'{"usage": {"prompt_tokens": 5}}' + b" " * 8 * 1024 * 1024),
     "unpacks too large": (
         JSON,
@@ -199,13 +254,16 @@ def test_nothing_expected_nothing_missing() -> None:
     assert watch.quantities() == {}
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "dialect", ["openai", "anthropic", "gemini", "ollama", "cohere", "mistral"]
+)
 def test_a_named_dialect_expects_tokens(dialect: Dialect) -> None:
     """Whoever names the API wants to know when a reply has no usage."""
     plan = UsagePlan(dialect=dialect)
     watch = tap(plan, content_type=JSON)
     run(watch, [b"{}"])
     assert set(watch.quantities()) == {"tokens_in", "tokens_out", "tokens_total"}
+    assert tap(UsagePlan(dialect="dashscope"), content_type=JSON).quantities() == {}
     image = tap(plan, content_type=b"image/png")
     run(image, [b"\x89PNG"])
     assert image.quantities() == {}
@@ -216,8 +274,9 @@ def test_a_named_dialect_expects_tokens(dialect: Dialect) -> None:
     [
         ("/v1/embeddings", {"prompt_tokens": 8}, Quantity(0)),
         ("/v1/embeddings?x=1", {"prompt_tokens": 8, "total_tokens": 9}, Quantity(0)),
-        ("/v1/embed", {"prompt_tokens": 8, "total_tokens": 8}, Quantity(0)),
-        ("/v1/embed", {"prompt_tokens": 8, "total_tokens": 9}, Quantity(0, Grade.MISSING)),
+        ("/api/embed", {"prompt_tokens": 8}, Quantity(0)),
+        ("/v1/vectors", {"prompt_tokens": 8, "total_tokens": 8}, Quantity(0)),
+        ("/v1/vectors", {"prompt_tokens": 8, "total_tokens": 9}, Quantity(0, Grade.MISSING)),
         ("/v1/chat/completions", {"prompt_tokens": 8}, Quantity(0, Grade.MISSING)),
         ("/v1/embeddings", {"total_tokens": 8}, Quantity(0, Grade.MISSING)),
     ],
@@ -232,7 +291,7 @@ def test_an_embedding_has_no_output(path: str, usage: object, output: Quantity) 
 def test_dialect_none_reads_nothing() -> None:
     """Not even custom paths; what is sold all the same is missing."""
     plan = UsagePlan(
-        dialect="none", paths={"pages": ("usage", "pages")}, expected=EXPECTED.expected
+        dialect="none", paths={"pages": Path(("usage", "pages"))}, expected=EXPECTED.expected
     )
     watch = tap(plan, content_type=JSON)
     run(watch, [b'{"usage":{"prompt_tokens":5,"pages":3}}'])
@@ -242,7 +301,7 @@ def test_dialect_none_reads_nothing() -> None:
 
 def test_custom_meters() -> None:
     """A path is read from JSON bodies and from events."""
-    plan = UsagePlan(paths={"pages": ("job", "pages")}, expected=frozenset({"pages"}))
+    plan = UsagePlan(paths={"pages": Path(("job", "pages"))}, expected=frozenset({"pages"}))
     body = tap(plan, content_type=JSON)
     run(body, [b'{"job":{"pages":12}}'])
     assert values(body) == {"pages": 12}
@@ -267,6 +326,9 @@ fragments = st.binary(max_size=6) | st.sampled_from(
         sse({**delta("x"), "usage": None}),
         sse(MESSAGE_START),
         gzip.compress(CHAT_STREAM),
+        *(b'"usageMetadata"', b'{"eval_count":3,"done":true}\n', b"[", b"\n,", b"]"),
+        *(json.dumps(chunk).encode() for chunk in GEMINI_CHUNKS),
+        *(brotli.compress(CHAT_STREAM), zstd.compress(CHAT_STREAM)),
     ]
 )
 
@@ -274,8 +336,8 @@ fragments = st.binary(max_size=6) | st.sampled_from(
 @settings(deadline=None)
 @given(
     chunks_of(fragments),
-    st.sampled_from([JSON, SSE, b"text/plain"]),
-    st.sampled_from([b"", b"gzip", b"deflate", b"br"]),
+    st.sampled_from([JSON, SSE, NDJSON, b"text/plain"]),
+    st.sampled_from([b"", b"gzip", b"deflate", b"br", b"zstd", b"compress"]),
     st.booleans(),
     st.booleans(),
 )
@@ -295,3 +357,30 @@ def test_any_bytes_pass_and_are_read_alike(
     assert outcome([sent[i : i + 1] for i in range(len(sent))]) == whole
     if not injected or b'"usage"' not in sent:
         assert whole[0] == sent
+
+
+# What is counted in the request
+
+
+def test_what_the_reply_says_counts_before_what_was_counted() -> None:
+    """But not in KooGallery's own table: there the gateway counts."""
+    asked = {"characters": Quantity(5), "input_bytes": Quantity(9)}
+    body = b'{"usage":{"characters":12}}'
+    said: dict[Dialect, int] = {"auto": 12, "dashscope": 12, "koogallery": 5}
+    for dialect, characters in said.items():
+        plan = UsagePlan(dialect=dialect, expected=frozenset({"characters", "images"}))
+        watch = tap(plan, content_type=JSON)
+        run(watch, [body])
+        assert watch.quantities(asked) == {
+            "characters": Quantity(characters),
+            "input_bytes": Quantity(9),
+            "images": Quantity(0, Grade.MISSING),
+        }
+
+
+def test_what_is_expected_and_not_in_the_request_is_missing() -> None:
+    """Also where the reply is none that is read."""
+    watch = tap(UsagePlan(expected=frozenset({"characters"})), content_type=b"audio/mpeg")
+    run(watch, [b"ID3"])
+    assert watch.quantities() == {"characters": Quantity(0, Grade.MISSING)}
+    assert watch.quantities({"characters": Quantity(5)}) == {"characters": Quantity(5)}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.readings import Path
 from gateway.tap import UsagePlan
 from gateway.websocket_usage import Responses
 from metering.usage import Grade, Quantity
@@ -118,7 +119,7 @@ def test_what_is_sold_and_not_reported(
 
 def test_a_custom_meter_is_added_up() -> None:
     """Over every message that states it."""
-    plan = UsagePlan(paths={"pages": ("usage", "pages")})
+    plan = UsagePlan(paths={"pages": Path(("usage", "pages"))})
     message = '{"usage": {"pages": 3}}'
     assert read(message, "{}", message, plan=plan) == {"pages": (6, Grade.EXACT)}
 

@@ -21,7 +21,6 @@ products: [{{product_id: P1, routes: [chat], meter: requests, {how}}}]
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        (SHOP.format(normalize="true"), "routes[0].usage.normalize"),
         ("koogallery: {kit_key: k}", "koogallery.kit_key"),
         ("koogallery: {agent_apps: [{app_key: a, app_secret: b}]}", "koogallery.agent_apps"),
         ("koogallery: {jwt_header: X-Jwt}", "koogallery.jwt_header"),
@@ -43,6 +42,7 @@ def test_a_value_that_is_not_built_is_refused(text: str, place: str) -> None:
     "text",
     [
         'billing: {push_by: "00:05"}',
+        SHOP.format(normalize="true"),
         "billing: {hold: {times: 20}}",
         SOLD.format(how="cycle: day"),
         SOLD.format(how="charged_by: agents_gateway"),

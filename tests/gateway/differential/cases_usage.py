@@ -2,8 +2,9 @@
 
 import gzip
 import json
+from dataclasses import replace
 
-from tests.gateway.differential.cases_framing import GET, PAUSE, head, reply
+from tests.gateway.differential.cases_framing import GET, PAUSE, head, in_bytes, reply
 from tests.gateway.differential.scripts import Case, Step
 from tests.gateway.replies import BODIES, STREAMS, delta, sse
 
@@ -46,6 +47,7 @@ IN_PIECES = [
 ]
 CHAT, _ = STREAMS["chat"]
 USAGE = json.dumps(BODIES["chat"][0]).encode()
+PACKED_TEXT = gzip.compress(b'{"input":"hello"}')
 PACKED = gzip.compress(USAGE)
 ASKED_FOR = STREAMING | {"stream_options": {"include_usage": True}}
 ERROR = sse(delta("Hel"), {"error": {"message": "overloaded", "code": 529}})
@@ -73,4 +75,17 @@ OTHERS = [
     ],
 ]  # fmt: skip
 
-ALL = [*WHOLE, *STREAMED, *IN_PIECES, *OTHERS]
+NORMAL = [
+    *[replace(case, name=f"{case.name}, normal", policy="normal") for case in (*WHOLE[:3], *STREAMED[:4], *IN_PIECES[:1], *OTHERS[:-6])],
+    Case("in bytes, normal", [call("chat")], [in_bytes(reply(USAGE, JSON), 9)], policy="normal"),
+    Case("a text that is counted", [call("chat", {"input": "你好"})], [[reply(USAGE, JSON)]], policy="normal"),
+    Case("a text in pieces", [call("chat", {"input": "hello"})[:-9], PAUSE, call("chat", {"input": "hello"})[-9:]], [[reply(USAGE, JSON)]], policy="normal"),
+    Case("a packed text", [head(b"POST", b"/v1/x", JSON, GZIP, b"Content-Length: %d" % len(PACKED_TEXT)) + PACKED_TEXT], [[reply(USAGE, JSON)]], policy="normal"),
+    Case("two texts in a row", [call("chat", {"input": "a"}) + call("chat", {"input": "bc"})], [[reply(USAGE, JSON)], [reply(USAGE, JSON)]], methods=("GET", "GET"), policy="normal"),
+    Case("cut, normal", [call("chat")], [[reply(USAGE, JSON)[:-9], PAUSE, Step.CLOSE]], policy="normal"),
+    Case("a stream that is cut, normal", [call("chat", STREAMING)], [[*stream_of(CHAT)[:-2], PAUSE, Step.CLOSE]], policy="normal"),
+    Case("of no length, normal", [GET], [[reply(b"", JSON)]], policy="normal"),
+    Case("HEAD, normal", [head(b"HEAD")], [[reply(USAGE, JSON)[: -len(USAGE)]]], methods=("HEAD",), policy="normal"),
+]  # fmt: skip
+
+ALL = [*NORMAL, *WHOLE, *STREAMED, *IN_PIECES, *OTHERS]

@@ -5,10 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from metering.catalogue import Product
 from tests.gateway.differential import cases_ends, cases_framing, cases_heads, cases_usage
 from tests.gateway.differential.playing import play
 from tests.gateway.differential.scripts import Case, Scripted, scripted
-from tests.gateway.running import Running, gateway
+from tests.gateway.running import TOKENS, Running, gateway
 
 CASES = {
     "request": [*cases_framing.REQUESTS, *cases_heads.REQUESTS],
@@ -19,6 +20,12 @@ CASES = {
     "cut": cases_ends.CUTS,
     "left": cases_ends.LEAVING,
 }
+POLICIES = {
+    "drain": {"on_disconnect": "drain"},
+    "abort": {"on_disconnect": "abort"},
+    "normal": {"normalize": True},
+}
+CHARACTERS = Product(product_id="C", routes=["chat"], meter="characters")
 Gateways = dict[tuple[str, str], Running]
 
 
@@ -38,11 +45,12 @@ def gateways(up: Scripted) -> Iterator[Gateways]:
                 gateway(
                     f"http://127.0.0.1:{up.port}",
                     settings={"shell": shell},
-                    usage={"on_disconnect": policy},
+                    usage=usage,
+                    products=[TOKENS, CHARACTERS] if policy == "normal" else [TOKENS],
                 )
             )
             for shell in ("linerate", "portable")
-            for policy in ("drain", "abort")
+            for policy, usage in POLICIES.items()
         }
 
 
