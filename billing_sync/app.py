@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,16 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks, correction_api
+from billing_sync import admin_api, callbacks, correction_api, key_api
+from billing_sync.alert_api import AlertApi
+from billing_sync.alert_sending import AlertSender
+from billing_sync.alert_settings import AlertSettings
 from billing_sync.callbacks import CallbackService
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
+from billing_sync.key_making import KeyMaker
+from billing_sync.key_ring import KeyRing
+from billing_sync.key_uses import KeyUses
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.outbox import Outbox
@@ -31,17 +37,21 @@ from billing_sync.settings import BillingSettings, KooGallerySettings
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
+from billing_sync.store.worker import SqlWorker
 from billing_sync.telemetry import Telemetry
+from billing_sync.telling import Teller
 from billing_sync.tending import Tender
 from billing_sync.usage_view import UsageView
 from billing_sync.watching import Terms
 from billing_sync.zones import day_zone
+from metering.bank import Bank
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 from metering.connection import Store
 from metering.counters import Counters
 
 EVERY_S: Final = 1.0
+KEY_USES_S: Final = 2.0
 
 
 @dataclass
@@ -62,6 +72,7 @@ class Parts:
     admin_token: str = field(repr=False)
     front_end_url: str
     clock: Clock
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 def new_id() -> str:
@@ -76,6 +87,7 @@ class Control:
         self._parts = parts
         counters = Counters(parts.redis)
         self._changed = Wake()
+        self._balances_changed = Wake()
         self.view = UsageView(
             parts.engine, counters, parts.catalogue, parts.partitions, parts.clock
         )
@@ -93,7 +105,7 @@ class Control:
             front_end_url=parts.front_end_url,
             clock=parts.clock,
             randomness=os.urandom,
-            on_change=self._changed.set,
+            on_change=self._on_change,
         )
         self.telemetry = Telemetry(
             parts.engine,
@@ -119,7 +131,17 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        return Starlette(routes=[*listing, *deciding.routes(parts.admin_token), *correcting])
+        keys = key_api.routes(key_ring_of(parts, self._changed.set), parts.admin_token)
+        alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
+        return Starlette(
+            routes=[
+                *listing,
+                *deciding.routes(parts.admin_token),
+                *correcting,
+                *keys,
+                *alerting.routes(parts.admin_token),
+            ]
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -142,6 +164,15 @@ class Control:
         forever = self.runner.repeater.forever
         group.start_soon(self.runner.run_forever, EVERY_S, self._chores)
         group.start_soon(forever, "projection", self.projector.run, EVERY_S, self._changed)
+        uses = KeyUses(self._parts.engine, self._parts.redis, self._parts.clock)
+        group.start_soon(forever, "last uses of keys", uses.run, KEY_USES_S, Wake())
+        if teller := self.runner.drainer.teller:
+            group.start_soon(forever, "balances", teller.run, EVERY_S, self._balances_changed)
+
+    def _on_change(self) -> None:
+        """A callback changed what customers may use."""
+        self._changed.set()
+        self._balances_changed.set()
 
     async def _chores(self) -> None:
         await self.callbacks.resolve_creating()
@@ -168,6 +199,7 @@ def runner_of(parts: Parts, counters: Counters) -> Runner:
         grace_ms=parts.billing.grace_ms,
         clock=parts.clock,
         zone=day_zone(parts.billing, parts.koogallery),
+        sender=AlertSender(parts.engine, parts.http, parts.alerts.webhooks, parts.clock),
     )
 
 
@@ -186,14 +218,23 @@ def outbox_of(parts: Parts) -> Outbox:
 
 
 def drainer_of(parts: Parts, counters: Counters) -> Drainer:
-    """What brings usage from Redis into this ledger."""
-    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id)
+    """What brings usage from Redis into this ledger, and tells the lending bank of it."""
+    teller = Teller(parts.engine, Bank(parts.redis), parts.catalogue, parts.partitions, parts.clock)
+    terms = parts.alerts.terms
+    return Drainer(parts.engine, counters, parts.catalogue, parts.clock, new_id, teller, terms)
 
 
 def corrector_of(parts: Parts) -> Corrector:
     """What takes adjustments and assigns suspense in this ledger."""
     log = push_log_of(parts)
-    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock)
+    terms = parts.alerts.terms
+    return Corrector(parts.engine, log, parts.catalogue, parts.partitions, parts.clock, terms)
+
+
+def key_ring_of(parts: Parts, on_change: Callable[[], None]) -> KeyRing:
+    """What manages this ledger's API keys."""
+    maker = KeyMaker(parts.secret, os.urandom)
+    return KeyRing(SqlWorker(parts.engine), maker, parts.clock, parts.static, on_change)
 
 
 def push_log_of(parts: Parts) -> PushLog:

@@ -25,6 +25,14 @@ class Page(NamedTuple):
     limit: int
 
 
+class KeyPage(NamedTuple):
+    """Which API keys are wanted: `limit` of them after the one with id `after`."""
+
+    customer_id: str | None
+    after: int | None
+    limit: int
+
+
 class SuspensePage(NamedTuple):
     """Which part of the suspense is wanted: `limit` rows behind the first `skip`. Windows are half-open."""
 
@@ -99,6 +107,12 @@ def page_question(asked: QueryParams, *, by_state: bool) -> Page:
         asked.get("after"),
         _limit(asked.get("limit")),
     )
+
+
+def key_question(asked: QueryParams) -> KeyPage:
+    """`/api/v1/keys?customer=&after=&limit=`."""
+    _check(asked, ("customer", "after", "limit"))
+    return KeyPage(asked.get("customer"), _number(asked.get("after")), _limit(asked.get("limit")))
 
 
 def finding_question(asked: QueryParams) -> FindingPage:

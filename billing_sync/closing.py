@@ -21,10 +21,11 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
+from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.cycles import last_complete
 from billing_sync.grouping import Group, Terms
 from billing_sync.recording import Recording
-from billing_sync.store import ledger, pages, stops, upgrades, waiting
+from billing_sync.store import alerts, ledger, pages, stops, upgrades, waiting
 from billing_sync.store.engine import writing
 from billing_sync.store.pages import Wanted
 from billing_sync.store.partitioning import partition_count
@@ -63,6 +64,7 @@ class Closer:
     catalogue: Catalogue
     zone: tzinfo = UTC
     rows: int = _ROWS
+    alerts: AlertTerms = SILENT
 
     def close(
         self, partition: int, *, through_ms: int, now_ms: int, newest_claim: str = ""
@@ -85,6 +87,7 @@ class Closer:
                 row.closing = max(row.closing, through_ms)
                 if at == _At():
                     waiting.settle_partition(session, partition, self.catalogue, now_ms)
+                    alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)
                 begun = upgrades.open_ones(session, partition, received_until=now_ms)
                 recording = Recording(session, self._terms, now_ms, _over(through_ms))
                 at = self._page(recording, wanted._replace(upgraded=begun), at, carries=True)
@@ -112,6 +115,7 @@ class Closer:
                     return made
                 if at == _At():
                     waiting.settle_partition(session, partition, self.catalogue, now_ms)
+                    alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)
                 begun = upgrades.open_ones(session, partition, received_until=now_ms - SETTLE_MS)
                 may_cut = _ended if released_only else _divisible
                 recording = Recording(session, self._terms, now_ms, may_cut)

@@ -23,13 +23,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from billing_sync import corrections, suspense
+from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.correction_entries import Adjusted, Assigned, Correction, Piece
 from billing_sync.correction_models import Adjustment, Assignment
 from billing_sync.corrections import AdjustmentAsked, AssignmentAsked
 from billing_sync.errors import CorrectionRefused
 from billing_sync.models import Instance
 from billing_sync.push_log import PushLog
-from billing_sync.store import adjustments, ledger
+from billing_sync.store import adjustments, alerts, ledger
 from billing_sync.store import suspense as store
 from billing_sync.store.engine import in_parts, writing
 from billing_sync.store.suspense import MOST_PIECES, Wanted
@@ -61,6 +62,7 @@ class Corrector:
     catalogue: Catalogue
     partitions: int
     clock: Clock
+    alerts: AlertTerms = SILENT
 
     def adjust(self, asked: AdjustmentAsked) -> Taken[Adjustment]:
         """Add to what the instance is billed, or take from it."""
@@ -99,6 +101,7 @@ class Corrector:
             product = corrections.assignable(asked, instance, self.catalogue)
             entry = _assigned(asked, product, _pieces(session, asked, product), now_ms)
             row = store.append(session, entry, number, self.catalogue, now_ms)
+            alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)
             self._enter(session, entry)
             return Taken(row, repeated=False)
 

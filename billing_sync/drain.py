@@ -6,7 +6,9 @@ The order, and what a crash after each step leaves behind:
 2. set live aside as drain    the set-aside waits; the next run finds it and goes on at 3
 3. one SQL transaction        usage, deductions, checkpoints, chain; the next run finds
                               `drain.id == SQL.last` and goes on at 4
-4. delete the set-aside       done
+4. tell the lending bank      what it has not been told is due in SQL; the next run goes on at 4
+5. delete the set-aside       done: the lanes are told their checkpoints, and hold no more what the
+                              bank knows to be used (see metering.bank)
 
 A reset has an order of its own (resetting.py). Redis and SQL are never read at one instant, so a
 mismatch counts only if SQL stood still around it: another control plane may have moved both on.
@@ -15,21 +17,24 @@ mismatch counts only if SQL stood still around it: another control plane may hav
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
+from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.booking import book
+from billing_sync.hearing import Heard
 from billing_sync.lineage import Reason, Step, next_step
 from billing_sync.models import Drain
 from billing_sync.resetting import Resetter
-from billing_sync.store import ahead, ledger, suspense, waiting
+from billing_sync.store import ahead, alerts, ledger, suspense, waiting
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.ledger import Place
 from billing_sync.store.packages import deduct_booked
+from billing_sync.telling import News, Teller
 from billing_sync.visiting import Visits
 from metering.catalogue import Catalogue
 from metering.clock import Clock
@@ -41,6 +46,11 @@ log = logging.getLogger("tallygate.sync")
 
 _TOLD: Final = 200
 _TURNS: Final = 8  # drop, set aside, commit, drop; and as many that another control plane made void
+
+
+class _BeforeDrop(NamedTuple):
+    checkpoints: dict[str, int]
+    news: News | None
 
 
 @dataclass
@@ -55,6 +65,9 @@ class Drainer:
     catalogue: Catalogue
     clock: Clock
     new_id: Callable[[], str]
+    teller: Teller | None = None
+    alerts: AlertTerms = SILENT
+    heard: Heard = field(default_factory=Heard)
     drains: int = 0
     rows: int = 0
     reasons: dict[Reason, int] = field(default_factory=dict)
@@ -63,7 +76,7 @@ class Drainer:
     failure: MeteringError | None = None
 
     def __post_init__(self) -> None:
-        self._resetter = Resetter(self.engine, self.counters, self.clock, self.new_id)
+        self._resetter = Resetter(self.engine, self.counters, self.clock, self.new_id, self.heard)
         self._visits = Visits()
 
     @property
@@ -141,6 +154,8 @@ class Drainer:
         if reason is not None:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
             self.last_reset_ms = self.clock.now_ms()
+            if self.teller is not None:
+                await self.teller.tell_partition(partition)
 
     def _is_stuck(self, partition: int, failure: Exception) -> None:
         if partition not in self.stuck:
@@ -176,6 +191,7 @@ class Drainer:
             waiting.settle(session, _customers(booked), self.catalogue, now_ms)
             suspense.put(session, rows, self.catalogue)
             deduct_booked(session, booked, self.catalogue, now_ms)
+            alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)
             link = Drain(
                 id=drain.id,
                 partition=partition,
@@ -190,18 +206,21 @@ class Drainer:
         return True
 
     async def _drop(self, partition: int, head: Head) -> None:
-        checkpoints = await to_thread.run_sync(self._told, partition, head.drain_id)
-        await self.counters.drop_drain(
-            partition, drain_id=head.drain_id, epoch=head.epoch, checkpoints=checkpoints
-        )
+        """Steps 4 and 5."""
+        before = await to_thread.run_sync(self._before_drop, partition, head.drain_id)
+        if self.teller is None or await self.teller.tell(before.news):
+            await self.counters.drop_drain(
+                partition, drain_id=head.drain_id, epoch=head.epoch, checkpoints=before.checkpoints
+            )
 
-    def _told(self, partition: int, drain_id: str) -> dict[str, int]:
+    def _before_drop(self, partition: int, drain_id: str) -> _BeforeDrop:
         """The checkpoints the lanes are told: those that moved, and of the others, which were told
         before unless Redis lost it, not too many: most lanes are dead."""
         with reading(self.engine) as session:
             moved = ledger.moved_by(session, drain_id)
             others = ledger.checkpoints(session, partition, limit=_TOLD)
-        return others | moved
+            news = self.teller.due_in(session, partition) if self.teller else None
+        return _BeforeDrop(others | moved, news)
 
 
 def _at_rest(place: Place, head: Head) -> bool:

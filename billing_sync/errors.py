@@ -15,8 +15,12 @@ BillingSyncError
 ├── LedgerTooNew       a newer version made the ledger
 ├── LedgerUnsuitable   the database cannot hold a ledger, or holds one that cannot be read
 ├── UnknownRecord      no usage record has this metering_sn
-├── WrongState         a usage record that this cannot be done with
+├── UnknownAlert       no alert has this id
+├── WrongState         a usage record or an alert that this cannot be done with
 ├── CorrectionRefused  an adjustment or an assignment that makes no sense
+├── UnknownCustomer    no customer has this id
+├── UnknownKey         no API key has this id
+├── KeyRefused         an API key that cannot be made, rotated or revoked as asked
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -81,12 +85,28 @@ class UnknownRecord(BillingSyncError):
     """No usage record of the ledger has this metering_sn."""
 
 
+class UnknownAlert(BillingSyncError):
+    """No alert of the ledger has this id."""
+
+
 class WrongState(BillingSyncError):
-    """A usage record is not where it would have to be for this; the text says where it is."""
+    """A usage record or an alert is not where it would have to be for this; the text says where it is."""
 
 
 class CorrectionRefused(BillingSyncError):
     """An adjustment or an assignment of suspense cannot be taken; the text says what to do."""
+
+
+class UnknownCustomer(BillingSyncError):
+    """Neither a purchase nor the configuration made this customer known."""
+
+
+class UnknownKey(BillingSyncError):
+    """No API key of the ledger has this id."""
+
+
+class KeyRefused(BillingSyncError):
+    """An API key that cannot be made, rotated or revoked as asked; the text says what to do."""
 
 
 class BadQuestion(BillingSyncError):

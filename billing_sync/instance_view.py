@@ -38,13 +38,13 @@ class InstanceView:
         waiting = [i for i in instances.values() if not lifecycle.is_settled(i)]
         if waiting and await self.resolve(waiting):
             instances = await self._instances(ids)
-        shown = await self._shown(instances)
+        shown = await self._shown(instances, now_ms)
         figures = await self._figures([i for i in ids if i in shown and shown[i].settled])
         return query.answer(ids, shown, figures, now_ms)
 
-    async def access(self, instance_id: str) -> Mapping[str, str] | None:
+    async def access(self, instance_id: str, now_ms: int) -> Mapping[str, str] | None:
         """The access data of one instance; None where its buyer is not known."""
-        shown = await self._shown(await self._instances([instance_id]))
+        shown = await self._shown(await self._instances([instance_id]), now_ms)
         return shown[instance_id].app_info if instance_id in shown else None
 
     async def _instances(self, ids: Sequence[str]) -> dict[str, Instance]:
@@ -56,13 +56,15 @@ class InstanceView:
         with anyio.fail_after(self.budget_s):
             return await self.figures.for_instances(ids)
 
-    async def _shown(self, instances: Mapping[str, Instance]) -> dict[str, Shown]:
+    async def _shown(self, instances: Mapping[str, Instance], now_ms: int) -> dict[str, Shown]:
         rows = list(instances.values())
-        return await self.sql.read(lambda session: self._read(session, rows))
+        return await self.sql.read(lambda session: self._read(session, rows, now_ms))
 
-    def _read(self, session: Session, instances: Sequence[Instance]) -> dict[str, Shown]:
+    def _read(
+        self, session: Session, instances: Sequence[Instance], now_ms: int
+    ) -> dict[str, Shown]:
         buyers = {i.customer_id for i in instances if i.customer_id}
-        sealed = customers.sealed_keys(session, buyers)
+        sealed = customers.sealed_keys(session, buyers, now_ms)
         apps = {buyer: self._app_info(buyer, sealed.get(buyer)) for buyer in buyers}
         return {i.id: Shown(lifecycle.is_settled(i), apps.get(i.customer_id)) for i in instances}
 

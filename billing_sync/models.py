@@ -223,19 +223,6 @@ class CustomerRow(SQLModel, table=True):
     source: str = "koogallery"  # koogallery | static
 
 
-class ApiKey(SQLModel, table=True):
-    """A customer's key: its keyed digest, and the sealed copy that appInfo hands over."""
-
-    __tablename__ = "api_key"  # type: ignore[mutable-override]  # SQLModel types it so
-
-    id: int | None = Field(default=None, primary_key=True)
-    customer_id: str = Field(index=True)
-    digest: str = Field(unique=True)
-    sealed: str = ""
-    created: int = _big()
-    revoked: int = _big(0)
-
-
 class Instance(SQLModel, table=True):
     """What a customer bought and got provisioned."""
 

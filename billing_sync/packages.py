@@ -36,7 +36,10 @@ class Span(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """What one package still holds for one billing item, in the meter's unit, and its life."""
+    """What one package still holds for one billing item, in the meter's unit, and its life.
+
+    `quota` is what it held at first.
+    """
 
     package_id: str
     left: int
@@ -46,6 +49,7 @@ class Balance(NamedTuple):
     released: int = 0  # UTC ms, 0 for not yet
     frozen: tuple[Span, ...] = ()
     overshoot: Overshoot = "absorb"
+    quota: int = 0
 
     def is_held(self, at_ms: int) -> bool:
         """Whether the buyer has it, usable or not: from its start to its release."""

@@ -1,6 +1,7 @@
 """Projects entitlements from SQL to Redis: from an outbox row, at once and until it succeeds.
 
-1. read the outbox rows and the snapshots     2. put the snapshots in Redis     3. delete the rows
+1. read the outbox rows and the snapshots     2. put the snapshots in Redis, and once more those
+that changed since they were read     3. delete the rows
 A crash between any two repeats the put, which changes nothing. A row that was renewed in between
 stays, because its time differs.
 
@@ -57,7 +58,7 @@ class Projector:
         done = 0
         while work := await to_thread.run_sync(self._waiting):
             rows, snapshots = work
-            await entitlements.put(self.redis, snapshots)
+            await self._put(snapshots)
             await to_thread.run_sync(self._finish, rows)
             done += len(rows)
         self.projected += done
@@ -76,11 +77,19 @@ class Projector:
         for start in range(0, len(everyone), _BATCH):
             batch = await to_thread.run_sync(self._snapshots, everyone[start : start + _BATCH])
             differing = [s for s in batch if by_id.get(s.customer_id) != s]
-            if differing:
-                await entitlements.put(self.redis, differing)
+            await self._put(differing)
             done += len(differing)
         self.projected += done
         return done
+
+    async def _put(self, snapshots: list[EntitlementSnapshot]) -> None:
+        """Put them, and again whoever changed since they were read: another control plane may have
+        put the newer ones before us."""
+        while snapshots:
+            await entitlements.put(self.redis, snapshots)
+            known = {snapshot.customer_id: snapshot for snapshot in snapshots}
+            now = await to_thread.run_sync(self._snapshots, list(known))
+            snapshots = [s for s in now if s != known[s.customer_id]]
 
     def _everyone(self) -> list[str]:
         with reading(self.engine) as session:

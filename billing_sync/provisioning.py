@@ -21,6 +21,7 @@ import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing_sync.errors import OrderUnavailable
+from billing_sync.key_making import KeyMaker, MadeKey
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.order import Order
@@ -28,10 +29,8 @@ from billing_sync.lifecycle import LifecycleEvent, instance_id_of
 from billing_sync.models import Instance
 from billing_sync.settings import KooGallerySettings
 from billing_sync.store import lifecycle
-from billing_sync.store.customers import MadeKey
 from billing_sync.store.lifecycle import Purchase
 from billing_sync.store.worker import SqlWorker
-from metering import keys
 from metering.catalogue import Catalogue, Product
 from metering.clock import Clock
 
@@ -187,7 +186,7 @@ class Provisioner:
             return None
         product_id = self._product_of(order)
         product = self.catalogue.get(product_id)
-        return Purchase(order, product_id, bool(product and product.is_package), self._key())
+        return Purchase(order, product_id, bool(product and product.is_package), self._new_key())
 
     async def _order(
         self, order_id: str, order_line_id: str, *, buyer_known: bool = False
@@ -210,9 +209,6 @@ class Provisioner:
             _log.warning("order %s: product %s is not in `products:`", order.order_id, product_id)
         return product_id
 
-    def _key(self) -> MadeKey:
-        key = keys.make_key(self.randomness(32))
-        return MadeKey(
-            digest=keys.digest(keys.pepper(self.secret), key),
-            sealed=keys.seal(self.secret, key, self.randomness(12)),
-        )
+    def _new_key(self) -> MadeKey:
+        _, made = KeyMaker(self.secret, self.randomness).make()
+        return made

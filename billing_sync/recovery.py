@@ -20,11 +20,12 @@ from typing import Final
 from sqlalchemy import Engine
 
 from billing_sync import correcting
+from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.correction_entries import Adjusted, Assigned, Correction
 from billing_sync.errors import LogDamaged, NothingToRecover
 from billing_sync.push_entries import Acted, Claimed, Settled
 from billing_sync.push_log import Line, PushLog
-from billing_sync.store import ahead, deciding, ledger, recovery, stops
+from billing_sync.store import ahead, alerts, deciding, ledger, recovery, stops
 from billing_sync.store.engine import reading, writing
 from metering.catalogue import Catalogue
 
@@ -79,6 +80,7 @@ def recover(
     catalogue: Catalogue,
     now_ms: int,
     *,
+    terms: AlertTerms = SILENT,
     pass_over_damage: bool = False,
 ) -> Recovered:
     """Put back what the ledger lacks, and let billing go on.
@@ -109,6 +111,7 @@ def recover(
         unknown = "batches" if batches else "corrections"
         brought = correcting.bring_back(session, corrections, catalogue, now_ms)
         put = recovery.put_back(session, records, told.accepted, catalogue, now_ms)
+        alerts.raise_passed(session, catalogue, terms, now_ms)
         recovery.learn_claims(session, batches)
         done = deciding.take_in(session, told.acts, now_ms)
         stops.lift(session)

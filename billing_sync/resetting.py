@@ -4,7 +4,8 @@
 2. one SQL transaction        what Redis held as a salvage row, a new epoch with its reason, and,
                               if it is the ledger that was set back, the stop of all billing; the
                               epochs differ now, so the next visit begins at 1 again
-3. start again in Redis       done; the lanes replay what follows the checkpoints
+3. start again in Redis       done; the lanes replay what follows the checkpoints, and nothing is lent
+                              of packages until they have said what they hold
 
 Step 2 only happens if SQL stood still since the lineage was read: otherwise another control plane
 has moved both on. A ledger that was set back is found so only once: what Redis named is remembered.
@@ -12,7 +13,7 @@ has moved both on. A ledger that was set back is found so only once: what Redis 
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from anyio import to_thread
@@ -20,6 +21,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from billing_sync.finding_models import Salvage
+from billing_sync.hearing import Heard
 from billing_sync.lineage import Reason, Step, next_step, told_by, why
 from billing_sync.store import ledger, stops
 from billing_sync.store.engine import writing
@@ -27,6 +29,7 @@ from billing_sync.store.ledger import Place
 from metering.clock import Clock
 from metering.counters import Counters
 from metering.deltas import encode
+from metering.lending import NOBODY
 from metering.protocol import Content, Head, head_of
 
 Pair = tuple[Content | None, Content | None]
@@ -36,6 +39,7 @@ class _Start(NamedTuple):
     epoch: str
     reason: Reason
     checkpoints: dict[str, int]
+    is_first: bool  # so nobody can hold anything
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Resetter:
     counters: Counters
     clock: Clock
     new_id: Callable[[], str]
+    heard: Heard = field(default_factory=Heard)
 
     async def reset(self, partition: int, place: Place) -> Reason | None:
         """Why the partition was reset; None when it need not be, or somebody else did it.
@@ -59,7 +64,11 @@ class Resetter:
         if start is None:
             return None
         await self.counters.reset(
-            partition, epoch=start.epoch, last=place.last, checkpoints=start.checkpoints
+            partition,
+            epoch=start.epoch,
+            last=place.last,
+            checkpoints=start.checkpoints,
+            settling=NOBODY if start.is_first else self.heard.settling(),
         )
         return start.reason
 
@@ -77,8 +86,9 @@ class Resetter:
                 ledger.learn(session, partition, told - known, at=now_ms, reason=reason)
                 stops.stop(session, _found(partition, head, told - known), now_ms)
             _salvage(session, partition, pair, now_ms, reason)
+            is_first = reason is Reason.EMPTY and ledger.is_first_epoch(session, row.epoch)
             ledger.begin_epoch(session, partition, epoch=epoch, at=now_ms, reason=reason)
-            return _Start(epoch, reason, ledger.checkpoints(session, partition))
+            return _Start(epoch, reason, ledger.checkpoints(session, partition), is_first)
 
 
 def _found(partition: int, head: Head, unknown: set[str]) -> str:

@@ -7,7 +7,7 @@
 5. close the windows that end <= T        their usage is complete
 6. cut what released instances used, and upgraded ones before
 7. let go of old history
-8. push what is due
+8. push what is due, and send alerts
 Any step may fail; the next run begins again at 1 and every step finds what is left to do. Where
 only a part of Redis is away, the run does what can be done without it and fails at its end. Pushing
 has a loop of its own, because a marketplace that does not answer must not hold the others up.
@@ -24,6 +24,7 @@ import anyio
 from anyio import to_thread
 from sqlalchemy import Engine
 
+from billing_sync.alert_sending import AlertSender
 from billing_sync.closing import SETTLE_MS, Closer, Made
 from billing_sync.drain import Drainer
 from billing_sync.halting import Halt
@@ -85,12 +86,13 @@ class Runner:
     silent: frozenset[str] = frozenset()  # lanes that no window waits for any more
     left: dict[int, int] = field(default_factory=dict)  # by partition, at its last close
     repeater: Repeater = field(default_factory=Repeater)
+    sender: AlertSender | None = None
 
     def __post_init__(self) -> None:
         self._made = Wake()
         self.halt = Halt(self.engine, self.outbox.log, self.clock)
         self.importer = FindingImporter(self.engine, self.redis)
-        self._closer = Closer(self.engine, self.catalogue, self.zone)
+        self._closer = Closer(self.engine, self.catalogue, self.zone, alerts=self.drainer.alerts)
         self._asked_again = False  # for the findings that a ledger that was set back lacks
         self._pruned = 0  # the partition whose history is next
         self._failure: Exception | None = None  # the first one of this run
@@ -113,6 +115,8 @@ class Runner:
         await self.sync(close_now=close_now)
         await self.outbox.push_due()
         await self.outbox.others_done(_OTHERS_PUSH_S)
+        if self.sender is not None:
+            await self.sender.send_due()
 
     async def run_forever(self, every_s: float, chores: Callable[[], Awaitable[None]]) -> None:
         """Sync, push and do chores again and again, none waiting for another. Never returns."""
@@ -121,6 +125,8 @@ class Runner:
             group.start_soon(forever, "sync", self.sync, every_s, Wake())
             group.start_soon(forever, "push", self.outbox.push_due, every_s, self._made)
             group.start_soon(forever, "chores", chores, every_s, Wake())
+            if self.sender is not None:
+                self.sender.start(group, self.repeater, every_s)
 
     async def sync(self, *, close_now: bool = False) -> None:
         """Steps 1 to 7. Raises MeteringError or SQLAlchemyError when a store is away, OSError when
@@ -132,6 +138,7 @@ class Runner:
             await self.halt.look()
         with self._going_on():
             lanes = await heartbeats.read(self.redis)
+            self.drainer.heard.note(lanes, self.clock.now_ms())
         drained = await self.drainer.drain_all(self.partitions)
         self._note(self.drainer.failure)
         with self._going_on():

@@ -11,10 +11,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from billing_sync import push_metrics
+from billing_sync import alert_metrics, push_metrics
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
-from billing_sync.store import acts, ahead, findings, outbox, suspense, usage
+from billing_sync.store import acts, ahead, alert_listing, findings, outbox, suspense, usage
 from billing_sync.store.engine import reading
 from billing_sync.watching import Risk, risks_at
 from metering.clock import Clock
@@ -31,6 +31,7 @@ class _LedgerFigures(NamedTuple):
     waiting: int
     oldest_end: int
     risks: list[Risk]
+    alerts: alert_listing.Standing
 
 
 @dataclass
@@ -71,9 +72,21 @@ class _Collector(Collector):
             ("records_rejected", "Usage records rejected.", runner.outbox.rejected),
             ("findings_imported", "Findings taken into the ledger.", runner.importer.imported),
             ("projections", "Entitlements written to Redis.", self._telemetry.projected()),
+            (
+                "balances_told",
+                "Customers of whose packages the lending bank was told.",
+                drainer.teller.told if drainer.teller else 0,
+            ),
+            (
+                "balances_differed",
+                "Accounts of which the lending bank was found to know something else than the ledger.",
+                drainer.teller.differed if drainer.teller else 0,
+            ),
         ):
             yield _counter(f"billing_sync_{name}", text, value)
         yield from push_metrics.tended(runner.outbox.keeper)
+        if runner.sender is not None:
+            yield from alert_metrics.attempts(runner.sender)
         # Copies, because the event loop goes on counting while this thread reads.
         yield _labelled_counter(
             "billing_sync_failures",
@@ -147,6 +160,8 @@ class _Collector(Collector):
         yield up
         yield push_metrics.states(figures.states)
         yield from push_metrics.deadlines(figures.risks)
+        now_ms = self._telemetry.clock.now_ms()
+        yield from alert_metrics.standing(figures.alerts, now_ms)
         buckets = GaugeMetricFamily(
             "billing_sync_bucket", "Usage on no bill, in meter units.", labels=["bucket"]
         )
@@ -196,6 +211,7 @@ class _Collector(Collector):
                 waiting,
                 oldest_end,
                 risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
+                alert_listing.standing(session),
             )
 
 

@@ -6,22 +6,24 @@ would charge such a call, so it neither entitles nor charges them.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
+from gateway.brakes import Brakes
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
-    InstanceFrozen,
-    InstanceNotReady,
-    InstanceReleased,
+    EntitlementsStale,
+    KeyExpired,
+    KeyNotForRoute,
     MissingKey,
-    NotEntitled,
     Unauthenticated,
 )
 from gateway.routing import ServedRoute
-from gateway.settings import Customer
+from gateway.settings import Customer, StaticKey
+from gateway.standing_errors import REFUSED
+from gateway.statuses import STOPPING, Standing, nearest, passes, standing_of
 from metering.catalogue import Product
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
-from metering.keys import digest, digest_of_sha256, sha256_hex
+from metering.keys import digest, digest_of_sha256, static_key_id
 from metering.usage import Charge
 
 _REMEMBERED_KEYS: Final = 32_768
@@ -31,19 +33,35 @@ _REMEMBERED_KEYS: Final = 32_768
 class Admitted:
     """The verdict on a call that may pass: who makes it and what it is charged to.
 
-    `grounds` is what was known of the customer; None for one nobody has told us of.
+    `grounds` is what was known of the customer; None for one nobody has told us of. `key_id` is
+    empty for callers without an API key; the verdict holds until `until_ms` (UTC), 0 is for ever.
     """
 
     customer_id: str
     customer_name: str
     charges: tuple[Charge, ...]
     grounds: EntitlementSnapshot | None = field(default=None, repr=False, compare=False)
+    key_id: str = ""
+    until_ms: int = 0
+    brakes: Brakes | None = field(default=None, repr=False, compare=False)
+
+    def over(self, now_ms: int) -> bool:
+        """Whether the verdict has to be found anew, whatever is known of the customer."""
+        return 0 < self.until_ms <= now_ms
+
+
+class KnownKey(NamedTuple):
+    """An API key, and whose it is."""
+
+    customer: EntitlementSnapshot
+    key: EntitledKey
 
 
 class Directory:
     """All customers a worker knows: the configured ones, and those projected by the control plane.
 
-    A projected customer with the id of a configured one adds its keys and instances to it.
+    A projected customer with the id of a configured one adds its keys and instances to it. `used`
+    holds the ids of the keys that calls were admitted with; whoever takes them leaves a new set.
     """
 
     def __init__(self, pepper: bytes, customers: Iterable[Customer] = ()) -> None:
@@ -51,11 +69,13 @@ class Directory:
         self._pepper = pepper
         self._configured = {customer.id: _snapshot(pepper, customer) for customer in customers}
         self._customers = dict(self._configured)
-        self._owners: dict[str, str] = {}
-        self._remembered: dict[bytes, str] = {}
+        self._keys: dict[str, KnownKey] = {}  # by digest
+        self._remembered: dict[bytes, KnownKey] = {}
         self.generation = 0  # grows when a key changes hands
+        self.complete = True  # whether who is not in it is nobody
+        self.used: set[str] = set()
         for snapshot in self._configured.values():
-            if any(key.digest in self._owners for key in snapshot.keys):
+            if any(key.digest in self._keys for key in snapshot.keys):
                 raise ValueError(f"customer {snapshot.customer_id!r} has another customer's key")
             self._own(snapshot)
 
@@ -77,8 +97,9 @@ class Directory:
         """Forget a projected customer; a configured one falls back to its configuration."""
         known = self._customers.pop(customer_id, None)
         for key in known.keys if known is not None else ():
-            if self._owners.get(key.digest) == customer_id:
-                del self._owners[key.digest]
+            holder = self._keys.get(key.digest)
+            if holder is not None and holder.customer.customer_id == customer_id:
+                del self._keys[key.digest]
         self._remembered.clear()
         if customer_id in self._configured:
             self._customers[customer_id] = self._configured[customer_id]
@@ -93,17 +114,26 @@ class Directory:
         """The customer of that id."""
         return self._customers.get(customer_id)
 
-    def by_key(self, key: bytes) -> EntitlementSnapshot | None:
-        """The customer an API key belongs to. Only keys that are known are remembered."""
-        owner = self._remembered.get(key)
-        if owner is None:
-            owner = self._owners.get(digest(self._pepper, key))
-            if owner is None:
+    def by_key(self, key: bytes) -> KnownKey | None:
+        """Whose API key it is, expired or not.
+
+        An unknown key costs one digest and one look-up, whatever it is like; only keys that are
+        known are remembered.
+        """
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._keys.get(digest(self._pepper, key))
+            if found is None:
                 return None
             if len(self._remembered) >= _REMEMBERED_KEYS:
                 self._remembered.clear()
-            self._remembered[key] = owner
-        return self._customers.get(owner)
+            self._remembered[key] = found
+        return found
+
+    def take_used(self) -> set[str]:
+        """The keys used since the last time."""
+        used, self.used = self.used, set()
+        return used
 
     def admitted_everywhere(self, customer: EntitlementSnapshot) -> bool:
         """Whether the merchant declared the customer without naming anything it bought."""
@@ -113,25 +143,42 @@ class Directory:
         return len(self._customers)
 
     def _own(self, snapshot: EntitlementSnapshot) -> None:
-        others = (self._owners.get(key.digest) for key in snapshot.keys)
-        if any(owner not in (None, snapshot.customer_id) for owner in others):
+        holders = (self._keys.get(key.digest) for key in snapshot.keys)
+        if any(h and h.customer.customer_id != snapshot.customer_id for h in holders):
             self.generation += 1
-        self._owners.update({key.digest: snapshot.customer_id for key in snapshot.keys})
+        self._keys.update({key.digest: KnownKey(snapshot, key) for key in snapshot.keys})
 
 
-def admit_key(directory: Directory, route: ServedRoute, key: bytes | None) -> Admitted:
-    """The verdict on a caller with an API key. Raises Unauthenticated or NotEntitled."""
-    if "api_key" not in route.identity:
-        raise Unauthenticated("This path is not called with an API key.")
+def holder_of(directory: Directory, key: bytes | None, now_ms: int) -> KnownKey:
+    """Whose API key it is. Raises MissingKey, Unauthenticated or KeyExpired.
+
+    EntitlementsStale where a key is not known because not everybody is yet.
+    """
     if key is None:
         raise MissingKey
-    customer = directory.by_key(key)
-    if customer is None:
-        raise Unauthenticated
-    return _admit(directory, route, customer)
+    known = directory.by_key(key)
+    if known is None:
+        raise Unauthenticated if directory.complete else EntitlementsStale
+    if 0 < known.key.expires <= now_ms:
+        raise KeyExpired
+    return known
 
 
-def admit_trusted(directory: Directory, route: ServedRoute, who: TrustedIdentity) -> Admitted:
+def admit_key(directory: Directory, route: ServedRoute, key: bytes | None, now_ms: int) -> Admitted:
+    """The verdict on a caller with an API key. Raises Unauthenticated or NotEntitled."""
+    if "api_key" not in route.identity:
+        raise Unauthenticated(
+            "This path is not called with an API key.", "此路径不支持使用 API Key 调用。"
+        )
+    customer, known = holder_of(directory, key, now_ms)
+    admitted = _admit(directory, route, customer, now_ms, known)
+    directory.used.add(known.key_id)
+    return admitted
+
+
+def admit_trusted(
+    directory: Directory, route: ServedRoute, who: TrustedIdentity, now_ms: int
+) -> Admitted:
     """The verdict on a customer a trusted peer vouches for. Raises NotEntitled.
 
     A customer nobody has told us of is counted without an instance (suspense). What the
@@ -140,71 +187,108 @@ def admit_trusted(directory: Directory, route: ServedRoute, who: TrustedIdentity
     customer = directory.get(who.customer_id)
     if customer is None:
         return Admitted(who.customer_id, who.customer_name, ())
-    admitted = _admit(directory, route, customer, vouched=True)
+    admitted = _admit(directory, route, customer, now_ms)
     return replace(admitted, customer_name=who.customer_name or admitted.customer_name)
+
+
+def admit_again(
+    directory: Directory, route: ServedRoute, admitted: Admitted, now_ms: int
+) -> Admitted:
+    """The verdict on the same caller as things stand now. Raises Unauthenticated or NotEntitled."""
+    customer = directory.get(admitted.customer_id)
+    if not admitted.key_id:
+        who = TrustedIdentity(admitted.customer_id, admitted.customer_name, None)
+        return admit_trusted(directory, route, who, now_ms)
+    keys = customer.keys if customer is not None else ()
+    key = next((each for each in keys if each.key_id == admitted.key_id), None)
+    if customer is None or key is None:
+        raise Unauthenticated
+    if 0 < key.expires <= now_ms:
+        raise KeyExpired
+    return _admit(directory, route, customer, now_ms, key)
 
 
 def _admit(
     directory: Directory,
     route: ServedRoute,
     customer: EntitlementSnapshot,
-    *,
-    vouched: bool = False,
+    now_ms: int,
+    key: EntitledKey | None = None,
 ) -> Admitted:
-    if not route.products or directory.admitted_everywhere(customer):
-        charges: tuple[Charge, ...] = ()
-    else:
-        charges = charges_of(route.products, customer.instances, vouched=vouched)
-    return Admitted(customer.customer_id, customer.name, charges, customer)
+    """Without a key a trusted peer vouches for the customer."""
+    if key is not None and key.routes and route.name not in key.routes:
+        raise KeyNotForRoute
+    charges: tuple[Charge, ...] = ()
+    if route.products and not directory.admitted_everywhere(customer):
+        charges = charges_of(route.products, customer.instances, now_ms=now_ms, vouched=key is None)
+    key_id, key_until_ms = ("", 0) if key is None else (key.key_id, key.expires)
+    ends = [end for end in (key_until_ms, until_of(charges, customer.instances)) if end]
+    until_ms = min(ends, default=0)
+    return Admitted(customer.customer_id, customer.name, charges, customer, key_id, until_ms)
 
 
 def charges_of(
-    products: Iterable[Product], instances: tuple[EntitledInstance, ...], *, vouched: bool = False
+    products: Iterable[Product],
+    instances: tuple[EntitledInstance, ...],
+    *,
+    now_ms: int = 0,
+    vouched: bool = False,
 ) -> tuple[Charge, ...]:
-    """One charge for each product of which the customer has an active instance, its first.
+    """One charge for each product of which the customer has an instance that may be used, its first.
 
-    Raises NotEntitled, or the reason why what the customer has of these products is not usable. A
-    frozen product refuses the call even beside active ones: its share would go unpaid. Products that
-    the marketplace's own gateway charges count only for callers it vouches for, and never refuse.
+    Raises NotEntitled, or the reason why what the customer has of these products is not usable now
+    (UTC ms). A product that is frozen or expired refuses the call even beside others: its share would
+    go unpaid. Products that the marketplace's own gateway charges count only for callers it vouches
+    for, and never refuse.
     """
     charges: list[Charge] = []
-    unusable: set[InstanceStatus] = set()
+    unusable: set[Standing] = set()
     charged_elsewhere = False
     for product in products:
         elsewhere = product.charged_by != "merchant"
         if product.meter is None or (elsewhere and not vouched):
             continue
         charged_elsewhere |= elsewhere
-        mine = [i for i in instances if i.product_id == product.product_id]
-        active = next((i for i in mine if i.status is InstanceStatus.ACTIVE), None)
-        if active is not None:
-            charges.append(Charge(active.instance_id, product.meter))
-        elif elsewhere:
-            continue
-        elif any(i.status is InstanceStatus.FROZEN for i in mine):
-            raise InstanceFrozen
-        else:
-            unusable.update(i.status for i in mine)
+        mine = [
+            (i, standing_of(i, now_ms)) for i in instances if i.product_id == product.product_id
+        ]
+        usable = next((i for i, standing in mine if passes(standing)), None)
+        if usable is not None:
+            charges.append(Charge(usable.instance_id, product.meter))
+        elif not elsewhere:
+            unusable.update(_unusable({standing for _, standing in mine}))
     if not charges and not charged_elsewhere:
-        raise _refusal(unusable)
+        raise REFUSED[nearest(unusable)]
     return tuple(charges)
 
 
-def _refusal(unusable: set[InstanceStatus]) -> NotEntitled:
-    if InstanceStatus.CREATING in unusable:
-        return InstanceNotReady()
-    return InstanceReleased() if unusable else NotEntitled()
+def _unusable(standings: set[Standing]) -> set[Standing]:
+    """Why a product cannot be charged. Raises NotEntitled where that stops the call at once."""
+    said = nearest(standings)
+    if said in STOPPING:
+        raise REFUSED[said]
+    return standings
+
+
+def until_of(charges: Iterable[Charge], instances: Iterable[EntitledInstance]) -> int:
+    """When the first instance of these charges expires, in UTC ms; 0 for never."""
+    charged = {charge.instance_id for charge in charges}
+    ends = [i.expires for i in instances if i.expires and i.instance_id in charged]
+    return min(ends, default=0)
 
 
 def _snapshot(pepper: bytes, customer: Customer) -> EntitlementSnapshot:
-    hashes = [sha256_hex(key.get_secret_value()) for key in customer.keys]
-    digests = [digest_of_sha256(pepper, each) for each in [*hashes, *customer.key_hashes]]
     return EntitlementSnapshot(
         customer_id=customer.id,
         name=customer.name,
-        keys=tuple(EntitledKey(digest[:12], digest) for digest in digests),
+        keys=tuple(_entitled(pepper, key) for key in customer.declared_keys()),
         instances=tuple(
             EntitledInstance(instance.id, instance.product, InstanceStatus.ACTIVE)
             for instance in customer.instances
         ),
     )
+
+
+def _entitled(pepper: bytes, key: StaticKey) -> EntitledKey:
+    keyed = digest_of_sha256(pepper, key.sha256)
+    return EntitledKey(static_key_id(keyed), keyed, key.expires_ms, tuple(key.routes))

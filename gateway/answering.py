@@ -11,7 +11,9 @@ from gateway.asking import Asking
 from gateway.chunked import Chunked, encode_chunk, encode_end
 from gateway.errors import BadFraming, GatewayError, Headers, Unexpected, UpstreamProtocol
 from gateway.framing import Body, opened
+from gateway.holds import Hold
 from gateway.known_replies import KnownReply
+from gateway.mid_stream import MidStream
 from gateway.raw_heads import RawReply
 from gateway.wire import CHUNKED, CLOSE, interim_head
 
@@ -39,10 +41,15 @@ class Answering(Asking):
     _started = False  # the client has got some of it
     _full = False  # the client takes nothing at the moment
     _gone = False  # the client
+    _mid_stream: MidStream | None = None
 
     @abstractmethod
     def complete(self, content: bytes) -> None:
         """The reply is whole, `content` the last of it, and may follow its record."""
+
+    @abstractmethod
+    def break_off(self, last: bytes, refusal: GatewayError) -> None:
+        """The stream ends here, with these words."""
 
     @abstractmethod
     def spend(self, size: int) -> None:
@@ -134,6 +141,8 @@ class Answering(Asking):
             self._shared.writes.put(self._client, piece)
         self._on_client = self._full
         self.deadline_s = shared.now_s + self._idle_s
+        if self._hold is not None and self._hold.brakes.stops:
+            self._look_whether_it_lasts(self._hold, handed)
         return True
 
     def _take(self, body: Body, data: bytes) -> None:
@@ -150,6 +159,17 @@ class Answering(Asking):
             self._end_body(body.trailers, reusable=not behind, content=handed)
         else:
             self._hand(handed)
+            if self._hold is not None and self._hold.brakes.stops:
+                self._look_whether_it_lasts(self._hold, handed)
+
+    def _look_whether_it_lasts(self, hold: Hold, handed: bytes) -> None:
+        shared = self._shared
+        if self._mid_stream is None and shared.desk is not None:
+            self._mid_stream = MidStream(shared.desk, hold, self._exchange)
+        if self._mid_stream is not None and not self._gone:
+            last = self._mid_stream.last_words(handed, shared.loop_time())
+            if last is not None:
+                self.break_off(*last)
 
     def _end_body(self, trailers: Headers, *, reusable: bool, content: bytes) -> None:
         reply = self._reply
@@ -190,6 +210,8 @@ class Answering(Asking):
         if head.undated:
             shared = self._shared
             ends = shared.dates(shared.clock.now_ms()) + ends
+        if self._hold is not None:
+            ends = self._hold.brakes.lines(self._shared.loop_time()) + ends
         return b"".join((head.before, self._exchange.request_id.encode(), head.after, ends))
 
     def _hand(self, content: bytes) -> None:

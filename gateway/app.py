@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,22 +17,28 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.admission import Directory
 from gateway.credentials import Networks
 from gateway.crossings import Crossings
+from gateway.cutting import Cutting
+from gateway.desk import Desk
 from gateway.disconnect import Drains
+from gateway.front import Front
 from gateway.gate import Gate, RequestIds, Served
 from gateway.head_limit import bounded_heads
 from gateway.known_heads import KnownHeads
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limiting import Limiting
 from gateway.linerate import line_rate
 from gateway.pools import Pools
 from gateway.proxy import Proxy
+from gateway.quota import Quota, QuotaSource
 from gateway.recording import Recorder
-from gateway.relay import Workings
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
 from gateway.telemetry import Telemetry
 from gateway.upstream import Upstreams
-from gateway.websocket import Sockets
 from gateway.websocket_entry import WebSocketEntry
+from gateway.websocket_sharing import Sockets
 from gateway.websocket_upstream import UpstreamSockets
+from gateway.workings import Workings
 from metering.clock import Clock
 
 KEEP_ALIVE_S: Final = 75.0  # longer than the minute after which most load balancers close
@@ -45,8 +51,17 @@ class Public:
     app: Starlette
     protocol: type[HttpToolsProtocol]  # for uvicorn.Config(http=...)
     pools: Pools
+    cutting: Cutting
     _gate: Gate
     _heads: KnownHeads
+    _front: Front
+
+    def tell_quota(self, source: QuotaSource) -> None:
+        """Tell customers who ask what is left to them, as this source has it."""
+        proxy = self._front.proxy
+        telemetry, clock = proxy.workings.telemetry, proxy.workings.clock
+        self._front.quota = Quota(self._gate, source, clock, telemetry, proxy.new_id)
+        self._front.say()
 
     def serve(self, served: Served) -> None:
         """These routes and customers from now on; open exchanges keep the ones they began with.
@@ -57,26 +72,36 @@ class Public:
             self.pools.serve(served.table.routes)
         self._gate.served = served
         self._heads.serve(served.directory)
+        self._front.say()
+        self.cutting.look()
+
+    def shut(self, shut: bool) -> None:
+        """Refuse every call, or let in again who may come; open exchanges go on."""
+        self._gate.shut = shut
+        self._heads.serve(self._gate.served.directory)  # what is kept of a head would let it in
 
 
-def build_public(
+def build_public(  # noqa: PLR0913  (a composition)
     table: RouteTable,
     directory: Directory,
     recorder: Recorder,
     clock: Clock,
     settings: GatewaySettings,
     telemetry: Telemetry,
+    *,
+    limiting: Limiting | None = None,
 ) -> Public:
-    """The customers' listener: every path is the proxy's. Its lifespan owns the upstreams.
+    """The customers' listener: every path is the proxy's, but for one. Its lifespan owns the upstreams.
 
-    Under `shell: linerate` only what is not plain HTTP reaches the application.
+    Under `shell: linerate` only what is not proxied reaches the application. Without `limiting` there
+    are no limits, and no package stops.
     """
-    gate = Gate(served_by(table, directory, settings))
+    gate, desk = _gate(table, directory, settings, clock, limiting)
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
-    heads = KnownHeads(gate.passage, directory)
-    workings = Workings(upstreams, recorder, clock, telemetry, drains)
+    heads = KnownHeads(gate.passage, directory, clock.now_ms)
+    workings = Workings(upstreams, recorder, clock, telemetry, drains, desk=desk)
     shared = Crossings(
         heads=heads,
         pools=pools,
@@ -86,6 +111,7 @@ def build_public(
         drains=drains,
         new_id=new_id,
         loop_time=time.monotonic,
+        desk=desk,
     )
 
     @asynccontextmanager
@@ -93,7 +119,7 @@ def build_public(
         async with pools.running():
             pools.serve(gate.served.table.routes)
             try:
-                async with shared.running():
+                async with limiting.running() if limiting else nullcontext(), shared.running():
                     yield
             finally:
                 await upstreams.aclose()
@@ -103,19 +129,37 @@ def build_public(
     # match (a line feed in the path) and Starlette would answer 404 in its own words.
     dials = UpstreamSockets(settings.websocket.max_message_bytes)
     sockets = Sockets(gate, workings, dials, settings.websocket, settings.drain_timeout)
-    app.router.default = Proxy(gate, new_id, workings, WebSocketEntry(sockets, new_id))
+    proxy = Proxy(gate, new_id, workings, WebSocketEntry(sockets, new_id))
+    front = app.router.default = Front(gate, proxy, settings.quota_path)
     protocol: type[HttpToolsProtocol]
     if settings.shell == "portable":
         protocol = bounded_heads(settings.max_head_bytes, new_id, telemetry)
     else:
         protocol = line_rate(shared, settings.max_head_bytes, KEEP_ALIVE_S)
-    return Public(app, protocol, pools, gate, heads)
+    calls = (shared.exchanges, workings.relays, sockets.relays)
+    cutting = Cutting(gate, clock.now_ms, calls, cuts=settings.streams_on_stop == "cut")
+    return Public(app, protocol, pools, cutting, gate, heads, front)
 
 
-def served_by(table: RouteTable, directory: Directory, settings: GatewaySettings) -> Served:
-    """Routes and customers, with whom these settings trust."""
+def _gate(
+    table: RouteTable,
+    directory: Directory,
+    settings: GatewaySettings,
+    clock: Clock,
+    limiting: Limiting | None,
+) -> tuple[Gate, Desk | None]:
+    if limiting is None:
+        return Gate(served_by(table, directory, settings), clock.now_ms), None
+    served = served_by(table, directory, settings, limiting.settings)
+    return Gate(served, clock.now_ms, limiting.braking), limiting.desk
+
+
+def served_by(
+    table: RouteTable, directory: Directory, settings: GatewaySettings, limits: Limits = NO_LIMITS
+) -> Served:
+    """Routes, customers and limits, with whom these settings trust."""
     proxies, peers = Networks(settings.trusted_proxies), Networks(settings.trusted_peers)
-    return Served(table, directory, proxies, peers)
+    return Served(table, directory, proxies, peers, limits)
 
 
 def build_admin(

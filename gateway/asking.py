@@ -5,7 +5,7 @@ no byte of a reply came (RFC 9110 §9.2.2). However often, it is one exchange wi
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -22,6 +22,7 @@ from gateway.errors import (
 from gateway.exchange import Exchange
 from gateway.framing import CHUNKED
 from gateway.known_request import KnownRequest
+from gateway.limited import Limited
 from gateway.pool import Pool
 from gateway.wire import CONTINUE
 
@@ -51,13 +52,12 @@ class Client(Protocol):
         """Read on."""
 
 
-class Asking(ABC):
+class Asking(Limited):
     """The half of an exchange that faces the upstream with a request.
 
     What an exchange starts with stands on the class: the usual one changes little of it.
     """
 
-    deadline_s = math.inf
     request_over = False
     _connection: Connection | None = None
     _waiting = False  # for a connection
@@ -90,10 +90,6 @@ class Asking(ABC):
         self._asked = known.asked
         self._collecting = passage.collects
         self.keep_alive = known.keep_alive
-
-    @abstractmethod
-    def fail(self, error: GatewayError) -> None:
-        """End the exchange; nothing of it is left in the pool."""
 
     @abstractmethod
     def received(self, data: bytes) -> None:
@@ -170,6 +166,12 @@ class Asking(ABC):
     # ...and goes out
 
     def _aim(self) -> None:
+        brakes = self._known.passage.admitted.brakes
+        if brakes is not None and self._hold is None:
+            ahead = self._ahead
+            body = ahead[0] if len(ahead) == 1 else b"".join(ahead)
+            if not self._let_by(brakes, body, self._framing):
+                return
         self._pool = pool = self._balancer.pick(self._tried)
         self._asked_s = self._shared.loop_time()
         connection = pool.take(self)

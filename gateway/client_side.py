@@ -108,7 +108,10 @@ class ClientSide(HttpToolsProtocol):
         """Idle for too long, or too slow with a head or with what it gets."""
         self.deadline_s = math.inf
         if self._held and not self._full and not self._ending:
-            self._refuse(RequestTimeout("The request head did not arrive in time."))
+            head = RequestTimeout(
+                "The request head did not arrive in time.", "未能及时收到请求头。"
+            )
+            self._refuse(head)
         elif self._full or self._swallowing or self.transport.is_closing():
             self.transport.abort()
         else:

@@ -63,7 +63,10 @@ def presented_key(headers: Headers) -> bytes | None:
     """
     keys = {key for name, value in headers if (key := _key_in(name, value))}
     if len(keys) > 1:
-        raise Unauthenticated("Send one API key; these headers carry different ones.")
+        raise Unauthenticated(
+            "Send one API key; these headers carry different ones.",
+            "请只提供一个 API Key：这些请求头中的 API Key 不一致。",
+        )
     key = keys.pop() if keys else None
     if key is not None and len(key) > _KEY_BYTES:
         raise Unauthenticated

@@ -24,6 +24,7 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from gateway.passage import Passage
 from gateway.recording import keep
 from metering.usage import Outcome
 
@@ -48,19 +49,27 @@ class Crossing(Answering):
             raise
         self.ask(piece, over=over, trailers=trailers)
 
-    def complete(self, content: bytes) -> None:
+    def complete(self, content: bytes, outcome: Outcome = Outcome.COMPLETE) -> None:
         """The reply is whole: record it, then hand over the rest."""
         if self._over:
             return
         self._add_last(content)
         try:
-            self._record(Outcome.CLIENT_LEFT if self._gone else Outcome.COMPLETE)
+            self._record(Outcome.CLIENT_LEFT if self._gone else outcome)
         except NotCounted as error:
             self.fail(error)
             return
         recorder = self._shared.recorder
         if not recorder.waits or not recorder.when_durable(self._finish):
             self._finish()
+
+    def break_off(self, last: bytes, refusal: GatewayError) -> None:
+        """The stream ends here, with these words; where they have no room it is cut."""
+        if not self._chunked:
+            self.stop(refusal)
+            return
+        self.leave_upstream(reusable=False)
+        self.complete(last, Outcome.STOPPED)
 
     def _finish(self) -> None:
         """The record is safe: the last bytes go out."""
@@ -141,7 +150,17 @@ class Crossing(Answering):
             if not gone:
                 self._client.cut(hard=self._cut_hard)
 
-    def fail(self, error: GatewayError) -> None:
+    @property
+    def passage(self) -> Passage:
+        """What let it in."""
+        return self._exchange.passage
+
+    def stop(self, refusal: GatewayError) -> None:
+        """The customer may not go on; what is recorded already is left to finish."""
+        if self._slot >= 0:
+            self.fail(refusal, Outcome.STOPPED)
+
+    def fail(self, error: GatewayError, outcome: Outcome = Outcome.UPSTREAM_CUT) -> None:
         """End without the upstream: answer the error, or cut what was begun."""
         if self._over:
             return
@@ -149,7 +168,7 @@ class Crossing(Answering):
             kind = "cut" if self._exchange.answered else error.code
             self._shared.telemetry.upstream_failed(self._exchange.route.name, kind)
         gone, client = self._gone, self._client
-        self._end(Outcome.CLIENT_LEFT if gone else Outcome.UPSTREAM_CUT)
+        self._end(Outcome.CLIENT_LEFT if gone else outcome)
         if gone:
             return
         if self._started:
@@ -174,7 +193,9 @@ class Crossing(Answering):
             return
         shared = self._shared
         record = self._exchange.end(outcome, shared.clock.now_ms())
-        keep(shared.recorder, shared.telemetry, record, slot)
+        number = keep(shared.recorder, shared.telemetry, record, slot)
+        if self._hold is not None and record is not None:
+            self._hold.settle(record.quantities, number)
 
     def _leave(self) -> None:
         shared = self._shared
@@ -182,5 +203,7 @@ class Crossing(Answering):
         self.deadline_s = math.inf
         shared.exchanges.discard(self)
         shared.telemetry.open_exchanges -= 1
+        if self._hold is not None:
+            self._let_go(self._hold)
         if self._draining:
             shared.drains.leave()

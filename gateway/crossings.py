@@ -12,8 +12,11 @@ from typing import Final, Protocol
 
 import anyio
 
+from gateway.desk import Desk
 from gateway.disconnect import Drains
+from gateway.errors import GatewayError
 from gateway.known_heads import KnownHeads
+from gateway.passage import Passage
 from gateway.pools import Pools
 from gateway.recording import Recorder
 from gateway.telemetry import Telemetry
@@ -37,7 +40,12 @@ class Swept(Protocol):
 class Ending(Swept, Protocol):
     """An exchange."""
 
+    @property
+    def passage(self) -> Passage: ...
+
     def cut_off(self) -> None: ...
+
+    def stop(self, refusal: GatewayError) -> None: ...
 
 
 @dataclass(slots=True)
@@ -54,6 +62,7 @@ class Crossings:
     loop_time: Callable[[], float]
     writes: WriteQueue = field(default_factory=WriteQueue)
     dates: Dates = field(default_factory=Dates)
+    desk: Desk | None = None  # for calls with limits
     now_s: float = 0.0
     exchanges: set[Ending] = field(default_factory=set)
     clients: set[Swept] = field(default_factory=set)

@@ -10,7 +10,7 @@ response_end(complete)            what is still owed to the client
 end(outcome, time)                the record; once, whatever happened before
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway import injection
@@ -21,7 +21,7 @@ from gateway.routing import Upstream
 from gateway.tap import Tap, read_usual
 from metering.board import Open
 from metering.quantities import Quantities, compact, kind_of
-from metering.usage import Grade, Outcome, UsageRecord
+from metering.usage import Grade, Outcome, Quantity, UsageRecord
 
 _CLIENT_LEFT_UNANSWERED: Final = 499  # nobody was answered; the number nginx logs for it
 _COUNTED: Final = kind_of(("requests", "bytes_in", "bytes_out"), (Grade.EXACT,) * 3)
@@ -37,6 +37,7 @@ class Exchange:
     _tap: Tap | None = None
     _read: Callable[[bytes], bytes] | None = None  # the tap's
     _owed: int | None = None  # bytes of the reply's Content-Length still to come
+    content_type = b""  # of a reply in which usage may stand
     bytes_in = 0  # of the body, from the client
     _bytes_out = 0
     _client_left = False
@@ -127,6 +128,7 @@ class Exchange:
         self._owed = answer.length
         self.reply_has_body = answer.has_body
         if answer.readable:
+            self.content_type = answer.content_type
             self._tap = tap = Tap(
                 self.route.plan,
                 path=self.passage.path,
@@ -186,6 +188,14 @@ class Exchange:
             quantities,
             admitted.charges,
         )
+
+    def so_far(self) -> Mapping[str, Quantity]:
+        """What was used until now, as far as the reply has said."""
+        counted = Quantities(_COUNTED, (1, self.bytes_in, self._bytes_out))
+        asked = {} if self._asked is None else self._asked.quantities()
+        if self._tap is not None:
+            return {**asked, **self._tap.so_far(), **counted}
+        return {**asked, **counted} if asked else counted
 
     def response_end(self, *, complete: bool) -> bytes:
         """The upstream's reply is over, whole or broken off; the rest the client gets."""

@@ -58,6 +58,9 @@ class Express(Crossing):
             exchange.bytes_in = size
             telemetry.bytes_in += size
         self._ahead = (piece,)
+        brakes = passage.admitted.brakes
+        if brakes is not None and not self._let_by(brakes, piece, self._framing):
+            return
         self._pool = pool = self._balancer.pick()
         self._asked_s = shared.loop_time()
         connection = pool.take(self)
@@ -88,7 +91,9 @@ class Express(Crossing):
                     return
         super().received(data)
 
-    def _answer(self, reply: KnownReply, connection: Connection, body: bytes) -> bool:
+    def _answer(  # noqa: PLR0915 - calls are what it saves
+        self, reply: KnownReply, connection: Connection, body: bytes
+    ) -> bool:
         """Record the reply and hand it on; False where that takes more than one step."""
         shared, exchange = self._shared, self._exchange
         recorder = shared.recorder
@@ -101,7 +106,8 @@ class Express(Crossing):
         self._balancer.answered(self._pool, reply.status)
         telemetry = shared.telemetry
         figures = telemetry.of(record.route)
-        figures.upstream_seconds.observe(shared.loop_time() - self._asked_s)
+        now_s = shared.loop_time()
+        figures.upstream_seconds.observe(now_s - self._asked_s)
         self._connection = None
         if reply.reusable:
             connection.release()
@@ -109,7 +115,7 @@ class Express(Crossing):
             connection.close()
         slot, self._slot = self._slot, -1
         try:
-            keep(recorder, telemetry, record, slot)
+            number = keep(recorder, telemetry, record, slot)
         except NotCounted as error:
             self.fail(error)
             return True
@@ -117,6 +123,9 @@ class Express(Crossing):
         telemetry.bytes_out += len(body)
         before, after, _, _ = reply.head
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
+        if self._hold is not None:
+            self._hold.settle(record.quantities, number)
+            end = self._hold.brakes.lines(now_s) + end
         client = self._client
         whole = b"".join((before, exchange.request_id.encode(), after, end, body))
         shared.writes.put(client, whole)

@@ -1,12 +1,16 @@
 """Lets requests in: from a request head to an Exchange, or to a refusal. Pure."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gateway import headers as fields
 from gateway.admission import Admitted, Directory, admit_key, admit_trusted
 from gateway.credentials import Networks, presented_key, trusted_identity
+from gateway.errors import EntitlementsStale
 from gateway.exchange import Exchange
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limits import Braking, Caller
 from gateway.passage import Passage, RequestHead, passage_of
 from gateway.routing import RouteTable, ServedRoute, decoded_path
 from gateway.strictness import check_request
@@ -52,13 +56,20 @@ class Served(NamedTuple):
     directory: Directory
     trusted_proxies: Networks
     trusted_peers: Networks
+    limits: Limits = NO_LIMITS
 
 
 class Gate:
-    """Lets requests in, as `served` has it at the moment."""
+    """Lets requests in, as `served` has it at the moment. `now_ms` tells the time (UTC)."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(
+        self, served: Served, now_ms: Callable[[], int], braking: Braking | None = None
+    ) -> None:
+        """`braking` finds the limits of each caller; without it there are none."""
         self.served = served
+        self.shut = False  # whether nobody can say who may pass
+        self._now_ms = now_ms
+        self._braking = braking
 
     def open(self, head: RequestHead, request_id: str) -> Exchange:
         """The exchange of a request that may pass. Raises GatewayError for any other."""
@@ -72,7 +83,15 @@ class Gate:
             check_request(head.headers, head.http_version)
         path = decoded_path(head.target)
         route = served.table.match(path)
-        admitted, believed_id = _admit(served, head, route)
+        if self.shut:
+            raise EntitlementsStale
+        admitted, believed_id = self._admit(served, head, route)
+        if self._braking is not None:
+            brakes = self._braking.of(
+                served.limits, served.table.packages, route.name, _caller_of(admitted)
+            )
+            if brakes is not None:
+                admitted = replace(admitted, brakes=brakes)
         about_caller = fields.forwarded(
             head.headers,
             peer=head.peer,
@@ -88,10 +107,19 @@ class Gate:
             request_id=believed_id,
         )
 
+    def _admit(
+        self, served: Served, head: RequestHead, route: ServedRoute
+    ) -> tuple[Admitted, str | None]:
+        if "trusted" in route.identity and head.peer in served.trusted_peers:
+            who = trusted_identity(head.headers)
+            if who is not None:
+                admitted = admit_trusted(served.directory, route, who, self._now_ms())
+                return admitted, who.request_id
+        key = presented_key(head.headers)
+        return admit_key(served.directory, route, key, self._now_ms()), None
 
-def _admit(served: Served, head: RequestHead, route: ServedRoute) -> tuple[Admitted, str | None]:
-    if "trusted" in route.identity and head.peer in served.trusted_peers:
-        who = trusted_identity(head.headers)
-        if who is not None:
-            return admit_trusted(served.directory, route, who), who.request_id
-    return admit_key(served.directory, route, presented_key(head.headers)), None
+
+def _caller_of(admitted: Admitted) -> Caller:
+    grounds = admitted.grounds
+    instances = grounds.instances if grounds is not None else ()
+    return Caller(admitted.customer_id, admitted.key_id, admitted.charges, instances)

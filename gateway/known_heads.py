@@ -1,7 +1,7 @@
 """Heads that were seen before, and what they amounted to: read, checked and decided once.
 
 What is kept is a pure function of the bytes of the head, of who sent it, and of what is known of
-the customer; the last is looked at anew each time. A request's Content-Length is cut out first, so
+the customer; the last is looked at anew each time, and so is the time where a key expires. A request's Content-Length is cut out first, so
 that calls which differ only in what they say are one head. A head is kept when it comes a second
 time: heads that are unique to their call would only push the others out.
 
@@ -61,16 +61,18 @@ class NotProxied(Exception):
 
 
 class KnownHeads:
-    """Of one worker. `passage` decides on a head (Gate.passage)."""
+    """Of one worker. `passage` decides on a head (Gate.passage); `now_ms` tells the time (UTC)."""
 
     def __init__(
         self,
         passage: Callable[[RequestHead], Passage],
         directory: Directory,
+        now_ms: Callable[[], int],
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._passage = passage
         self._directory = directory
+        self._now_ms = now_ms
         self._max_bytes = max_bytes
         self._bytes = 0
         self._kept: dict[bytes, KnownRequest] = {}
@@ -115,12 +117,15 @@ class KnownHeads:
             key = raw[:start] + raw[end:] + caller.key
         known = self._kept.get(key)
         if known is not None and length >= 0:
-            directory, grounds = self._directory, known.passage.admitted.grounds
+            directory, admitted = self._directory, known.passage.admitted
+            grounds = admitted.grounds
             if (
                 known.generation == directory.generation
                 and grounds is not None
                 and directory.get(grounds.customer_id) is grounds  # as `stands`, for every call
+                and not (admitted.until_ms and admitted.over(self._now_ms()))
             ):
+                directory.used.add(admitted.key_id)
                 return known, length if start >= 0 else known.framing
             self._forget(key)
         known = self._known(raw, key, caller) if length >= 0 else self._read(raw, caller)[0]
@@ -169,8 +174,10 @@ class KnownHeads:
             customer is None
             or customer.generation != directory.generation
             or not directory.stands(customer.admitted)
+            or customer.admitted.over(self._now_ms())
         ):
             return None
+        directory.used.add(customer.admitted.key_id)
         return quickly(shape, customer, parts.passing)
 
     def _learn(self, parts: Apart, known: KnownRequest) -> None:

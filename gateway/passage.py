@@ -127,6 +127,12 @@ class Passage(NamedTuple):
     outgoing: Outgoing
     reads: bytes | None = None
 
+    @property
+    def announced(self) -> int:
+        """The length of the body, below 0 where it is not told."""
+        length = fields.declared_length(self.outgoing.head.headers) if self.has_body else 0
+        return -1 if length is None else length
+
     def answer(self, status: int, headers: Headers, *, injected: bool) -> Answer:
         """What the client gets. Raises UpstreamProtocol for a head nobody may pass on."""
         normalize = self.route.plan.normalize

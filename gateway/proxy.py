@@ -11,9 +11,10 @@ from gateway.errors import GatewayError, body_of, headers_of
 from gateway.gate import Gate
 from gateway.headers import dated
 from gateway.passage import RequestHead
-from gateway.relay import Relay, Workings
+from gateway.relay import Relay
 from gateway.telemetry import NO_ROUTE
 from gateway.websocket_entry import WebSocketEntry
+from gateway.workings import Workings
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,12 @@ class Recorder:
         """The request ended without a record."""
         self._lane.forget(slot)
 
-    def record(self, record: UsageRecord, slot: int | None = None) -> None:
-        """Write the record to the journal. From here on it will be counted. Raises JournalFull."""
-        self._lane.append(record, slot)
+    def record(self, record: UsageRecord, slot: int | None = None) -> int:
+        """Write the record to the journal; its number. From here on it will be counted.
+
+        Raises JournalFull.
+        """
+        return self._lane.append(record, slot)
 
     def when_durable(self, then: Callable[[], None]) -> bool:
         """Call `then` soon when what was recorded survives a power cut; False: no need to wait."""

@@ -24,7 +24,9 @@ class Recorder(Protocol):
 
     def forget(self, slot: int) -> None: ...
 
-    def record(self, record: UsageRecord, slot: int) -> None: ...
+    def record(self, record: UsageRecord, slot: int) -> int:
+        """The record's number in the lane."""
+        ...
 
     def when_durable(self, then: Callable[[], None]) -> bool:
         """Call `then` soon, in the event loop, when all records are durable; False: no need."""
@@ -40,18 +42,21 @@ def keep(
     slot: int,
     *,
     of: str = "exchange",
-) -> None:
+) -> int:
     """Record what a slot ended with, or empty the slot where that is nothing. Raises NotCounted.
+
+    Returns the number of the record, 0 without one.
 
     If it fails the slot stays, and the request is named uncertain.
     """
     if record is None:
         recorder.forget(slot)
-        return
+        return 0
     try:
-        recorder.record(record, slot)
+        number = recorder.record(record, slot)
     except Exception as error:
         telemetry.uncounted += 1
         logger.exception("%s %s could not be recorded", of, record.request_id)
         raise NotCounted from error
     telemetry.recorded(record)
+    return number

@@ -17,7 +17,6 @@ before 4 is recorded as it stands when the exchange is left, by a
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -25,7 +24,7 @@ from anyio.abc import TaskGroup
 from starlette.types import Message, Receive, Send
 
 from gateway import injection
-from gateway.disconnect import Caller, ClientLeft, Departure, Drains, Patience
+from gateway.disconnect import Caller, ClientLeft, Departure, Patience
 from gateway.errors import (
     GatewayError,
     Headers,
@@ -37,26 +36,16 @@ from gateway.errors import (
 )
 from gateway.exchange import Exchange
 from gateway.headers import dated
-from gateway.recording import Recorder, keep
-from gateway.telemetry import Telemetry
-from gateway.upstream import Reply, Upstreams
-from metering.clock import Clock
+from gateway.passage import Passage
+from gateway.recording import keep
+from gateway.relay_limits import RelayLimits
+from gateway.upstream import Reply
+from gateway.workings import Workings
 from metering.usage import Outcome
 
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Workings:
-    """What the relays of a worker share."""
-
-    upstreams: Upstreams
-    recorder: Recorder
-    clock: Clock
-    telemetry: Telemetry
-    drains: Drains
 
 
 class Relay:
@@ -77,10 +66,12 @@ class Relay:
         self._reply: Reply | None = None
         self._failure: GatewayError | None = None
         self._slot = -1
+        self._limits = RelayLimits(workings.desk, exchange)
         self._ahead = b""
         self._watching = False
         self._started = False
         self._over = False
+        self._stopped = False
 
     async def run(self) -> GatewayError | None:
         """Serve; what to answer instead, when no reply was started.
@@ -96,9 +87,11 @@ class Relay:
         self._telemetry.open_exchanges += 1
         try:
             async with anyio.create_task_group() as self._tasks:
+                self._workings.relays.add(self)
                 await self._serve()
                 self._tasks.cancel_scope.cancel()
         finally:
+            self._workings.relays.discard(self)
             self._telemetry.open_exchanges -= 1
         return None if self._started or self._departure.gone else self._failure
 
@@ -124,6 +117,7 @@ class Relay:
         reply = await self._ask()
         self._watch()
         headers = self._exchange.response_head(reply.status, reply.headers)
+        headers += self._limits.headers()
         if self._exchange.reply_has_body:
             await self._start(reply.status, headers)
             await self._end(await self._pass_body(reply))
@@ -135,6 +129,8 @@ class Relay:
 
     async def _ask(self) -> Reply:
         collected = await self._collect() if self._exchange.wants_buffering else None
+        if self._limits.any:
+            await self._let_by(collected)
         upstream = self._workings.upstreams.pick(self._route)
         request = self._exchange.upstream_request(upstream, collected)
         body = self._body() if self._exchange.has_body else None
@@ -144,6 +140,16 @@ class Relay:
         self._reply = reply
         self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
         return reply
+
+    async def _let_by(self, body: bytes | None) -> None:
+        """Hold what it needs of its limits. Raises GatewayError, or ClientLeft."""
+        if body is None and not self._ahead and not self._caller.body_over:
+            async with aclosing(self._pieces()) as pieces:
+                self._ahead = await anext(pieces, b"")
+        self._patience.for_upstream(self._route.timeouts.head)
+        await self._limits.let_by(self._ahead if body is None else body)
+        if self._departure.gone:
+            raise ClientLeft
 
     async def _collect(self) -> bytes | None:
         """The whole body, or None when it is too large; then `_body` starts with what came."""
@@ -197,12 +203,17 @@ class Relay:
                 last = self._exchange.response_chunk(chunk)
                 if not self._exchange.reply_is_whole:
                     await self._hand_body(last)
+                    words = self._limits.last_words(last)
+                    if words is not None and not self._departure.gone:
+                        self._stopped = True
+                        return words
                     last = b""
                 self._patience.for_upstream(self._route.timeouts.idle)
         return last + self._exchange.response_end(complete=True)
 
     async def _end(self, last: bytes, before: tuple[int, Headers] | None = None) -> None:
-        self._record(Outcome.CLIENT_LEFT if self._departure.gone else Outcome.COMPLETE)
+        whole = Outcome.STOPPED if self._stopped else Outcome.COMPLETE
+        self._record(Outcome.CLIENT_LEFT if self._departure.gone else whole)
         await self._workings.recorder.durable()
         if before is not None:
             await self._start(*before)
@@ -251,22 +262,36 @@ class Relay:
 
     # However it ends...
 
+    @property
+    def passage(self) -> Passage:
+        """What let it in."""
+        return self._exchange.passage
+
+    def stop(self, refusal: GatewayError) -> None:
+        """The customer may not go on; what is recorded already is left to finish."""
+        if self._slot >= 0:
+            self._failure, self._stopped = refusal, True
+            self._tasks.cancel_scope.cancel()
+
     def _record(self, outcome: Outcome) -> None:
         """Once: the second time there is neither a record nor a slot."""
         slot, self._slot = self._slot, -1
         if slot < 0:
             return
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
-        keep(self._workings.recorder, self._telemetry, record, slot)
+        number = keep(self._workings.recorder, self._telemetry, record, slot)
+        self._limits.recorded(record, number)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone
+        cut = Outcome.STOPPED if self._stopped else Outcome.UPSTREAM_CUT
         with suppress(NotCounted):
-            self._record(Outcome.UPSTREAM_CUT if broke else Outcome.CLIENT_LEFT)
+            self._record(cut if broke else Outcome.CLIENT_LEFT)
         if isinstance(self._failure, UpstreamUnavailable | UpstreamTimeout):
             kind = "cut" if self._exchange.answered else self._failure.code
             self._telemetry.upstream_failed(self._route.name, kind)
         self._departure.over()
+        self._limits.release()
         if self._reply is not None:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()

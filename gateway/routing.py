@@ -15,7 +15,7 @@ from gateway.readings import Path
 from gateway.request_usage import BUILT_IN, Asked
 from gateway.settings import HealthSettings, Meter, PoolSettings, Route, Timeouts
 from gateway.tap import UsagePlan
-from metering.catalogue import Product, sold_on
+from metering.catalogue import Product, catalogue, sold_on
 
 UNIX: Final = "http+unix"  # scheme of an upstream at a unix socket
 
@@ -83,9 +83,11 @@ class RouteTable:
     ) -> None:
         """Raises ValueError for two routes of one name or path, and for an unusable upstream."""
         sold = list(products)
+        self.products = catalogue(sold)
         served = [_served(route, sold_on(sold, route.name), meters or {}) for route in routes]
         _refuse_twins([route.name for route in served], "name")
         _refuse_twins([route.prefix.decode() or "/" for route in served], "path")
+        self.packages = tuple(product for product in sold if product.is_package)
         self.routes = tuple(sorted(served, key=lambda route: len(route.prefix), reverse=True))
 
     def match(self, path: bytes) -> ServedRoute:

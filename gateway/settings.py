@@ -2,12 +2,27 @@
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from gateway.amounts import Dialect
 from metering.catalogue import Identifier, Strict
+from metering.keys import sha256_hex
+
+KEY_TEXT: Final = "<key>"  # how a key may be written; stands in the places pydantic names
+KEY_SECTION: Final = "<key section>"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Tls(Strict):
@@ -37,6 +52,9 @@ class WebSocketSettings(Strict):
     max_duration: Annotated[float, Field(gt=0)] | None = None
 
 
+QuotaPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+$", max_length=256)]
+
+
 class GatewaySettings(Strict):
     """The data plane's listeners and policies."""
 
@@ -49,6 +67,10 @@ class GatewaySettings(Strict):
     trusted_proxies: list[str] = []
     trusted_peers: list[str] = []
     on_store_down: Literal["allow", "deny"] = "allow"
+    entitlements_stale_after: Annotated[float, Field(ge=1)] = 30.0
+    on_entitlements_stale: Literal["allow", "deny"] = "allow"
+    streams_on_stop: Literal["finish", "cut"] = "finish"
+    quota_path: QuotaPath | None = "/-/quota"
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0
     websocket: WebSocketSettings = WebSocketSettings()
@@ -163,14 +185,74 @@ class StaticInstance(Strict):
     product: Identifier
 
 
+def _moment(given: Any) -> datetime:
+    """YAML reads unquoted times by itself; one without a zone is UTC, a day begins at midnight."""
+    try:
+        if isinstance(given, str):
+            given = datetime.fromisoformat(given)
+        elif isinstance(given, date) and not isinstance(given, datetime):
+            given = datetime.combine(given, time())
+    except ValueError:
+        given = None
+    if not isinstance(given, datetime):
+        raise ValueError("write a time such as 2027-01-31T00:00:00Z")  # noqa: TRY004  (pydantic's way)
+    try:
+        return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("beyond all calendars; leave it out for never") from None
+
+
+class StaticKey(Strict):
+    """An API key that the configuration declares, or its SHA-256 in hex.
+
+    It is good until `expires`, for these `routes` or, without any, for all.
+    """
+
+    key: SecretStr | None = None
+    hash: Sha256 | None = None
+    name: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    expires: Annotated[datetime, BeforeValidator(_moment)] | None = None
+    routes: list[Identifier] = []
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.key is None) == (self.hash is None):
+            raise ValueError("write key, or hash in its place")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Of the key, in hex."""
+        return self.hash or sha256_hex(self.key.get_secret_value() if self.key else "")
+
+    @property
+    def expires_ms(self) -> int:
+        """UTC; 0 for never, which no time is."""
+        return max(1, int(self.expires.timestamp() * 1000)) if self.expires else 0
+
+
+def _form(given: Any) -> str:
+    return KEY_SECTION if isinstance(given, dict | StaticKey) else KEY_TEXT
+
+
 class Customer(Strict):
     """A static customer: for merchants without a marketplace, and for tests."""
 
     id: Identifier
     name: str = ""
-    keys: list[SecretStr] = []
-    key_hashes: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = []
+    keys: list[
+        Annotated[
+            Annotated[SecretStr, Tag(KEY_TEXT)] | Annotated[StaticKey, Tag(KEY_SECTION)],
+            Discriminator(_form),
+        ]
+    ] = []
+    key_hashes: list[Sha256] = []
     instances: list[StaticInstance] = []
+
+    def declared_keys(self) -> list[StaticKey]:
+        """All of them, in whatever form they are written."""
+        written = [k if isinstance(k, StaticKey) else StaticKey(key=k) for k in self.keys]
+        return [*written, *(StaticKey(hash=each) for each in self.key_hashes)]
 
 
 Meters = Mapping[str, Meter]

@@ -178,6 +178,10 @@ class Tap:
         self._complete = complete and (self._unpacker is None or self._unpacker.whole)
         return body.finish()
 
+    def so_far(self) -> Quantities:
+        """What was reported until now."""
+        return self._readings.quantities(complete=False)
+
     def quantities(self, asked: Mapping[str, Quantity] = _NOTHING) -> Quantities:
         """After `finish`: the meters read from the reply, and the expected ones that were not found.
 

@@ -14,15 +14,13 @@ A kill before 5 leaves the slot, which names the stretch: what it used is uncert
 not held back until they are recorded, so that is at most `record_every` seconds of a session.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
-from starlette.types import Message, Receive, Send
+from starlette.types import Message
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -34,16 +32,15 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.gate import Gate
 from gateway.passage import Passage, RequestHead
 from gateway.recording import keep
-from gateway.relay import Workings
-from gateway.settings import WebSocketSettings
+from gateway.websocket_brakes import SessionLimits, until_refused
 from gateway.websocket_deadlines import Deadlines
 from gateway.websocket_ends import Ending
 from gateway.websocket_head import offered, to_client, to_upstream
 from gateway.websocket_session import SWITCHED, Session
-from gateway.websocket_upstream import Handshake, HandshakeRefused, UpstreamSockets, headers_of
+from gateway.websocket_sharing import Client, Sockets
+from gateway.websocket_upstream import Handshake, HandshakeRefused, headers_of
 from metering.usage import Outcome
 
 logger = logging.getLogger(__name__)
@@ -52,26 +49,6 @@ _CLOSE_SECONDS: Final = 2.0  # for both sides to take their close frames
 _QUIET_SECONDS: Final = 1.0
 _OF_DRAIN: Final = 0.8  # the rest is for the close handshakes
 _NEWS_SECONDS: Final = 1.0  # how long the client's own word may take when sending to it failed
-
-
-@dataclass(frozen=True, slots=True)
-class Sockets:
-    """What the WebSockets of a worker share. `drain_s`: how long they may go on when it stops."""
-
-    gate: Gate
-    workings: Workings
-    upstreams: UpstreamSockets
-    settings: WebSocketSettings
-    drain_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The client's side: ASGI's channels, and the news that the worker stops."""
-
-    receive: Receive
-    send: Send
-    stopping: asyncio.Event
 
 
 class WebSocketRelay:
@@ -95,6 +72,7 @@ class WebSocketRelay:
         self._ending: Ending | None = None
         self._failure: GatewayError | HandshakeRefused | None = None
         self._slot = -1
+        self._limits = SessionLimits(sockets.workings.desk, passage.route.name)
 
     async def run(self) -> GatewayError | HandshakeRefused | None:
         """Serve; what to answer instead, when no WebSocket was opened."""
@@ -103,6 +81,7 @@ class WebSocketRelay:
         except NotCounted as refusal:
             return refusal
         self._telemetry.open_exchanges += 1
+        self._sockets.relays.add(self)
         try:
             async with self._tasks:
                 self._tasks.start_soon(self._guarded, self._from_client)
@@ -111,6 +90,7 @@ class WebSocketRelay:
             try:
                 await self._leave()
             finally:  # a server's own cancellation gets past our shields
+                self._sockets.relays.discard(self)
                 self._telemetry.open_exchanges -= 1
                 if self._upstream is not None:
                     self._upstream.transport.abort()
@@ -132,10 +112,26 @@ class WebSocketRelay:
         self._ending = self._ending or ending
         self._tasks.cancel_scope.cancel()
 
+    @property
+    def passage(self) -> Passage:
+        """What let it in."""
+        return self._passage
+
+    def stop(self, refusal: GatewayError) -> None:
+        """The customer may not go on."""
+        if self._session.accepted:
+            self._end(ends.not_let_on(refusal))
+        else:
+            self._failure = refusal
+            self._end(ends.REFUSED)
+
     async def _serve(self) -> None:
+        await self._limits.let_in(self._passage.admitted.brakes)
         upstream = self._upstream = await self._shake_hands()
         await self._accept(upstream)
         self._tasks.start_soon(self._guarded, self._watch)
+        if self._limits.watched:
+            self._tasks.start_soon(self._guarded, self._heed_limits)
         await self._from_upstream(upstream)
 
     # Opening it...
@@ -227,6 +223,9 @@ class WebSocketRelay:
             elif self._deadlines.stretch_over(now_s):
                 self._next_stretch(now_s)
 
+    async def _heed_limits(self) -> None:
+        self._end(ends.not_let_on(await until_refused(self._limits, self._session.so_far)))
+
     async def _stop_is_told(self) -> None:
         if self._deadlines.stopping:
             await anyio.sleep_forever()
@@ -248,7 +247,9 @@ class WebSocketRelay:
             self._end(ends.UNCOUNTED)
             return
         try:
-            self._session.go_on(self._sockets.gate.passage(self._head).admitted)
+            admitted = self._sockets.gate.passage(self._head).admitted
+            self._limits.go_on(admitted.brakes)
+            self._session.go_on(admitted)
             self._begin()
         except GatewayError as refusal:
             self._end(ends.not_let_on(refusal))
@@ -261,7 +262,8 @@ class WebSocketRelay:
             return
         now_ms, now_s = self._workings.clock.now_ms(), anyio.current_time()
         record = self._session.record(outcome, now_ms, now_s, last=last)
-        keep(self._workings.recorder, self._telemetry, record, slot, of="websocket")
+        number = keep(self._workings.recorder, self._telemetry, record, slot, of="websocket")
+        self._limits.recorded(record, number, last=last)
 
     # However it ends...
 
@@ -271,6 +273,7 @@ class WebSocketRelay:
             self._record(ending.outcome)
         except NotCounted:
             ending = ends.UNCOUNTED
+        self._limits.release()
         if ending.outcome is Outcome.UPSTREAM_CUT and self._session.accepted:
             self._telemetry.upstream_failed(self._route.name, "cut")
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):

@@ -11,9 +11,10 @@ from gateway.errors import GatewayError, Headers, body_of, headers_of
 from gateway.headers import dated
 from gateway.passage import RequestHead
 from gateway.telemetry import NO_ROUTE
-from gateway.websocket import Client, Sockets, WebSocketRelay
+from gateway.websocket import WebSocketRelay
 from gateway.websocket_head import to_client, with_key
 from gateway.websocket_server import STOPPING
+from gateway.websocket_sharing import Client, Sockets
 from gateway.websocket_upstream import HandshakeRefused
 
 _IN_HTTP: Final = "websocket.http.response"

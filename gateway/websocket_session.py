@@ -5,6 +5,7 @@ not wait for its end: each has a request id (`ID`, `ID.1`, `ID.2`, …), a slot 
 own, and only the first counts as a request.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.admission import Admitted
@@ -79,6 +80,11 @@ class Session:
         self._responses.see(message)
         return size
 
+    def so_far(self, now_s: float) -> Mapping[str, Quantity]:
+        """What the present stretch has used until now."""
+        counted = self._counted(round((now_s - self._accepted_s) * 1000) - self._told_ms)
+        return counted | self._responses.so_far()
+
     def record(
         self, outcome: Outcome, time_ms: int, now_s: float, *, last: bool = True
     ) -> UsageRecord | None:
@@ -112,6 +118,9 @@ class Session:
     def _quantities(self, now_s: float, *, last: bool) -> dict[str, Quantity]:
         until_now_ms = round((now_s - self._accepted_s) * 1000)
         duration_ms, self._told_ms = until_now_ms - self._told_ms, until_now_ms
+        return self._counted(duration_ms) | self._responses.take(last=last)
+
+    def _counted(self, duration_ms: int) -> dict[str, Quantity]:
         counted = {
             "requests": int(self._stretch == 0),
             "bytes_in": self._bytes_in,
@@ -120,5 +129,4 @@ class Session:
             "messages_out": self._messages_out,
             "duration_ms": duration_ms,
         }
-        exact = {meter: Quantity(value) for meter, value in counted.items()}
-        return exact | self._responses.take(last=last)
+        return {meter: Quantity(value) for meter, value in counted.items()}

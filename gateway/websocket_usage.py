@@ -91,6 +91,10 @@ class Responses:
         if value is not None and self._sums[meter] + value <= MAX_QUANTITY:
             self._sums[meter] += value
 
+    def so_far(self) -> dict[str, Quantity]:
+        """What was reported since the last `take`, which this does not count as."""
+        return {meter: Quantity(value) for meter, value in self._sums.items()}
+
     def take(self, *, last: bool) -> dict[str, Quantity]:
         """What was reported since the last time, and the expected meters nobody can vouch for.
 

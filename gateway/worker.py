@@ -9,8 +9,9 @@ The order at the end of a worker, and what a kill before the next step leaves be
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,15 +23,27 @@ from starlette.applications import Starlette
 from gateway.admission import Directory
 from gateway.app import Public, build_admin, build_public
 from gateway.caretaker import Caretaker, Helper
+from gateway.entitlement_file import EntitlementFile
+from gateway.entitlement_metrics import EntitlementMetrics
+from gateway.following import Following
+from gateway.freshness import Freshness
 from gateway.gate import Served
 from gateway.journal_metrics import JournalMetrics
+from gateway.last_uses import LastUses
+from gateway.limit_metrics import LimitMetrics
+from gateway.limit_settings import NO_LIMITS, Limits
+from gateway.limiting import Lane, limiting
 from gateway.pool_metrics import PoolMetrics
+from gateway.quota import QuotaSource
+from gateway.quota_limits import LimitsNow
 from gateway.recorder import Recorder
 from gateway.reloads import Reloads
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
+from gateway.standing import StandingOf
 from gateway.telemetry import Telemetry
-from metering import entitlements, heartbeats
+from metering import heartbeats
+from metering.bank import Bank
 from metering.clock import Clock
 from metering.connection import Store
 from metering.counters import Counters
@@ -47,7 +60,6 @@ MOST_FLUSH_S: Final = 0.5
 _CALL_S: Final = 0.008  # between two calls to Redis on the average: each costs the loop 0.1 ms
 BEAT_S: Final = 1.0
 CHECK_S: Final = 5.0
-EVERYONE_S: Final = 60.0  # a control plane of a version before sets no mark
 LAST_FLUSH_S: Final = 10.0
 PRUNE_S: Final = 60.0
 _AFTER_FAILURE_S: Final = 0.5
@@ -77,6 +89,8 @@ class Worker:
     partitions: int
     clock: Clock
     start_helper: Callable[[list[str]], Helper]
+    file: EntitlementFile
+    limits: Limits = NO_LIMITS
     check_s: float = CHECK_S
     last_flush_s: float = LAST_FLUSH_S
 
@@ -93,16 +107,40 @@ class Worker:
         self._settled: set[str] = set()  # lanes that are retired
         self._seen = (0, 0)  # resets and rounds when retired lanes were looked at last
         self._behind = 0
-        self.entitlements_loaded = False
-        self.entitlements_unreadable = 0  # values at the last full check that were no snapshot
         self._flushing = anyio.Lock()
         self.reloads = Reloads(self.clock.now_ms())
+        standing = StandingOf(self.recorder.applier, self.lane.tail, self._flushing)
+        lane, bank = Lane(self.lane.lane_id, self.partitions, standing), Bank(self.redis)
+        alone = self.settings.on_store_down == "allow"
+        tell = (self.clock, time.monotonic)
+        self.limiting = limiting(self.limits, bank, lane, *tell, go_on_alone=alone)
         self._customers = build_public(
-            self.table, self.directory, self.recorder, self.clock, self.settings, self.telemetry
+            self.table,
+            self.directory,
+            self.recorder,
+            self.clock,
+            self.settings,
+            self.telemetry,
+            limiting=self.limiting,
         )
-        self._taken: dict[str, EntitlementSnapshot] = {}
-        self._mark, self._everyone_s = "", 0.0  # of the last full check, and when it was
-        self._changed: set[str] = set()  # heard of while a full check was under way
+        limits_now = LimitsNow(self.limiting.braking, bank, self.clock.now_ms)
+        self._customers.tell_quota(QuotaSource(bank, limits_now, self.partitions))
+        self.directory.complete = False
+        stale_s = self.settings.entitlements_stale_after
+        self.following = Following(
+            self.redis,
+            self.file,
+            self.clock,
+            time.monotonic,
+            Freshness(stale_s, time.monotonic()),
+            self.settings.on_entitlements_stale == "deny",
+            lambda snapshot: self.directory.put(snapshot),  # noqa: PLW0108  (there will be others)
+            self._changed,
+            self._customers.shut,
+            min(self.check_s, stale_s / 3),
+        )
+        take_used = lambda: self.directory.take_used()  # noqa: E731, PLW0108  (there will be others)
+        self._last_uses = LastUses(self.redis, self.clock, take_used)
 
     def public(self) -> Public:
         """The customers' listener."""
@@ -110,7 +148,7 @@ class Worker:
 
     def projected(self) -> dict[str, EntitlementSnapshot]:
         """What the control plane said of each customer last."""
-        return dict(self._taken)
+        return self.following.taken()
 
     def serve(self, served: Served, since: Mapping[str, EntitlementSnapshot]) -> None:
         """These routes and customers from now on, the projected ones as well; no exchange is cut.
@@ -118,25 +156,32 @@ class Worker:
         `served.directory` holds what `projected` gave as `since`. Raises OSError for an unusable
         `ca_file`; then nothing changes.
         """
-        for customer_id, snapshot in self._taken.items():
+        for customer_id, snapshot in self.projected().items():
             if since.get(customer_id) != snapshot:
                 served.directory.put(snapshot)
+        served.directory.complete = self.directory.complete
         self._customers.serve(served)
+        served.directory.used |= self.directory.take_used()
         self.table, self.directory = served.table, served.directory
+        self._changed()
 
     def admin(self) -> Starlette:
         """The operator's listener."""
         registry = self.telemetry.registry()
         registry.register(JournalMetrics(self.lane, self.recorder, self.caretaker))
         registry.register(PoolMetrics(self._customers.pools))
+        registry.register(EntitlementMetrics(self.following))
+        registry.register(self._customers.cutting)
         registry.register(self.reloads)
+        registry.register(LimitMetrics(self.limiting))
         return build_admin(registry, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:
         """Why customers should not be sent here yet. A Redis that goes away later is no reason."""
         if not self.lane.writable:
             return "the journal takes no more calls"
-        return None if self.entitlements_loaded else "entitlements are not loaded yet"
+        loaded = self.following.freshness.loaded
+        return None if loaded else "entitlements are not loaded yet"
 
     def journal(self) -> dict[str, Any]:
         """What the lanes of this disk were given, and what Redis has not taken of ours yet."""
@@ -154,7 +199,7 @@ class Worker:
             "writable": self.lane.writable,
             "backlog": self.recorder.applier.backlog,
             "flush_failures": self.recorder.applier.failures,
-            "entitlements_unreadable": self.entitlements_unreadable,
+            "entitlements_unreadable": self.following.unreadable,
         }
 
     @asynccontextmanager
@@ -165,8 +210,11 @@ class Worker:
                 group.start_soon(self._flush_forever)
                 group.start_soon(self._beat_forever)
                 group.start_soon(self._take_care_forever)
-                group.start_soon(self._check_forever)
-                group.start_soon(self._listen_forever)
+                group.start_soon(self.following.check_forever)
+                group.start_soon(self.following.listen_forever)
+                group.start_soon(self.following.look_forever)
+                group.start_soon(self.following.keep_forever)
+                group.start_soon(self._last_uses.tell_forever)
                 try:
                     yield
                 finally:
@@ -174,6 +222,7 @@ class Worker:
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(self.caretaker.end)
+                await self.following.leave()
                 await self._leave()
                 await to_thread.run_sync(self.lane.close)
                 await self.redis.aclose()
@@ -213,6 +262,7 @@ class Worker:
                 self.lane.prune()
 
     def _take_care(self, now_s: float) -> None:
+        self._customers.cutting.look()  # for those whose time is up
         applier = self.recorder.applier
         self._behind = self._behind + 1 if applier.behind else 0
         now = (applier.resets, min(applier.rounds, 1))
@@ -226,60 +276,10 @@ class Worker:
             behind=self.lane.lane_id if self._behind >= _BEHIND_TURNS else "",
         )
 
-    async def _check_forever(self) -> None:
-        """The full check: heals whatever a lost message hid, and says once when Redis is away."""
-        away = False
-        while True:
-            try:
-                await self._check()
-                if away:
-                    log.warning("Redis is back")
-                away = False
-            except MeteringError as reason:
-                if not away:
-                    log.warning("%s; calls go on and are counted when it is back", reason)
-                away = True
-            await anyio.sleep(_AFTER_FAILURE_S if away else self.check_s)
-
-    async def _check(self) -> None:
-        """Everybody is looked at where the mark is another one, and now and then without.
-
-        Whoever is missing keeps what was said of him last: a Redis that was emptied says nothing.
-
-        Customers are never deleted; who may not call any more is told so by his snapshot.
-        """
-        mark, now_s = await entitlements.mark(self.redis), anyio.current_time()
-        if mark and mark == self._mark and now_s < self._everyone_s + EVERYONE_S:
-            return
-        self._changed.clear()
-        everyone = await entitlements.get_all(self.redis)
-        for snapshot in everyone.snapshots:
-            if snapshot.customer_id not in self._changed:  # or an older one would win
-                self._take(snapshot)
-        if everyone.unreadable > self.entitlements_unreadable:
-            log.error("%d entitlements in Redis cannot be read", everyone.unreadable)
-        self.entitlements_unreadable = everyone.unreadable
-        self.entitlements_loaded = True
-        self._mark, self._everyone_s = mark, now_s
-
-    async def _listen_forever(self) -> None:
-        while True:
-            with suppress(MeteringError):  # what is missed meanwhile is found by the full check
-                async with aclosing(entitlements.changes(self.redis)) as changes:
-                    async for customer_id in changes:
-                        snapshot = await entitlements.get(self.redis, customer_id)
-                        if snapshot is not None:
-                            self._heard(snapshot)
-            await anyio.sleep(_AFTER_FAILURE_S)
-
-    def _heard(self, snapshot: EntitlementSnapshot) -> None:
-        self._changed.add(snapshot.customer_id)
-        self._take(snapshot)
-
-    def _take(self, snapshot: EntitlementSnapshot) -> None:
-        if self._taken.get(snapshot.customer_id) != snapshot:
-            self._taken[snapshot.customer_id] = snapshot
-            self.directory.put(snapshot)
+    def _changed(self) -> None:
+        """Something may be known that was not."""
+        self.directory.complete = self.following.freshness.loaded
+        self._customers.cutting.look()
 
     async def _leave(self) -> None:
         flushed = False
@@ -290,10 +290,9 @@ class Worker:
                 await anyio.sleep(_AFTER_FAILURE_S)
             flushed = True
         if not flushed:
-            log.warning(
-                "stopped before Redis had taken every record; another worker brings the rest"
-            )
+            log.warning("stopped before Redis had taken every record; others bring the rest")
             return
+        await self.limiting.lending.give_back()
         try:
             await heartbeats.farewell(self.redis, self.lane.lane_id)
         except MeteringError as reason:

@@ -56,6 +56,14 @@ class Applier:
         """Where the partition stands in Redis for this lane, as last heard."""
         return self._places.get(partition, _Place()).position
 
+    def epoch(self, partition: int) -> str:
+        """The partition's, as last heard together with its checkpoint; empty where it has none."""
+        return self._places.get(partition, _Place()).epoch
+
+    async def learn(self, partition: int) -> None:
+        """Ask where the partition stands."""
+        await self._apply(self._question(partition))
+
     def plan(self, partition: int) -> Batch | None:
         """What must be sent next for the partition; None when there is nothing in memory."""
         place = self._places.setdefault(partition, _Place())

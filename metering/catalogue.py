@@ -47,6 +47,7 @@ class Package(Strict):
 
     items: Annotated[list[PackageItem], Field(min_length=1)]
     stop_before_excess: bool = False
+    stop_mid_stream: bool = False
     overshoot: Overshoot = "absorb"
 
 

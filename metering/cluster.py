@@ -56,8 +56,14 @@ class Cluster:
     async def hget(self, name: str, key: str) -> Any:
         return await self._on_key(name, ("HGET", name, key))
 
+    async def hmget(self, name: str, keys: list[str]) -> Any:
+        return await self._on_key(name, ("HMGET", name, *keys))
+
     async def hgetall(self, name: str) -> Any:
         return await self._on_key(name, ("HGETALL", name))
+
+    async def hscan(self, name: str, cursor: int, *, count: int) -> Any:
+        return await self._on_key(name, ("HSCAN", name, cursor, "COUNT", count))
 
     async def hdel(self, name: str, *keys: str) -> Any:
         return await self._on_key(name, ("HDEL", name, *keys))

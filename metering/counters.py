@@ -4,28 +4,22 @@ Each call is one Lua script and idempotent: applied, it is not applied again; lo
 again; late, it is harmless. The protocol is described in docs/architecture.md.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from typing import Any
 
-from redis.exceptions import NoScriptError
-
 from metering import deltas
-from metering.connection import Store, translated
-from metering.partitions import drain_key, live_key
+from metering.connection import Store
+from metering.lending import NOBODY, Settling
+from metering.partitions import drain_key, lending_key, live_key, quota_key
 from metering.protocol import ApplyReply, Batch, Content, Head
+from metering.scripts import Scripts
 
 
 class Counters:
     """All that is ever done to the counters."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        folder = resources.files("metering") / "lua"
-        names = ("apply", "head", "set_aside", "drop_drain", "reset", "read")
-        self._source = {name: (folder / f"{name}.lua").read_text() for name in names}
-        self._sha: dict[str, str] = {}
+        self._scripts = Scripts(store, "apply", "head", "set_aside", "drop_drain", "reset", "read")
 
     async def apply(self, batch: Batch) -> ApplyReply:
         """Count the batch once. Raises MeteringUnavailable or WriteUnknown; then send it again."""
@@ -58,28 +52,26 @@ class Counters:
         return bool(await self._run("drop_drain", _keys(partition), arguments))
 
     async def reset(
-        self, partition: int, *, epoch: str, last: str, checkpoints: Mapping[str, int]
+        self,
+        partition: int,
+        *,
+        epoch: str,
+        last: str,
+        checkpoints: Mapping[str, int],
+        settling: Settling = NOBODY,
     ) -> None:
-        """Start again from the ledger's checkpoints under a new epoch."""
-        await self._run("reset", _keys(partition), [epoch, last, *_flat(checkpoints.items())])
+        """Start again from the ledger's checkpoints under a new epoch.
+
+        What it lent is forgotten: nothing more is, before those named in `settling` have said what
+        they hold.
+        """
+        keys = [*_keys(partition), quota_key(partition), lending_key(partition)]
+        lanes = sorted(settling.lanes)
+        waits = [str(settling.now or ""), str(settling.most), str(settling.least), str(len(lanes))]
+        await self._run("reset", keys, [epoch, last, *waits, *lanes, *_flat(checkpoints.items())])
 
     async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
-        # EVALSHA first, EVAL where the server does not know the script: SCRIPT LOAD is forbidden at
-        # some managed services, and each node of a cluster learns the script at its first call.
-        with translated():
-            sha = self._sha.get(name)
-            if sha is not None:
-                try:
-                    return await self._store.evalsha(sha, len(keys), *keys, *arguments)
-                except NoScriptError:
-                    pass
-            answer = await self._store.eval(self._source[name], len(keys), *keys, *arguments)
-            self._sha[name] = _sha1(self._source[name])
-            return answer
-
-
-def _sha1(source: str) -> str:
-    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        return await self._scripts.run(name, keys, arguments)
 
 
 def _keys(partition: int) -> list[str]:

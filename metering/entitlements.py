@@ -8,10 +8,7 @@ What somebody else wrote there and nobody can read is passed over, never believe
 
 import secrets
 from collections.abc import AsyncGenerator, Iterable
-from typing import Final, NamedTuple
-
-import anyio
-import anyio.lowlevel
+from typing import Any, Final, NamedTuple
 
 from metering.connection import Store, one_of, send_all, text_of, translated
 from metering.entitlement import EntitlementSnapshot, from_json, to_json
@@ -20,7 +17,7 @@ from metering.errors import MeteringUnavailable
 KEY: Final = "tallygate:entitlements"
 CHANNEL: Final = "tallygate:entitlements:changed"
 MARK: Final = "{tallygate:entitlements}:mark"  # in the same slot of a cluster
-_AT_ONCE: Final = 100  # snapshots read without a break
+_AT_ONCE: Final = 200  # customers
 QUIET_S: Final = 1.0  # without a word from the server it is asked for one
 
 
@@ -65,20 +62,30 @@ async def get(store: Store, customer_id: str) -> EntitlementSnapshot | None:
     """The snapshot of one customer; None without one that can be read."""
     with translated():
         raw = await store.hget(KEY, customer_id)
-    return None if raw is None else _snapshot(customer_id, raw)
+    return None if raw is None else snapshot_of(customer_id, raw)
 
 
 async def get_all(store: Store) -> Everyone:
     """The snapshots of all customers."""
     with translated():
         raw = await store.hgetall(KEY)
-    read = []
-    for number, (customer_id, value) in enumerate(raw.items(), 1):
-        read.append(_snapshot(text_of(customer_id), value))
-        if number % _AT_ONCE == 0:  # nobody is held up by all customers
-            await anyio.lowlevel.checkpoint()
+    read = [snapshot_of(text_of(customer_id), value) for customer_id, value in raw.items()]
     known = [snapshot for snapshot in read if snapshot is not None]
     return Everyone(known, len(read) - len(known))
+
+
+async def walk(store: Store) -> AsyncGenerator[dict[str, bytes]]:
+    """What stands there of all customers, some at a time: nobody waits for thousands of them.
+
+    Whoever is there all the while comes at least once, unless a cluster moves them meanwhile.
+    Raises MeteringError.
+    """
+    cursor = -1
+    while cursor:
+        with translated():
+            found: Any = await store.hscan(KEY, max(cursor, 0), count=_AT_ONCE)
+        cursor, raw = found
+        yield {text_of(customer_id): value for customer_id, value in raw.items()}
 
 
 async def changes(store: Store) -> AsyncGenerator[str]:
@@ -102,8 +109,8 @@ async def changes(store: Store) -> AsyncGenerator[str]:
                     yield text_of(message["data"])
 
 
-def _snapshot(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
-    """What `put` wrote under this id; None for anything else."""
+def readable(raw: bytes | str) -> EntitlementSnapshot | None:
+    """The snapshot that `to_json` wrote; None for anything else."""
     try:
         snapshot = from_json(raw)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -113,4 +120,10 @@ def _snapshot(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
     texts += [name for i in snapshot.instances for name in (i.instance_id, i.product_id)]
     times = [k.expires for k in snapshot.keys] + [i.expires for i in snapshot.instances]
     sound = all(isinstance(text, str) for text in texts) and all(type(t) is int for t in times)
-    return snapshot if sound and snapshot.customer_id == customer_id else None
+    return snapshot if sound else None
+
+
+def snapshot_of(customer_id: str, raw: bytes | str) -> EntitlementSnapshot | None:
+    """What `put` wrote under this id; None for anything else."""
+    snapshot = readable(raw)
+    return snapshot if snapshot is not None and snapshot.customer_id == customer_id else None

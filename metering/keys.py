@@ -13,12 +13,23 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 PREFIX = "tg-"
+_SHOWN = len(PREFIX) + 6  # of 46: what is left has 220 random bits
 _NONCE_BYTES = 12  # AES-GCM, NIST SP 800-38D
 
 
 def make_key(random_bytes: bytes) -> str:
     """A new API key from 32 random bytes: `tg-` and 43 URL-safe characters."""
     return PREFIX + base64.urlsafe_b64encode(random_bytes).rstrip(b"=").decode()
+
+
+def shown(key: str) -> str:
+    """The beginning of a key that `make_key` made, by which people tell their keys apart."""
+    return f"{key[:_SHOWN]}…"
+
+
+def static_key_id(keyed_digest: str) -> str:
+    """The id of a key that the configuration declares; ids of other keys are decimal numbers."""
+    return f"c{keyed_digest[:11]}"
 
 
 def derive(secret: bytes, purpose: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Which partition a customer belongs to, and the names of its two Redis hashes."""
+"""Which partition a customer belongs to, and the names of its keys in Redis."""
 
 import zlib
 from typing import Final
@@ -32,3 +32,23 @@ def live_key(partition: int) -> str:
 def drain_key(partition: int) -> str:
     """`{pNN}:drain`, the hash that was set aside for the ledger."""
     return f"{{p{partition:02d}}}:drain"
+
+
+def quota_key(partition: int) -> str:
+    """`{pNN}:quota`, what the ledger says of the partition's prepaid packages."""
+    return f"{{p{partition:02d}}}:quota"
+
+
+def lending_key(partition: int) -> str:
+    """`{pNN}:lending`, who may hold leases of them, and who must say so first."""
+    return f"{{p{partition:02d}}}:lending"
+
+
+def lease_key(partition: int, name: str) -> str:
+    """`{pNN}:lease:<name>`, what each lane holds of an account or of slots."""
+    return f"{{p{partition:02d}}}:lease:{name}"
+
+
+def rate_key(partition: int, name: str) -> str:
+    """`{pNN}:rate:<name>`, how much of a rate is spent."""
+    return f"{{p{partition:02d}}}:rate:{name}"

@@ -56,6 +56,7 @@ class Outcome(StrEnum):
     COMPLETE = "complete"
     CLIENT_LEFT = "client_left"  # the customer hung up before the reply was whole
     UPSTREAM_CUT = "upstream_cut"  # the upstream broke off inside its reply
+    STOPPED = "stopped"  # we ended it: the customer may not go on
 
 
 class Charge(NamedTuple):

@@ -13,6 +13,11 @@ AT_ONCE: Final = frozenset(
         "meters",
         "products",
         "customers",
+        "limits.default",
+        "limits.customers",
+        "limits.keys",
+        "limits.routes",
+        "limits.shadow",
         "gateway.trusted_proxies",
         "gateway.trusted_peers",
     }
@@ -20,7 +25,7 @@ AT_ONCE: Final = frozenset(
 # Those of the control plane, which is started anew by a supervisor: nothing is served there that a
 # second's pause breaks.
 OF_CONTROL: Final = frozenset(
-    {"products", "customers", "billing", "koogallery", "gateway.public_url"}
+    {"products", "customers", "billing", "alerts", "koogallery", "gateway.public_url"}
     | {f"control.{name}" for name in ("public_url", "admin_token")}
 )
 # Where the two planes meet: neither may go on alone with another one.

@@ -29,11 +29,13 @@ name_option = click.option("--name", default="gateway", hidden=True, help="Of th
 # the marketplace's simulator.
 ELSEWHERE: Final = {
     "adjust": "tallygate.adjust_command",
+    "alerts": "tallygate.alerts_command",
     "demo": "tallygate.demo.command",
     "drill": "tallygate.drills.command",
     "explain": "tallygate.reconciliation.explain_command",
     "export": "tallygate.exporting.export_command",
     "init": "tallygate.init",
+    "keys": "tallygate.keys_command",
     "lanes": "tallygate.lanes_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
     "packages": "tallygate.packages_command",

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.settings import Customer
+from pydantic import SecretStr
+
+from gateway.settings import Customer, StaticKey
 from metering.catalogue import Product
 from metering.keys import sha256_hex
 from metering.usage import METER_UNITS
@@ -77,20 +79,37 @@ def check_customers(config: Config) -> Iterator[Problem]:
         if instance.product not in sold:
             text = f"there is no product {instance.product!r}; {one_of(sold)}"
             yield Problem((*place, "product"), text)
-    yield from _check_keys(customers)
+    yield from _check_keys(customers, [route.name for route in config.routes])
 
 
-def _check_keys(customers: list[Customer]) -> Iterator[Problem]:
+def _check_keys(customers: list[Customer], routes: list[str]) -> Iterator[Problem]:
     digests: list[tuple[Place, str]] = []
     for index, customer in enumerate(customers):
-        for number, secret in enumerate(customer.keys):
+        for number, written in enumerate(customer.keys):
             place: Place = ("customers", index, "keys", number)
-            key = secret.get_secret_value()
-            digests.append((place, sha256_hex(key)))
-            if len(key) < MIN_KEY_LENGTH:
-                yield Problem(place, f"too short; a key has at least {MIN_KEY_LENGTH} characters")
-            if not all("!" <= character <= "~" for character in key):
-                yield Problem(place, "no HTTP header can carry it; use printable ASCII, no blanks")
+            if isinstance(written, StaticKey):
+                digests.append((place, written.sha256))
+                yield from _check_section(place, written, routes)
+            else:
+                digests.append((place, sha256_hex(written.get_secret_value())))
+                yield from _check_key(place, written)
         for number, digest in enumerate(customer.key_hashes):
             digests.append((("customers", index, "key_hashes", number), digest))
     yield from repeats(digests, "key", secret=True)
+
+
+def _check_section(place: Place, section: StaticKey, routes: list[str]) -> Iterator[Problem]:
+    if section.key is not None:
+        yield from _check_key((*place, "key"), section.key)
+    for index, name in enumerate(section.routes):
+        if name not in routes:
+            text = f"there is no route {name!r}; {one_of(routes)}"
+            yield Problem((*place, "routes", index), text)
+
+
+def _check_key(place: Place, secret: SecretStr) -> Iterator[Problem]:
+    key = secret.get_secret_value()
+    if len(key) < MIN_KEY_LENGTH:
+        yield Problem(place, f"too short; a key has at least {MIN_KEY_LENGTH} characters")
+    if not all("!" <= character <= "~" for character in key):
+        yield Problem(place, "no HTTP header can carry it; use printable ASCII, no blanks")

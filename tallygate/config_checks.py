@@ -11,7 +11,7 @@ from metering.redis_urls import is_cluster, parse_cluster
 from metering.usage import METER_UNITS
 from tallygate.addresses import HIGHEST_PORT, Address, parse_address, shifted
 from tallygate.config_catalogue import check_customers, check_products
-from tallygate.config_errors import Place, Problem, dotted, repeats
+from tallygate.config_errors import Place, Problem, dotted, one_of, repeats
 from tallygate.config_schema import EMBEDDED, Config
 from tallygate.database_urls import wrong_with
 
@@ -29,6 +29,7 @@ def check(config: Config) -> Iterator[Problem]:
     yield from _check_day_zone(config)
     yield from check_products(config)
     yield from check_customers(config)
+    yield from _check_limits(config)
 
 
 def _check_stores(config: Config) -> Iterator[Problem]:
@@ -130,6 +131,14 @@ def _check_meters(config: Config) -> Iterator[Problem]:
         if name in METER_UNITS:
             text = "this meter is built in and cannot be declared again; choose another name"
             yield Problem(("meters", name), text)
+
+
+def _check_limits(config: Config) -> Iterator[Problem]:
+    routes = [route.name for route in config.routes]
+    for name in config.limits.routes:
+        if name not in routes:
+            text = f"there is no route {name!r}; {one_of(routes)}"
+            yield Problem(("limits", "routes", name), text)
 
 
 def _check_day_zone(config: Config) -> Iterator[Problem]:

@@ -5,24 +5,13 @@ from typing import Annotated, Final
 
 from pydantic import Field, SecretStr
 
+from billing_sync.alert_settings import AlertSettings
 from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from gateway.limit_settings import Limits
 from gateway.settings import Customer, GatewaySettings, Meter, Route
 from metering.catalogue import Identifier, Product, Strict
 
 EMBEDDED: Final = "embedded"
-
-
-class Limit(Strict):
-    """Admission limits; null means unlimited."""
-
-    requests_per_second: Annotated[float, Field(gt=0)] | None = None
-    concurrent: Annotated[int, Field(ge=1)] | None = None
-
-
-class Limits(Strict):
-    """The limit of every customer that has none of its own."""
-
-    default: Limit = Limit()
 
 
 class Config(Strict):
@@ -42,6 +31,7 @@ class Config(Strict):
     meters: dict[Identifier, Meter] = Field(default_factory=dict)
     products: list[Product] = Field(default_factory=list)
     billing: BillingSettings = BillingSettings()
+    alerts: AlertSettings = AlertSettings()
     customers: list[Customer] = Field(default_factory=list)
     limits: Limits = Limits()
     koogallery: KooGallerySettings = KooGallerySettings()

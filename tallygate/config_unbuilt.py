@@ -13,8 +13,6 @@ from tallygate.config_shape import field_at
 
 # `*` stands for every item of a list. When a setting is built, its line goes.
 SETTINGS: Final = (
-    "limits.default.requests_per_second",
-    "limits.default.concurrent",
     "koogallery.kit_key",
     "koogallery.agent_apps",
     "koogallery.jwt_header",

@@ -8,12 +8,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.settings import KEY_SECTION, KEY_TEXT
 from tallygate.config_errors import Place, Problem
 from tallygate.config_schema import Config
 from tallygate.config_shape import keys_at
 
 # Below this likeness the nearest key is hardly what was meant, so all keys are listed.
 _ALIKE = 0.6
+
+# What pydantic puts into a place that does not stand in the file.
+_NO_STEPS: Final = ("[key]", KEY_TEXT, KEY_SECTION)
 
 _SHAPES: Final[Mapping[str, str]] = {
     "missing": "missing; this key is required",
@@ -29,6 +33,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
     "routes.path": "must start with /",
     "meters.path": "must lead to a number in the reply, such as $.usage.pages",
     "products.currency": "must be three capital letters, such as CNY",
+    "customers.hash": "must be the key's SHA-256, 64 lower-case hex digits: printf %s KEY | sha256sum",
     "customers.key_hashes": "must be the key's SHA-256, 64 lower-case hex digits: printf %s KEY | sha256sum",
 }
 
@@ -44,7 +49,7 @@ def validate(tree: Any) -> Config | list[Problem]:
 
 
 def _problem(details: ErrorDetails) -> Problem:
-    place = tuple(step for step in details["loc"] if step != "[key]")
+    place = tuple(step for step in details["loc"] if step not in _NO_STEPS)
     if details["type"] == "extra_forbidden":
         return Problem(place, _unknown_key(place))
     return Problem(place, _text(details, place))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import anyio
@@ -11,12 +12,12 @@ from anyio import to_thread
 
 from billing_sync.app import Control, Parts
 from billing_sync.callbacks import SERVING
-from billing_sync.store.customers import StaticCustomer
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
 from tallygate.certificates import certificate_of
 from tallygate.daily_reports import FOLDER, keep_reported, report_starter
+from tallygate.declared_keys import static_customers
 from tallygate.installation import Installation
 from tallygate.ledgers import open_ledger
 from tallygate.listeners import Listener, serve
@@ -87,20 +88,23 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             engine=engine,
             data_dir=installation.data_dir,
             redis=redis,
-            http=await stack.enter_async_context(httpx.AsyncClient()),
+            http=await stack.enter_async_context(http_client()),
             catalogue=catalogue(config.products),
             partitions=config.partitions,
             billing=config.billing,
             koogallery=config.koogallery,
-            static=[
-                StaticCustomer(c.id, c.name, [(i.id, i.product) for i in c.instances])
-                for c in config.customers
-            ],
+            static=static_customers(config.customers, secret),
             secret=secret,
             admin_token=admin_token,
             front_end_url=installation.front_end_url(),
             clock=SystemClock(),
+            alerts=config.alerts,
         )
+
+
+def http_client() -> httpx.AsyncClient:
+    """Calls the marketplace and webhooks. It keeps no cookies: whoever is called could fill memory."""
+    return httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())))
 
 
 async def _close(redis: Store) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from gateway.admission import Directory
 from gateway.app import build_admin
 from gateway.caretaker import Helper
+from gateway.entitlement_file import EntitlementFile
 from gateway.errors import NotCounted
 from gateway.gate import RequestIds
 from gateway.head_limit import bounded_heads
@@ -118,10 +119,10 @@ def _worker(
     installation: Installation, lane: Journal, start_helper: Callable[[list[str]], Helper]
 ) -> Worker:
     """A worker, which closes its lane and its Redis client itself."""
-    config = installation.config
+    config, pepper = installation.config, keys.pepper(installation.secret())
     return Worker(
         table=RouteTable(config.routes, config.products, config.meters),
-        directory=Directory(keys.pepper(installation.secret()), config.customers),
+        directory=Directory(pepper, config.customers),
         settings=config.gateway,
         redis=installation.redis(),
         lane=lane,
@@ -129,4 +130,6 @@ def _worker(
         partitions=config.partitions,
         clock=SystemClock(),
         start_helper=start_helper,
+        file=EntitlementFile(installation.data_dir, keys.digest(pepper, "entitlement file")[:16]),
+        limits=config.limits,
     )

@@ -42,6 +42,7 @@ async def run_recover(installation: Installation, *, as_json: bool, pass_over_da
                 push_log_of(parts),
                 parts.catalogue,
                 parts.clock.now_ms(),
+                terms=parts.alerts.terms,
                 pass_over_damage=pass_over_damage,
             )
         )

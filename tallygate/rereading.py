@@ -61,7 +61,7 @@ class Rereading:
         for snapshot in projected.values():
             directory.put(snapshot)
         table = RouteTable(read.routes, read.products, read.meters)
-        return read, served_by(table, directory, read.gateway)
+        return read, served_by(table, directory, read.gateway, read.limits)
 
     def _refused(self, why: str) -> None:
         self.worker.reloads.refused()

@@ -222,7 +222,7 @@ def documented(reply: httpx.Response) -> tuple[int, str]:
     """Status and code of the gateway's own answer, whose body is whole."""
     assert reply.headers["content-type"] == "application/json"
     error = reply.json()["error"]
-    assert sorted(error) == ["code", "message", "request_id"]
+    assert sorted(error) == ["code", "message", "message_zh", "request_id"]
     assert error["message"]
     assert error["request_id"] == reply.headers["x-request-id"]
     return reply.status_code, error["code"]

@@ -10,19 +10,24 @@ from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from billing_sync.errors import StaticConflict
-from billing_sync.models import ApiKey, CustomerRow, Instance
+from billing_sync.key_making import MadeKey
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance
 from billing_sync.store import projections, stops
 from metering.catalogue import Catalogue
 from metering.entitlement import InstanceStatus
 
 STATIC = "static"
+MARKETPLACE = "koogallery"
 
 
-class MadeKey(NamedTuple):
-    """A new API key in the two forms that may be stored."""
+class ConfiguredKey(NamedTuple):
+    """A key that the configuration declares. `expires` UTC ms, 0 for never; no routes for all."""
 
-    digest: str
-    sealed: str
+    key_id: str
+    name: str
+    expires: int
+    routes: Sequence[str]
 
 
 class StaticCustomer(NamedTuple):
@@ -31,12 +36,14 @@ class StaticCustomer(NamedTuple):
     customer_id: str
     name: str
     instances: Sequence[tuple[str, str]]
+    keys: Sequence[ConfiguredKey] = ()
 
 
 def ensure(session: Session, customer_id: str, name: str, key: MadeKey, at: int) -> None:
     """The buyer's row and his one key, made with his first instance.
 
-    Who had a key before gets none, revoked or not: the merchant may have shut him out.
+    Who had such a key before gets none, revoked or not: the merchant may have shut him out. Keys that
+    an operator made do not count, as the marketplace never delivered them.
     """
     query = select(CustomerRow).where(CustomerRow.id == customer_id).with_for_update()
     customer = session.exec(query).first()
@@ -45,13 +52,16 @@ def ensure(session: Session, customer_id: str, name: str, key: MadeKey, at: int)
         session.flush()
     elif name and customer.source != STATIC:
         customer.name = name
-    had_one = session.exec(select(ApiKey.id).where(ApiKey.customer_id == customer_id)).first()
-    if had_one is None:
-        row = ApiKey(customer_id=customer_id, digest=key.digest, sealed=key.sealed, created=at)
+    bought = select(ApiKey.id).where(
+        ApiKey.customer_id == customer_id, ApiKey.source == MARKETPLACE
+    )
+    if session.exec(bought).first() is None:
+        digest, sealed, shown = key
+        row = ApiKey(customer_id=customer_id, digest=digest, sealed=sealed, shown=shown, created=at)
         session.add(row)
 
 
-def sealed_keys(session: Session, customer_ids: Iterable[str]) -> dict[str, str]:
+def sealed_keys(session: Session, customer_ids: Iterable[str], now_ms: int) -> dict[str, str]:
     """The newest usable key of each customer, sealed."""
     query = (
         select(ApiKey)
@@ -59,6 +69,7 @@ def sealed_keys(session: Session, customer_ids: Iterable[str]) -> dict[str, str]
             col(ApiKey.customer_id).in_(list(customer_ids)),
             ApiKey.revoked == 0,
             ApiKey.sealed != "",
+            or_(col(ApiKey.expires) == 0, col(ApiKey.expires) > now_ms),
         )
         .order_by(col(ApiKey.id))
     )

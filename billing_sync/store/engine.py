@@ -10,8 +10,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlmodel import Session, SQLModel
 
 import billing_sync.act_models
+import billing_sync.alert_models
+import billing_sync.balance_models
 import billing_sync.correction_models
 import billing_sync.finding_models
+import billing_sync.key_models
 import billing_sync.models
 import billing_sync.package_models
 import billing_sync.upgrade_models  # noqa: F401  (both register tables)

@@ -87,6 +87,12 @@ def begin_epoch(session: Session, number: int, *, epoch: str, at: int, reason: s
     session.execute(update(Partition).where(col(Partition.id) == number).values(epoch=epoch))
 
 
+def is_first_epoch(session: Session, epoch: str) -> bool:
+    """Whether it is the one of the first start, under which nothing was ever in Redis."""
+    query = select(Epoch.reason).where(Epoch.id == epoch)
+    return session.exec(query).first() == FIRST_START
+
+
 def learn(session: Session, number: int, ids: Iterable[str], *, at: int, reason: str) -> None:
     """Ids that Redis named and this ledger lacked: the next time they are known."""
     session.add_all(Epoch(id=each, partition=number, at=at, reason=reason) for each in ids)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
+from billing_sync.key_making import MadeKey
+from billing_sync.key_making import MadeKey
 from billing_sync.koogallery import answers
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
@@ -24,7 +26,6 @@ from billing_sync.lifecycle import (
 )
 from billing_sync.models import Instance, OrderLine, UsageRecord
 from billing_sync.store import customers, inbox, projections
-from billing_sync.store.customers import MadeKey
 from billing_sync.store.partitioning import partition_count
 from billing_sync.transitions import State, decide, status_when_known
 from billing_sync.upgrade_models import Upgrade

@@ -1,17 +1,21 @@
 """The SQL of what packages gave: per window, and as running totals, always both at once.
 
-Whoever changes PackageUse.quantity does it here. The caller has locked the partition's row.
+Whoever changes PackageUse.quantity does it here, and so makes a newer version of the customer's
+balances. The caller has locked the partition's row.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from billing_sync.models import Instance, PackageUse
 from billing_sync.package_models import PackageTotal
+from billing_sync.store.balance_versions import raise_of_users
 from billing_sync.store.engine import add_up, in_parts
+
+_GAVE: Final = "packages that gave"
 
 
 class Given(NamedTuple):
@@ -39,6 +43,7 @@ class Use(NamedTuple):
 
 def give(session: Session, given: Iterable[Given]) -> None:
     """Add to what packages gave."""
+    noted: set[str] = session.info.setdefault(_GAVE, set())
     uses: dict[tuple[str, str, int], dict[str, Any]] = {}
     totals: dict[tuple[str, str, str], dict[str, Any]] = {}
     for one in given:
@@ -52,8 +57,16 @@ def give(session: Session, given: Iterable[Given]) -> None:
         place = {"package_id": one.package_id, "instance_id": one.instance_id, "item": item}
         total = totals.setdefault((one.package_id, one.instance_id, item), place | {"quantity": 0})
         total["quantity"] += one.quantity
+        if one.quantity > 0:
+            noted.add(one.package_id)
     add_up(session, PackageUse, list(uses.values()), "quantity", "recorded")
     add_up(session, PackageTotal, list(totals.values()), "quantity")
+    raise_of_users(session, {instance_id for _, instance_id, _ in totals})
+
+
+def gave(session: Session) -> frozenset[str]:
+    """The packages that gave something in this session, which is one transaction."""
+    return frozenset(session.info.get(_GAVE, ()))
 
 
 def undo_unrecorded(session: Session, instance_ids: Sequence[str]) -> None:
@@ -74,6 +87,7 @@ def undo_unrecorded(session: Session, instance_ids: Sequence[str]) -> None:
         session.execute(
             update(PackageUse).where(*open_again).values(quantity=col(PackageUse.recorded))
         )
+        raise_of_users(session, some)
 
 
 def _reduce(session: Session, package_id: str, instance_id: str, quantity: int) -> None:

@@ -112,7 +112,7 @@ def balances(
     given = package_totals.by_item(session, [row.id for row in rows])
     found: Balances = {}
     for row in rows:
-        for item, full in _covered(row, catalogue):
+        for item, full in covered(row, catalogue):
             left = full.left - given.get((row.id, item), 0)
             balance = full._replace(left=left, frozen=frozen.get(row.id, ()))
             found.setdefault((row.customer_id, item), []).append(balance)
@@ -127,7 +127,7 @@ def naming_of(session: Session, customer_ids: Collection[str], catalogue: Catalo
     """
     found: Balances = {}
     for row in _packages_of(session, customer_ids):
-        for item, full in _covered(row, catalogue):
+        for item, full in covered(row, catalogue):
             if full.stop_before_excess:
                 found.setdefault((row.customer_id, item), []).append(full)
     return {place: packages.in_order(held) for place, held in found.items()}
@@ -172,7 +172,7 @@ def _packages_of(
     return found
 
 
-def _covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance]]:
+def covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance]]:
     """The billing items that a package is for, and what it holds of each while nothing is used."""
     sold = catalogue.get(row.product_id)
     if sold is None or sold.package is None:
@@ -183,15 +183,17 @@ def _covered(row: Instance, catalogue: Catalogue) -> Iterator[tuple[str, Balance
     for item_id, quota in quotas.items():
         product = catalogue.get(item_id)
         if product is not None:
+            full = packages.quota_in_meter_units(quota, product.unit, row.linear_value)
             yield (
                 item_id,
                 Balance(
                     row.id,
-                    packages.quota_in_meter_units(quota, product.unit, row.linear_value),
+                    full,
                     sold.package.stop_before_excess,
                     row.expires,
                     row.started,
                     row.released if row.status == InstanceStatus.RELEASED else 0,
                     overshoot=sold.package.overshoot,
+                    quota=full,
                 ),
             )

@@ -8,13 +8,16 @@ projector, and what a crash after each step leaves:
 4. `done`             deletes only if nothing changed since step 1
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import case, delete
 from sqlmodel import Session, col, select
 
-from billing_sync.models import ApiKey, CustomerRow, Instance, ProjectionOutbox
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance, ProjectionOutbox
+from billing_sync.store.balance_versions import raise_of_customers
 from billing_sync.store.engine import inserting
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 
@@ -27,7 +30,7 @@ class Pending(NamedTuple):
 
 
 def enqueue(session: Session, customer_id: str, at: int) -> None:
-    """Note that the customer's entitlement changed.
+    """Note that the customer's entitlement changed, and with it what his packages hold.
 
     `since` always grows, so that two changes within a millisecond are told apart.
     """
@@ -37,6 +40,7 @@ def enqueue(session: Session, customer_id: str, at: int) -> None:
     session.execute(
         insert.on_conflict_do_update(index_elements=["customer_id"], set_={"since": newest})
     )
+    raise_of_customers(session, [customer_id])
 
 
 def pending_projections(session: Session, limit: int) -> list[Pending]:
@@ -87,7 +91,8 @@ def _keys(session: Session, wanted: Iterable[str]) -> dict[str, list[EntitledKey
     )
     found: dict[str, list[EntitledKey]] = {}
     for key in session.exec(query):
-        found.setdefault(key.customer_id, []).append(EntitledKey(str(key.id), key.digest))
+        entitled = EntitledKey(str(key.id), key.digest, key.expires, tuple(json.loads(key.routes)))
+        found.setdefault(key.customer_id, []).append(entitled)
     return found
 
 

@@ -82,6 +82,15 @@ def settle_partition(session: Session, partition: int, catalogue: Catalogue, now
     settle(session, session.exec(query).all(), catalogue, now_ms)
 
 
+def outstanding(session: Session, customer_ids: Collection[str]) -> dict[tuple[str, str], int]:
+    """What waits of each customer for each billing item: {(customer, item): quantity}."""
+    found: dict[tuple[str, str], int] = {}
+    for one in _owed(session, customer_ids):
+        place = (one.customer_id, one.item)
+        found[place] = found.get(place, 0) + one.quantity
+    return found
+
+
 def take_back(session: Session, instance_id: str, window: int, quantity: int) -> int:
     """A record of the push log proves that a package gave to what waits here: how much of it."""
     query = select(PackageUse, PackageTotal.item).join(

@@ -103,9 +103,11 @@ class Gateway:
             self._recorder.record(_record(request, call, admitted, now_ms), slot)
 
     def _admitted(self, call: Call, route: ServedRoute, key: bytes | None) -> Admitted:
+        now_ms = self._clock.now_ms()
         if call.vouched:
-            return admit_trusted(self._directory, route, TrustedIdentity(call.customer, "", None))
-        return admit_key(self._directory, route, key)
+            who = TrustedIdentity(call.customer, "", None)
+            return admit_trusted(self._directory, route, who, now_ms)
+        return admit_key(self._directory, route, key, now_ms)
 
     async def hear(self, customer: str) -> None:
         """The control plane says that something changed for the customer."""

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import SQLModel, col, select
 
+from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.closing import Closer, Made
 from billing_sync.drain import Drainer
 from billing_sync.lifecycle import Activity
@@ -71,6 +72,7 @@ class Books:
         self.newest_claim = ""
         self.zone: tzinfo = UTC
         self.page = 4000
+        self.alerts: AlertTerms = SILENT
         ledger.set_up(engine, 1, Ids())
 
     def buy(self, instance_id: str, product_id: str = "TOKENS", **columns: Any) -> str:
@@ -106,6 +108,7 @@ class Books:
             place = ledger.place(session, 0)
         aside = Content(place.epoch, place.last, self.ids(), {"lane": 1}, deltas)
         drainer = Drainer(self.engine, None, self.catalogue, self.clock, self.ids)  # type: ignore[arg-type]
+        drainer.alerts = self.alerts
         assert drainer.commit(0, aside)
 
     def close(self, *, through_ms: int | None = None) -> Made | None:
@@ -126,7 +129,7 @@ class Books:
         )
 
     def _closer(self) -> Closer:
-        return Closer(self.engine, self.catalogue, self.zone, self.page)
+        return Closer(self.engine, self.catalogue, self.zone, self.page, self.alerts)
 
     def release(self, instance_id: str, *, sent_at: int | None = None) -> None:
         """The marketplace's callback, received now."""

@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 
 from billing_sync.admin_api import guarded, routes
 from billing_sync.drain import Drainer
-from billing_sync.models import ApiKey, Instance, UsageRecord
+from billing_sync.key_models import ApiKey
+from billing_sync.models import Instance, UsageRecord
 from billing_sync.store import findings
 from billing_sync.store.engine import open_engine, sqlite_url, writing
 from billing_sync.store.stops import Stop

@@ -41,10 +41,11 @@ TOKEN = "t0ken"
 
 
 class OpenApi:
-    """KooGallery's open API: one buyer, who ordered tokens; takes every push."""
+    """KooGallery's open API: one buyer, who ordered `products`; takes every push."""
 
     def __init__(self) -> None:
         self.pushed: list[dict[str, str]] = []
+        self.products = ["TOKENS"]
         self.app = Starlette(
             routes=[
                 Route(orders.PATH, self.order),
@@ -56,7 +57,7 @@ class OpenApi:
         line = {
             "orderLineId": request.query_params["orderLineId"],
             "chargingMode": "ON_DEMAND",
-            "productInfo": [{"productId": "TOKENS"}],
+            "productInfo": [{"productId": each} for each in self.products],
         }
         order = {
             "orderId": request.query_params["orderId"],

@@ -20,15 +20,9 @@ from starlette.types import Message
 
 from billing_sync.callbacks import SERVING, CallbackService
 from billing_sync.figures import UsageFigure
+from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.signing import NonceMemory
-from billing_sync.models import (
-    ApiKey,
-    CustomerRow,
-    Instance,
-    LifecycleInbox,
-    OrderLine,
-    ProjectionOutbox,
-)
+from billing_sync.models import CustomerRow, Instance, LifecycleInbox, OrderLine, ProjectionOutbox
 from billing_sync.settings import KooGallerySettings
 from billing_sync.store.engine import reading, writing
 from metering import keys

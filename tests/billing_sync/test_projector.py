@@ -1,15 +1,19 @@
 """Entitlements on their way to a real Redis, which may be away, emptied, or older than we think."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import pytest
+from anyio import from_thread
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from billing_sync.models import ApiKey, CustomerRow, Instance
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance
 from billing_sync.projector import COMPARE_MS, Projector
 from billing_sync.store import projections
 from billing_sync.store.engine import reading, writing
+from billing_sync.store.projections import Pending
 from metering import entitlements
 from metering.connection import connect
 from metering.entitlement import EntitlementSnapshot
@@ -18,6 +22,7 @@ from tests.billing_sync.books import START
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
+T = TypeVar("T")
 
 
 def buy(engine: Engine, customer_id: str, status: str = "active") -> None:
@@ -219,3 +224,42 @@ async def test_more_than_one_batch(engine: Engine, redis: Redis, projector: Proj
         session.add_all(CustomerRow(id=f"c{number}") for number in range(1100))
     await projector.run()
     assert len(await there(redis)) == 1100
+
+
+class Overtaken(Projector):
+    """Another control plane does all it has to between our look at the ledger and what we say."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.first: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    def _snapshots(self, customer_ids: list[str]) -> list[EntitlementSnapshot]:
+        return self._overtaken(super()._snapshots(customer_ids))
+
+    def _waiting(self) -> tuple[list[Pending], list[EntitlementSnapshot]] | None:
+        return self._overtaken(super()._waiting())
+
+    def _overtaken(self, read: T) -> T:
+        if self.first:
+            from_thread.run(self.first.pop())
+        return read
+
+
+@pytest.mark.parametrize("way", ["project_pending", "project_differing"])
+async def test_the_newest_is_what_stays(
+    engine: Engine, redis: Redis, projector: Projector, way: str
+) -> None:
+    """Not what a slower control plane read before it changed: a revoked key would live on."""
+    buy(engine, "a")
+    slow = Overtaken(engine, redis, projector.clock)
+
+    async def freeze() -> None:
+        change(engine, "a", "frozen")
+        with writing(engine) as session:
+            projections.enqueue(session, "a", START)
+        await projector.project_pending()
+
+    slow.first = [freeze]
+    await getattr(slow, way)()
+    assert await status(redis, "a") == "frozen"
+    assert waiting(engine) == []

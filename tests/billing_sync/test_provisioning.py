@@ -7,9 +7,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
+from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import instance_id_of
-from billing_sync.models import ApiKey, Instance
+from billing_sync.models import Instance
 from billing_sync.provisioning import chosen_product, may_replace, retry_wait_ms
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.projections import snapshots

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlmodel import SQLModel, col, select
 
+from billing_sync.key_making import MadeKey
 from billing_sync.koogallery.order import Order
 from billing_sync.koogallery.outcomes import Kind, PushOutcome
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import UsageRecord
 from billing_sync.outbox import Outbox
 from billing_sync.store import findings, history, lifecycle
-from billing_sync.store.customers import MadeKey
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 from metering.findings import Finding

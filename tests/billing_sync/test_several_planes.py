@@ -21,10 +21,11 @@ from billing_sync.booking import UsageRow
 from billing_sync.closing import Closer
 from billing_sync.drain import Drainer
 from billing_sync.finding_models import FindingRow
+from billing_sync.key_making import MadeKey
+from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
-    ApiKey,
     CustomerRow,
     Instance,
     LifecycleInbox,
@@ -40,7 +41,7 @@ from billing_sync.recovery import recover
 from billing_sync.runner import Runner
 from billing_sync.store import customers, findings, ledger, lifecycle, outbox, stops
 from billing_sync.store.ahead import Booked
-from billing_sync.store.customers import MadeKey, StaticCustomer
+from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 from billing_sync.store.projections import enqueue

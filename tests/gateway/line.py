@@ -23,6 +23,7 @@ from gateway.pool import Bounds, Dialled, Pool
 from gateway.pools import Pools
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, HealthSettings, Route
+from gateway.standing_errors import InstanceFrozen
 from gateway.telemetry import Telemetry
 from gateway.write_queue import WriteQueue
 from tests.fakes import FakeClock, Ids
@@ -137,10 +138,10 @@ class Recording(Kept):
         super().forget(slot)
         self.forgotten += 1
 
-    def record(self, record: Any, slot: int) -> None:
+    def record(self, record: Any, slot: int) -> int:
         if self.full:
             self.failed += 1
-        super().record(record, slot)
+        return super().record(record, slot)
 
     def when_durable(self, then: Callable[[], None]) -> bool:
         if self.slow:
@@ -178,9 +179,9 @@ class Bench:
         pools.balancers["chat"] = Balancer(
             self.pools, HealthSettings(), lambda: 0.0, self.loop.time
         )
-        gate = Gate(served_by(table, self.directory, GatewaySettings()))
+        gate = Gate(served_by(table, self.directory, GatewaySettings()), FakeClock().now_ms)
         self.shared = Crossings(
-            heads=KnownHeads(gate.passage, self.directory),
+            heads=KnownHeads(gate.passage, self.directory, FakeClock().now_ms),
             pools=pools,
             recorder=self.kept,
             clock=FakeClock(),
@@ -228,6 +229,11 @@ class Bench:
         if not wire.closing and data:
             wire.protocol.data_received(data)
         self.loop.turn()
+
+    def stop_calls(self) -> None:
+        """Nobody may go on."""
+        for each in list(self.shared.exchanges):
+            each.stop(InstanceFrozen())
 
     def wait(self, seconds: float) -> None:
         """Time passes, and the sweeps see it."""

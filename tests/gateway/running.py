@@ -1,5 +1,6 @@
 """A gateway that really runs, for tests: built as a worker builds it, its records kept in a list."""
 
+import asyncio
 import http.client
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
 
 from gateway.admission import Directory
-from gateway.app import build_public
+from gateway.app import Public, build_public
 from gateway.errors import NotCounted
+from gateway.limiting import Limiting
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route, StaticInstance
 from gateway.telemetry import Telemetry
@@ -23,6 +26,12 @@ from tests.servers import eventually, serving
 
 KEY = "sk-test"
 TOKENS = Product(product_id="T", routes=["chat"], meter="tokens_total")
+PACKAGE = Product.model_validate(
+    {
+        "product_id": "P",
+        "package": {"items": [{"of": "T", "quota": 100}], "stop_before_excess": True},
+    }
+)
 
 
 @dataclass
@@ -64,11 +73,12 @@ class Kept:
     def forget(self, slot: int) -> None:
         del self.open[slot]
 
-    def record(self, record: UsageRecord, slot: int) -> None:
+    def record(self, record: UsageRecord, slot: int) -> int:
         if self.full:
             raise Full
         del self.open[slot]
         self.records.append(record)
+        return len(self.records)
 
     def when_durable(self, then: Callable[[], None]) -> bool:
         self.synced += 1
@@ -86,6 +96,17 @@ class Running:
     kept: Kept
     telemetry: Telemetry
     directory: Directory
+    public: Public
+    clock: FakeClock
+    loop: Callable[[], asyncio.AbstractEventLoop]
+
+    def in_loop(self, action: Callable[[], object]) -> None:
+        """Do something where the gateway does everything, and return when it is done."""
+
+        async def act() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(act(), self.loop()).result(10)
 
     @property
     def url(self) -> str:
@@ -136,18 +157,32 @@ class Running:
 def gateway(
     *upstreams: str,
     settings: dict[str, Any] | None = None,
+    limiting: Limiting | None = None,
+    packages: tuple[Product, ...] = (),
     products: Sequence[Product] = (TOKENS,),
     **route: Any,
 ) -> Iterator[Running]:
-    """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`."""
+    """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`.
+
+    And one instance of each of the packages.
+    """
     config = GatewaySettings(**({"shell": chosen.shell} | (settings or {})))
     served = {"name": "chat", "path": "/v1", "upstream": list(upstreams)} | route
-    table = RouteTable([Route(**served)], products)
+    table = RouteTable([Route(**served)], [*products, *(packages or (PACKAGE,))])
     instances = [StaticInstance(id="inst-1", product="T")]
+    instances += [StaticInstance(id=f"i-{p.product_id}", product=p.product_id) for p in packages]
     customer = Customer(id="cust-1", name="Example", keys=[SecretStr(KEY)], instances=instances)
     kept, telemetry = Kept(), Telemetry()
     directory = Directory(b"pepper", [customer])
-    public = build_public(table, directory, kept, FakeClock(), config, telemetry)
+    clock = FakeClock()
+    public = build_public(table, directory, kept, clock, config, telemetry, limiting=limiting)
     sockets = websocket_options(config.websocket)
-    with serving(public.app, http=public.protocol, **sockets) as port:
-        yield Running(port, kept, telemetry, directory)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            loops.append(asyncio.get_running_loop())
+        await public.app(scope, receive, send)
+
+    with serving(app, http=public.protocol, **sockets) as port:
+        yield Running(port, kept, telemetry, directory, public, clock, lambda: loops[0])

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.app import build_admin
 from gateway.telemetry import Telemetry
-from tests.gateway.running import gateway
+from tests.gateway.running import KEY, gateway
 from tests.servers import upstream
 
 pytestmark = pytest.mark.anyio
@@ -53,3 +53,27 @@ async def test_admin_paths_are_not_served_to_customers() -> None:
     """On the public listener they are paths without a route."""
     with upstream(lambda request: request.reply(b"")) as up, gateway(up.url) as gw:
         assert gw.ask(target="/-/metrics")[0].status == 404
+
+
+def test_a_worker_that_does_not_know_who_may_call_says_so(shell: str) -> None:
+    """Also for a head it knows, until it is opened again; nothing is recorded or sent on."""
+    with upstream(lambda request: request.reply(b"")) as up, gateway(up.url) as gw:
+        with gw.connect() as connection:
+
+            def status() -> int:
+                connection.request("GET", "/v1/x", headers={"Authorization": f"Bearer {KEY}"})
+                reply = connection.getresponse()
+                said.append(reply.read())
+                retry.append(reply.getheader("retry-after"))
+                return reply.status
+
+            said: list[bytes] = []
+            retry: list[str | None] = []
+            assert [status() for _ in range(4)] == [200] * 4
+            gw.public.shut(True)
+            assert [status(), status()] == [503, 503]
+            assert b'"entitlements_stale"' in said[-1]
+            assert retry[-1] == "5"
+            gw.public.shut(False)
+            assert [status(), status()] == [200, 200]
+        assert len(up.requests) == len(gw.kept.records) == 6

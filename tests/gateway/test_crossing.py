@@ -24,6 +24,9 @@
 | the client leaves, drain, the upstream too   | nobody        | client_left          | emptied |
 | the client leaves while the record is synced | nobody        | complete             | emptied |
 | the worker stops                             | a torso       | client_left          | emptied |
+| the customer may not go on, no reply begun   | 403           | none                 | emptied |
+| the customer may not go on, reply begun      | a torso       | stopped              | emptied |
+| the same while the record is synced          | the reply     | complete             | emptied |
 | the record cannot be written, reply not begun| 503           | none                 | stays   |
 | the record cannot be written, reply begun    | a torso       | none                 | stays   |
 """
@@ -197,6 +200,23 @@ def stops(scene: Scene) -> None:
     scene.shared.cut_off()
 
 
+def frozen_before(scene: Scene) -> None:
+    scene.asked()
+    scene.stop_calls()
+
+
+def frozen_inside(scene: Scene) -> None:
+    scene.answered(STREAM)
+    scene.stop_calls()
+
+
+def frozen_at_the_end(scene: Scene) -> None:
+    scene.kept.slow = True
+    scene.answered(REPLY)
+    scene.stop_calls()
+    scene.kept.made_durable()
+
+
 def unrecorded(scene: Scene) -> None:
     scene.kept.full = True
     scene.answered(REPLY)
@@ -245,6 +265,9 @@ ENDS = [
     End(drained_and_cut, -1, 200, Outcome.CLIENT_LEFT),
     End(leaves_at_the_end, 0, 200, Outcome.COMPLETE),
     End(stops, -1, 200, Outcome.CLIENT_LEFT),
+    End(frozen_before, 403),
+    End(frozen_inside, -1, 200, Outcome.STOPPED),
+    End(frozen_at_the_end, 200, 200, Outcome.COMPLETE),
     End(unrecorded, 503, slots=1),
     End(unrecorded_after_some, -1, slots=1),
 ]

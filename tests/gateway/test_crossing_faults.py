@@ -52,7 +52,7 @@ def request(kind: str, turn: int) -> bytes:
 
 
 KINDS = ["get", "head", "post", "large", "expects", "chunked", "chat", "no key", "no key, a body", "closing", "old", "bad chunk", "bad"]  # fmt: skip
-TROUBLE = ["leaves", "full", "full", "slow journal", "durable", "durable", "journal full", "journal shut", "stop", "cut off"]  # fmt: skip
+TROUBLE = ["leaves", "full", "full", "slow journal", "durable", "durable", "journal full", "journal shut", "stop", "frozen", "cut off"]  # fmt: skip
 _EVENTS = b"HTTP/1.1 200 OK\r\nX-Turn: %d\r\nContent-Type: text/event-stream\r\n"
 
 
@@ -219,6 +219,7 @@ class Faults(RuleBasedStateMachine):
             "journal full": lambda: setattr(kept, "full", not kept.full),
             "journal shut": lambda: setattr(kept, "shut", not kept.shut),
             "stop": self.protocol.shutdown,
+            "frozen": self.bench.stop_calls,
             "cut off": self.bench.shared.cut_off,
         }[kind]()
         self.bench.loop.turn()

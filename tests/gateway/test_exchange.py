@@ -36,7 +36,7 @@ def opened(*headers: tuple[bytes, bytes], method: str = "POST", **route: Any) ->
     customer = Customer(id="c", name="示例", keys=[SecretStr("sk")], instances=instances)
     table = RouteTable([Route.model_validate(settings)], [TOKENS])
     directory = Directory(b"pepper", [customer])
-    gate = Gate(Served(table, directory, Networks([]), Networks([])))
+    gate = Gate(Served(table, directory, Networks([]), Networks([])), lambda: 0)
     sent: Headers = [(b"host", b"gw"), (b"authorization", b"Bearer sk"), *headers]
     head = RequestHead(method, b"/v1/chat/completions?x=1", sent, "192.0.2.1", "https")
     return gate.open(head, ID)

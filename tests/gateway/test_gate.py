@@ -26,7 +26,7 @@ def gate(*, peers: tuple[str, ...] = (), **route: object) -> Gate:
     settings = {"name": "r", "path": "/v1", "upstream": ["http://a", "http://b"]} | route
     directory = Directory(b"pepper", [Customer(id="c", name="C", keys=[SecretStr("k")])])
     table = RouteTable([Route.model_validate(settings)])
-    return Gate(Served(table, directory, Networks([]), Networks(peers)))
+    return Gate(Served(table, directory, Networks([]), Networks(peers)), lambda: 0)
 
 
 def head(target: bytes, *headers: tuple[bytes, bytes], peer: str = "192.0.2.1") -> RequestHead:

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from gateway.admission import Directory
 from gateway.credentials import Networks
-from gateway.errors import BadRequest, GatewayError, HeadTooLarge, InstanceFrozen, Unauthenticated
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    HeadTooLarge,
+    KeyExpired,
+    KeyNotForRoute,
+    Unauthenticated,
+)
 from gateway.framing import CHUNKED
 from gateway.gate import Gate, Served
 from gateway.known_heads import Caller, KnownHeads, NotProxied
@@ -20,6 +27,7 @@ from gateway.parsing import read_request
 from gateway.passage import Passage, RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Route
+from gateway.standing_errors import InstanceFrozen
 from metering import keys
 from metering.catalogue import Product
 from metering.entitlement import (
@@ -28,6 +36,7 @@ from metering.entitlement import (
     EntitlementSnapshot,
     InstanceStatus,
 )
+from tests.fakes import FakeClock
 
 PEPPER = b"pepper"
 HERE, THERE = Caller("192.0.2.1", "http", b" 1"), Caller("192.0.2.2", "http", b" 2")
@@ -63,9 +72,10 @@ class Counting:
         )
         peers = Networks([HERE.peer] if trusted else [])
         table = RouteTable([route], [Product(product_id="T", routes=["chat"], meter="requests")])
-        self.gate = Gate(Served(table, self.directory, Networks([]), peers))
+        self.clock = FakeClock()
+        self.gate = Gate(Served(table, self.directory, Networks([]), peers), self.clock.now_ms)
         self.asked = 0
-        self.heads = KnownHeads(self.passage, self.directory, **known)
+        self.heads = KnownHeads(self.passage, self.directory, self.clock.now_ms, **known)
 
     def is_kept(self, raw: bytes) -> bool:
         """Whether the very same comes back for a head."""
@@ -177,6 +187,57 @@ def test_a_revoked_key_is_refused_though_its_head_is_known() -> None:
     known.directory.put(replace(OWNED, keys=()))
     with pytest.raises(Unauthenticated):
         known.heads.request(PLAIN, HERE)
+
+
+def expiring(known: Counting) -> None:
+    """The key ends in a second from now."""
+    end = known.clock.now_ms() + 1000
+    known.directory.put(replace(OWNED, keys=(replace(OWNED.keys[0], expires=end),)))
+
+
+def test_a_key_that_has_expired_is_refused_though_its_head_is_known() -> None:
+    """To the millisecond, with nobody telling; until then the head is known."""
+    known = Counting()
+    expiring(known)
+    assert known.see(*[PLAIN] * 9) == 1
+    known.clock.advance(ms=999)
+    assert known.see(PLAIN) == 0
+    known.clock.advance(ms=1)
+    for _ in range(3):
+        with pytest.raises(KeyExpired):
+            known.heads.request(PLAIN, HERE)
+    assert len(known.heads) == 0
+
+
+def test_an_expired_key_is_refused_with_another_head_of_its_kind() -> None:
+    """What is kept of a customer's requests in common is not asked after its end."""
+    known = Counting()
+    expiring(known)
+    others = [PLAIN.replace(b"Host: gw", b"Host: gw\r\nX-Trace: %d" % n) for n in range(3)]
+    known.see(PLAIN, PLAIN)
+    assert known.see(others[0]) == 0
+    known.clock.advance(seconds=1)
+    for head in others:
+        with pytest.raises(KeyExpired):
+            known.heads.request(head, HERE)
+
+
+def test_a_key_that_got_a_narrower_scope_is_refused_though_its_head_is_known() -> None:
+    """As soon as the worker has heard of it."""
+    known = Counting()
+    known.see(*[PLAIN] * 3)
+    known.directory.put(replace(OWNED, keys=(replace(OWNED.keys[0], routes=("speech",)),)))
+    with pytest.raises(KeyNotForRoute):
+        known.heads.request(PLAIN, HERE)
+
+
+def test_a_key_is_used_also_where_its_head_is_known() -> None:
+    """In every way a head is found."""
+    known = Counting()
+    trace = PLAIN.replace(b"Host: gw", b"Host: gw\r\nX-Trace: 1")
+    for head in (PLAIN, PLAIN, PLAIN, trace):
+        known.heads.request(head, HERE)
+        assert known.directory.take_used() == {"1"}
 
 
 def test_a_key_that_changes_hands_is_charged_to_its_new_owner() -> None:

@@ -5,11 +5,14 @@ import json
 import socket
 import threading
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from gateway.proxy import head_of
+from metering import keys
 from metering.board import Open
+from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.usage import Charge, Grade, Outcome, Quantity
 from tests.asgi import http_scope
 from tests.gateway.running import KEY, gateway
@@ -35,7 +38,7 @@ def json_reply(request: Received) -> None:
 def error_of(body: bytes) -> str:
     """The code of the gateway's own error body."""
     error = json.loads(body)["error"]
-    assert set(error) == {"code", "message", "request_id"}
+    assert set(error) == {"code", "message", "message_zh", "request_id"}
     code: str = error["code"]
     return code
 
@@ -340,6 +343,28 @@ def test_refusals_have_their_documented_body(
         assert reply.headers["WWW-Authenticate"] == ("Bearer" if status == 401 else None)
         assert (up.requests, gw.kept.records) == ([], [])
         assert gw.telemetry.refusals[code,] == 1
+
+
+@pytest.mark.usefixtures("shell")
+def test_a_key_that_ended_or_is_for_other_routes_is_told_so() -> None:
+    """Before anything reaches the upstream, also on a connection that served it a moment ago."""
+    digest = keys.digest(b"pepper", "sk-scoped")
+    owned = (EntitledInstance("i", "T", InstanceStatus.ACTIVE),)
+
+    def refusal(**said: Any) -> tuple[int, str, str | None]:
+        key = EntitledKey("7", digest, **said)
+        gw.directory.put(EntitlementSnapshot("c", "C", (key,), owned))
+        reply, body = gw.ask(key="sk-scoped")
+        return reply.status, error_of(body), reply.headers["WWW-Authenticate"]
+
+    with upstream(json_reply) as up, gateway(up.url) as gw:
+        assert refusal(expires=1) == (401, "key_expired", "Bearer")
+        assert refusal(routes=("speech",)) == (403, "key_not_for_route", None)
+        assert (up.requests, gw.kept.records) == ([], [])
+        gw.directory.put(EntitlementSnapshot("c", "C", (EntitledKey("7", digest),), owned))
+        assert gw.ask(key="sk-scoped")[0].status == 200
+        assert gw.directory.take_used() == {"7"}
+        assert refusal(expires=1) == (401, "key_expired", "Bearer")
 
 
 @pytest.mark.usefixtures("shell")

@@ -18,11 +18,11 @@ from gateway.credentials import Networks
 from gateway.disconnect import Drains
 from gateway.gate import Gate, Served
 from gateway.proxy import Proxy
-from gateway.relay import Workings
 from gateway.routing import RouteTable
 from gateway.settings import Customer, Route
 from gateway.telemetry import Telemetry
 from gateway.upstream import Upstreams
+from gateway.workings import Workings
 from metering.usage import Grade, Outcome, Quantity
 from tests.asgi import Driver
 from tests.fakes import FakeClock, Ids
@@ -326,7 +326,10 @@ class Stage:
         directory = Directory(b"pepper", [Customer(id="cust-1", keys=[SecretStr("sk-test")])])
         self.kept, self.telemetry, self.script = Kept(), Telemetry(), script
         self.proxy = Proxy(
-            Gate(Served(RouteTable([route]), directory, Networks([]), Networks([]))),
+            Gate(
+                Served(RouteTable([route]), directory, Networks([]), Networks([])),
+                FakeClock().now_ms,
+            ),
             Ids("request-"),
             Workings(
                 Upstreams(self.script),

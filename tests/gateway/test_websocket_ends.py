@@ -3,7 +3,8 @@
 import pytest
 
 from gateway import websocket_ends as ends
-from gateway.errors import InstanceFrozen, NotCounted
+from gateway.errors import NotCounted
+from gateway.standing_errors import InstanceFrozen
 from metering.usage import Outcome
 
 

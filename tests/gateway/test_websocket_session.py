@@ -24,7 +24,7 @@ def ws_gate() -> Gate:
     bought = [StaticInstance(id="inst-1", product="T")]
     customer = Customer(id="cust-1", keys=[SecretStr(KEY)], instances=bought)
     directory = Directory(b"pepper", [customer])
-    return Gate(Served(table, directory, Networks([]), Networks([])))
+    return Gate(Served(table, directory, Networks([]), Networks([])), lambda: 0)
 
 
 def session(gate: Gate) -> Session:

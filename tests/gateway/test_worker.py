@@ -1,3 +1,4 @@
+import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,11 +13,14 @@ from redis.asyncio import Redis
 
 from gateway.admission import Directory
 from gateway.app import served_by
-from gateway.errors import NotCounted
+from gateway.entitlement_file import EntitlementFile
+from gateway.errors import GatewayError, NotCounted
+from gateway.following import EVERYONE_S
+from gateway.passage import RequestHead
 from gateway.routing import RouteTable
-from gateway.settings import Customer, GatewaySettings
-from gateway.worker import EVERYONE_S, Worker, pause_s
-from metering import embedded, entitlements, heartbeats
+from gateway.settings import Customer, GatewaySettings, Route
+from gateway.worker import Worker, pause_s
+from metering import embedded, entitlements, heartbeats, key_uses
 from metering.board import Open
 from metering.connection import Store, connect
 from metering.counters import Counters
@@ -71,6 +75,7 @@ def worker_at(new_lane: Callable[..., Journal]) -> WorkerAt:
             "partitions": 1,
             "clock": FakeClock(5000),
             "start_helper": Ended([]),
+            "file": EntitlementFile(lane.folder.parent, "here"),
         }
         return Worker(**{**parts, **changes})
 
@@ -150,23 +155,23 @@ async def test_everybody_is_looked_at_only_where_something_changed(
     worker, looks = worker_at(valkey_url), 0
 
     class Counting(Redis):
-        async def hgetall(self, name: Any) -> Any:
+        async def hscan(self, *asked: Any, **more: Any) -> Any:
             nonlocal looks
             looks += 1
-            return await redis.hgetall(name)
+            return await redis.hscan(*asked, **more)
 
         async def hget(self, name: Any, key: Any) -> Any:
             return await redis.hget(name, key)
 
     await worker.redis.aclose()
-    worker.redis = Counting()
+    worker.following.redis = Counting()
     for put, expected in ((True, 1), (False, 1), (True, 2)):
         if put:
             await entitlements.put(redis, [EntitlementSnapshot("cust-1", str(expected))])
-        await worker._check()
+        await worker.following.check()
         assert looks == expected
-    worker._everyone_s -= EVERYONE_S
-    await worker._check()
+    worker.following._everyone_s -= EVERYONE_S
+    await worker.following.check()
     assert looks == 3
     customer = worker.directory.get("cust-1")
     assert customer is not None
@@ -181,16 +186,16 @@ async def test_a_full_check_never_brings_back_what_a_message_replaced(
     old, new = EntitlementSnapshot("cust-1", "Old"), EntitlementSnapshot("cust-1", "New")
 
     class ChangedMeanwhile(Redis):
-        async def hgetall(self, name: Any) -> Any:
-            worker._heard(new)
-            return {b"cust-1": to_json(old).encode()}
+        async def hscan(self, *_: Any, **__: Any) -> Any:
+            worker.following.heard(new)
+            return 0, {b"cust-1": to_json(old).encode()}
 
         async def hget(self, name: Any, key: Any) -> Any:
             return b"mark"
 
     await worker.redis.aclose()
-    worker.redis = ChangedMeanwhile()
-    await worker._check()
+    worker.following.redis = ChangedMeanwhile()
+    await worker.following.check()
     assert worker.directory.get("cust-1") == new
 
 
@@ -224,6 +229,23 @@ async def test_an_emptied_redis_takes_nobodys_rights(
         await entitlements.put(redis, [EntitlementSnapshot("cust-2", "Two")])
         await until(known(worker, "cust-2", "Two"))
         assert await known(worker, "cust-1", "One")()
+
+
+async def test_a_worker_starts_without_redis_from_what_another_one_left(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """It is ready, and knows who everybody was."""
+    await entitlements.put(redis, [EntitlementSnapshot("cust-1", "One")])
+    first = worker_at(valkey_url)
+    async with first.running():
+        await until(known(first, "cust-1", "One"))
+    shutil.rmtree(first.lane.folder)
+    second = worker_at(NOBODY, last_flush_s=0.1)
+    assert not second.directory.complete
+    async with second.running():
+        await until(known(second, "cust-1", "One"))
+        assert second.not_ready() is None
+        assert second.directory.complete
 
 
 async def test_configured_customers_are_known_without_redis(worker_at: WorkerAt) -> None:
@@ -449,3 +471,61 @@ async def test_projected_customers_stay_when_the_configured_ones_change(
         assert names == {"cust-1": "Two", "other": "Other"}
         await entitlements.put(redis, [EntitlementSnapshot("cust-1", "Three")])
         await until(known(worker, "cust-1", "Three"))
+
+
+@pytest.mark.parametrize("policy", ["allow", "deny"])
+async def test_who_hears_nothing_for_too_long_follows_the_policy(
+    policy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, worker_at: WorkerAt
+) -> None:
+    """Calls go on by what is known, or are refused; either way that is over when Redis is back."""
+    settings = {"entitlements_stale_after": 1.0, "on_entitlements_stale": policy}
+    path = {"name": "chat", "path": "/v1", "upstream": ["http://up"]}
+    worker = worker_at(
+        embedded.url(tmp_path),
+        table=RouteTable([Route.model_validate(path)], []),
+        settings=GatewaySettings.model_validate(settings),
+        last_flush_s=0.1,
+    )
+    heads = [(b"host", b"gw"), (b"x-api-key", b"nobody's")]
+    head = RequestHead("GET", b"/v1/x", heads, "192.0.2.1", "http")
+    gate = worker.public()._gate
+
+    def answer() -> str:
+        with pytest.raises(GatewayError) as refusal:
+            gate.open(head, "id")
+        return refusal.value.code
+
+    async def answers(code: str) -> bool:
+        return answer() == code
+
+    valkey = EmbeddedValkey(tmp_path)
+    async with worker.running():
+        assert answer() == "entitlements_stale"  # nobody is known yet, so nobody is unknown
+        with valkey:
+            await until(lambda: answers("invalid_api_key"))
+        if policy == "deny":
+            await until(lambda: answers("entitlements_stale"))
+        else:
+            await until(lambda: said(caplog, "calls go on by it"))
+            assert answer() == "invalid_api_key"
+        with valkey:
+            await until(lambda: said(caplog, "up to date again"))
+            assert answer() == "invalid_api_key"
+
+
+async def said(caplog: pytest.LogCaptureFixture, words: str) -> bool:
+    return any(words in message for message in caplog.messages)
+
+
+async def test_used_keys_are_told_whatever_configuration_they_were_used_under(
+    redis: Redis, valkey_url: str, worker_at: WorkerAt
+) -> None:
+    """What was noted before a reload is not forgotten with the old customers."""
+    worker = worker_at(valkey_url)
+    worker.directory.used = {"1", "2"}
+    fresh = Directory(b"pepper")
+    worker.serve(served_by(RouteTable([], []), fresh, worker.settings), {})
+    fresh.used.add("3")
+    async with worker.running():
+        pass
+    assert (await key_uses.read(redis)).uses.keys() == {"1", "2", "3"}

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from billing_sync.store.engine import open_engine, sqlite_url
 from gateway import recorder, worker
 from gateway.admission import Directory
+from gateway.entitlement_file import EntitlementFile
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings
 from gateway.worker import Worker
@@ -56,6 +57,7 @@ async def live(folder: Path, url: str, told: Told) -> None:
         partitions=1,
         clock=FakeClock(),
         start_helper=lambda words: Sleeping(),
+        file=EntitlementFile(folder, "here"),
     )
     async with life.running():
         told[BEGUN] = 1

@@ -125,6 +125,8 @@ async def test_entitlements_reach_every_gateway(store: Cluster, servers: TestClu
     assert await entitlements.get(store, "cust-1") == told[0]
     everyone = await entitlements.get_all(store)
     assert sorted(one.customer_id for one in everyone.snapshots) == ["cust-1", "cust-2"]
+    met = [each async for some in entitlements.walk(store) for each in some]
+    assert sorted(met) == ["cust-1", "cust-2"]
 
 
 def listened_at(one: Server) -> bool:

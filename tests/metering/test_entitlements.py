@@ -145,3 +145,24 @@ async def test_a_redis_that_is_away_is_a_metering_error() -> None:
     with pytest.raises(MeteringUnavailable):
         await anext(entitlements.changes(away))
     await away.aclose()
+
+
+async def test_a_walk_meets_everybody_some_at_a_time(redis: Redis) -> None:
+    """However many there are; a server that is away raises what every call raises."""
+    everybody = [EntitlementSnapshot(f"c-{number}", "示例") for number in range(1500)]
+    await entitlements.put(redis, everybody)
+    met: dict[str, bytes] = {}
+    steps = 0
+    async for some in entitlements.walk(redis):
+        met |= some
+        steps += 1
+    assert [entitlements.snapshot_of(each.customer_id, met[each.customer_id]) for each in everybody] == everybody  # fmt: skip
+    assert len(met) == 1500
+    assert steps > 3
+    with pytest.raises(MeteringUnavailable):
+        await anext(entitlements.walk(connect("redis://127.0.0.1:1")))
+
+
+async def test_a_walk_through_nobody_ends(redis: Redis) -> None:
+    """At once."""
+    assert [some async for some in entitlements.walk(redis)] == [{}]

@@ -30,6 +30,7 @@ def test_the_same_is_no_change() -> None:
         ({"gateway": RUNNING["gateway"] | {"trusted_proxies": ["10.0.0.0/8"]}}, {"gateway.trusted_proxies"}, False, []),
         ({"gateway": RUNNING["gateway"] | {"workers": 2}}, set(), False, ["gateway.workers"]),
         ({"billing": {"grace": "60s"}}, set(), True, []),
+        ({"alerts": {"thresholds": [50]}}, set(), True, []),
         ({"billing": {"grace": "60s"}, "redis": "redis://r"}, set(), False, ["billing", "redis"]),
         ({"control": RUNNING["control"] | {"listen": "127.0.0.1:1"}}, set(), False, ["control.listen"]),
     ],

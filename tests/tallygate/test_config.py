@@ -135,8 +135,8 @@ def test_variables_fill_any_text_and_numbers() -> None:
         ),
         (
             "limits: {default: {zzz: 1}}",
-            "limits.default.zzz: unknown key; the nearest valid one is 'requests_per_second', "
-            "all of them: requests_per_second, concurrent",
+            "limits.default.zzz: unknown key; the nearest valid one is 'tokens_per_minute', "
+            "all of them: requests_per_second, burst, tokens_per_minute, concurrent",
         ),
         (
             "meters: {pages: {json_path: $.a}}",

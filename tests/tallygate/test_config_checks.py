@@ -93,6 +93,57 @@ def test_a_key_and_its_hash_are_the_same_key() -> None:
     ]
 
 
+KEYS_AS_SECTIONS = """
+routes: [{name: chat, path: /v1, upstream: ["http://u:1"]}]
+customers:
+  - id: c1
+    keys:
+      - sk-plain
+      - {key: key-one-1, name: laptop, expires: 2027-01-31T00:00:00Z, routes: [chat]}
+      - {hash: HASH, expires: 2027-01-31}
+""".replace("HASH", sha256_hex("key-two-2"))
+
+
+def test_a_key_may_have_a_section() -> None:
+    """With an end as YAML reads times: a day is its first moment, in UTC."""
+    assert problems(KEYS_AS_SECTIONS) == []
+    config = parse(KEYS_AS_SECTIONS, {}, base=Path("/"))
+    ends = [key.expires_ms for key in config.customers[0].declared_keys()]
+    assert ends == [0, 1_801_353_600_000, 1_801_353_600_000]
+    assert "key-one-1" not in repr(config)
+
+
+@pytest.mark.parametrize("end", ["1969-12-31", "1970-01-01T00:00:00Z", "'0001-01-01'"])
+def test_an_end_long_ago_is_an_end(end: str) -> None:
+    """Not the number that stands for never."""
+    config = parse(KEYS_AS_SECTIONS.replace("2027-01-31}", f"{end}}}"), {}, base=Path("/"))
+    assert config.customers[0].declared_keys()[2].expires_ms == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("key: key-one-1,", "", "customers[0].keys[1]: write key, or hash in its place"),
+        ("key: key-one-1", f"key: key-one-1, hash: {'ab' * 32}", "customers[0].keys[1]: write key, or hash in its place"),
+        ("key: key-one-1", "key: '${MISSING}'", "customers[0].keys[1]: write key, or hash in its place"),
+        ("key: key-one-1", "key: short1", "customers[0].keys[1].key: too short; a key has at least 7 characters"),
+        ("key: key-one-1", "key: key-two-2", "customers[0].keys[2]: the same value stands at customers[0].keys[1] too; give each its own key"),
+        ("key: key-one-1", "key: 12345678", "customers[0].keys[1].key: must be text, but YAML reads something else here; put it in quotes"),
+        ("sk-plain", "12345678", "customers[0].keys[0]: must be text, but YAML reads something else here; put it in quotes"),
+        ("routes: [chat]", "routes: [chit]", "customers[0].keys[1].routes[0]: there is no route 'chit'; known: chat"),
+        ("2027-01-31T00:00:00Z", "soon", "customers[0].keys[1].expires: write a time such as 2027-01-31T00:00:00Z"),
+        ("2027-01-31T00:00:00Z", "1801353600", "customers[0].keys[1].expires: write a time such as 2027-01-31T00:00:00Z"),
+        ("2027-01-31T00:00:00Z", "'9999-12-31T23:59:59-14:00'", "customers[0].keys[1].expires: beyond all calendars; leave it out for never"),
+        ("name: laptop", 'name: "lap\\ttop"', "customers[0].keys[1].name: must not hold control characters"),
+        ("name: laptop", "nam: laptop", "customers[0].keys[1].nam: unknown key; did you mean 'name'?"),
+        ("hash: ", "hash: A", "customers[0].keys[2].hash: must be the key's SHA-256, 64 lower-case hex digits: printf %s KEY | sha256sum"),
+    ],
+)  # fmt: skip
+def test_what_a_keys_section_cannot_say(old: str, new: str, line: str) -> None:
+    """The line names its place as it stands in the file, and never the key."""
+    assert line in problems(KEYS_AS_SECTIONS.replace(old, new))
+
+
 @pytest.mark.parametrize("digest", ["ab", "G" * 64, "A" * 64])
 def test_a_key_hash_is_64_hex_digits(digest: str) -> None:
     """Anything else could never match."""

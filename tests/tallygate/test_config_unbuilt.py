@@ -21,8 +21,6 @@ products: [{{product_id: P1, routes: [chat], meter: requests, {how}}}]
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("limits: {default: {requests_per_second: 10}}", "limits.default.requests_per_second"),
-        ("limits: {default: {concurrent: 10}}", "limits.default.concurrent"),
         ("koogallery: {kit_key: k}", "koogallery.kit_key"),
         ("koogallery: {agent_apps: [{app_key: a, app_secret: b}]}", "koogallery.agent_apps"),
         ("koogallery: {jwt_header: X-Jwt}", "koogallery.jwt_header"),

@@ -84,8 +84,9 @@ def test_init_writes_a_configuration_with_a_fresh_key(tmp_path: Path) -> None:
     path = tmp_path / "shop.yaml"
     result = CliRunner().invoke(init, [str(path)])
     assert result.exit_code == 0
-    (secret,) = load(path, {}).customers[0].keys
-    key = secret.get_secret_value()
+    (declared,) = load(path, {}).customers[0].declared_keys()
+    assert declared.key
+    key = declared.key.get_secret_value()
     assert key.startswith("tg-")
     assert f"serve -c {path}" in result.output
     assert f"Bearer {key}" in result.output

@@ -17,6 +17,7 @@ from loadtests.compare.scenarios import UnknownName
 PEERS: Final[tuple[Peer, ...]] = (
     Direct(),
     Tallygate("linerate"),
+    Tallygate("linerate", limited=True),
     NginxMetering(),
     Envoy(),
     Tallygate("portable"),

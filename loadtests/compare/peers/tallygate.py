@@ -25,16 +25,24 @@ _HAS_SHELLS: Final = "shell" in GatewaySettings.model_fields
 
 @dataclass(frozen=True)
 class Tallygate:
-    """One of its two shells: `linerate` or `portable`."""
+    """One of its two shells: `linerate` or `portable`. `limited`: rates, tokens, concurrent calls and a
+    package that stops brake every call, none of which it reaches.
+    """
 
     shell: str
-    does: str = "meter, journal"
+    limited: bool = False
     fetched: None = None
+
+    @property
+    def does(self) -> str:
+        """In the tables."""
+        return "meter, journal, limits, packages" if self.limited else "meter, journal"
 
     @property
     def name(self) -> str:
         """`tallygate` is what a user gets by default."""
-        return "tallygate" if self.shell == "linerate" else f"tallygate-{self.shell}"
+        shell = "" if self.shell == "linerate" else f"-{self.shell}"
+        return f"tallygate{shell}{'-limits' if self.limited else ''}"
 
     def missing(self, _: Path) -> str | None:
         """A version without the choice has the portable shell only."""
@@ -56,8 +64,10 @@ class Tallygate:
         with ExitStack() as stack:
             redis = stack.enter_context(redis_server(site.folder, site.cores.origin))
             path = site.folder / "tallygate.yaml"  # JSON is YAML, and quicker to write
-            text = json.dumps(configuration(site, self.shell, redis), separators=(",", ":"))
-            path.write_text(text)
+            config = configuration(site, self.shell, redis)
+            if self.limited:
+                config = with_limits(config)
+            path.write_text(json.dumps(config, separators=(",", ":")))
             control = stack.enter_context(started(_plane("control", site)))
             _said(site, "control", control)
             process = stack.enter_context(started(_plane("gateway", site)))
@@ -87,6 +97,22 @@ def configuration(site: Site, shell: str, redis: int) -> dict[str, Any]:
             {"id": name, "keys": [key], "instances": [{"id": f"{name}i", "product": "CHAT"}]}
             for name, key in site.customers
         ],
+    }
+
+
+def with_limits(config: dict[str, Any]) -> dict[str, Any]:
+    """The same, with everything that can brake a call, far from where it would."""
+    quota = {"of": "CHAT", "quota": 10**12}
+    package = {"product_id": "PKG", "package": {"items": [quota], "stop_before_excess": True}}
+    customers = [
+        each | {"instances": [*each["instances"], {"id": f"{each['id']}p", "product": "PKG"}]}
+        for each in config["customers"]
+    ]
+    far = {"requests_per_second": 10**6, "tokens_per_minute": 10**9, "concurrent": 10**4}
+    return config | {
+        "products": [*config["products"], package],
+        "customers": customers,
+        "limits": {"default": far},
     }
 
 

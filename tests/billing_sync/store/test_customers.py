@@ -5,9 +5,10 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from billing_sync.errors import StaticConflict
-from billing_sync.models import ApiKey, CustomerRow, Instance
+from billing_sync.key_making import MadeKey
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance
 from billing_sync.store.customers import (
-    MadeKey,
     StaticCustomer,
     ensure,
     sealed_keys,
@@ -45,7 +46,7 @@ def test_a_first_purchase_makes_customer_and_key(engine: Engine) -> None:
         ensure(session, "c", "", MadeKey("d3", "s3"), AT)
     assert customers(engine)["c"].name == "New"
     with reading(engine) as session:
-        assert sealed_keys(session, ["c", "nobody"]) == {"c": "s1"}
+        assert sealed_keys(session, ["c", "nobody"], AT) == {"c": "s1"}
 
 
 def test_a_revoked_key_is_not_replaced(engine: Engine) -> None:
@@ -57,7 +58,7 @@ def test_a_revoked_key_is_not_replaced(engine: Engine) -> None:
         ensure(session, "c", "C", MadeKey("d2", "s2"), AT)
     with reading(engine) as session:
         assert len(session.exec(select(ApiKey)).all()) == 1
-        assert sealed_keys(session, ["c"]) == {}
+        assert sealed_keys(session, ["c"], AT) == {}
 
 
 def test_the_newest_key_is_shown(engine: Engine) -> None:
@@ -68,7 +69,7 @@ def test_the_newest_key_is_shown(engine: Engine) -> None:
             session.add(key)
             session.flush()
     with reading(engine) as session:
-        assert sealed_keys(session, ["c"]) == {"c": "s2"}
+        assert sealed_keys(session, ["c"], AT) == {"c": "s2"}
 
 
 def test_static_customers(engine: Engine) -> None:
@@ -139,4 +140,4 @@ def test_a_static_customer_may_buy(engine: Engine) -> None:
         ensure(session, "alice", "Bought Name", MadeKey("d", "s"), AT)
     assert customers(engine)["alice"].name == "Alice"
     with reading(engine) as session:
-        assert sealed_keys(session, ["alice"]) == {"alice": "s"}
+        assert sealed_keys(session, ["alice"], AT) == {"alice": "s"}

@@ -7,7 +7,8 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
-from billing_sync.models import ApiKey, Bucket, Meta
+from billing_sync.key_models import ApiKey
+from billing_sync.models import Bucket, Meta
 from billing_sync.store.engine import add_up, open_engine, reading, writing
 from tests.databases import Database
 

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, SQLModel, select
 
+from billing_sync.key_making import MadeKey
+from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import (
-    ApiKey,
     CustomerRow,
     Instance,
     LifecycleInbox,
@@ -21,7 +22,6 @@ from billing_sync.models import (
     UsageRecord,
 )
 from billing_sync.store import lifecycle
-from billing_sync.store.customers import MadeKey
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 

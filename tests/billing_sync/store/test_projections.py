@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import Engine
 
-from billing_sync.models import ApiKey, CustomerRow, Instance
+from billing_sync.key_models import ApiKey
+from billing_sync.models import CustomerRow, Instance
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.projections import (
     Pending,

@@ -1,0 +1,93 @@
+"""The limits that brake a call, in the order in which they are taken. Pure."""
+
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from gateway.errors import Fields
+from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
+
+Kind: TypeAlias = Literal["concurrent", "requests", "tokens", "package"]
+
+_TOGETHER: Final = 32
+_TOGETHER_S: Final = 0.005
+TOKENS: Final = "tokens_total"  # what tokens_per_minute counts
+
+
+class Brake(NamedTuple):
+    """One limit. `limit` is whose it is: customer, key, route or package.
+
+    `meter` is what it counts. `stops`: a stream ends in the middle when it is used up.
+    """
+
+    purse: Purse
+    kind: Kind
+    limit: str
+    meter: str = "requests"
+    shadow: bool = False
+    stops: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in RateLimit headers."""
+        return self.limit if self.kind == "requests" else f"{self.limit}-{self.kind}"
+
+
+class Brakes:
+    """All limits of the calls of one caller on one route; at least one."""
+
+    __slots__ = (
+        "_lines",
+        "_lines_s",
+        "_policy",
+        "_uses",
+        "each",
+        "estimated",
+        "purses",
+        "shown",
+        "stops",
+    )
+
+    def __init__(self, each: tuple[Brake, ...]) -> None:
+        self.each = each
+        self.purses = tuple(brake.purse for brake in each)
+        self.stops = any(brake.stops for brake in each)
+        # Where what a call uses is known at its end.
+        self.estimated = tuple(at for at, b in enumerate(each) if b.kind in ("tokens", "package"))
+        self._lines, self._lines_s, self._uses = b"", 0.0, 0
+        self.shown = tuple(b for b in each if b.kind != "package" and not b.shadow)
+        self._policy = ", ".join(_policy(brake) for brake in self.shown).encode()
+
+    def headers(self) -> Fields:
+        """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10), as of now."""
+        if not self.shown:
+            return ()
+        state = ", ".join([_state(brake) for brake in self.shown]).encode()
+        return ((b"ratelimit-policy", self._policy), (b"ratelimit", state))
+
+    def lines(self, now_s: float) -> bytes:
+        """The same, as lines of a head; for many calls in a moment they are written once."""
+        uses = self._uses
+        if uses > 0 and now_s < self._lines_s:
+            self._uses = uses - 1
+            return self._lines
+        self._uses, self._lines_s = _TOGETHER, now_s + _TOGETHER_S
+        self._lines = b"".join([b"%s: %s\r\n" % each for each in self.headers()])
+        return self._lines
+
+
+def _policy(brake: Brake) -> str:
+    purse = brake.purse
+    if isinstance(purse, SlotsPurse):
+        return f'"{brake.name}";q={purse.most};qu="concurrent-requests"'
+    if isinstance(purse, PackagePurse):
+        return ""
+    # `burst` may come at once; in the long run it takes the window until they may again.
+    window_s = max(1, -(-purse.burst * purse.period_ms // (purse.units * 1000)))
+    unit = ';qu="tokens"' if brake.kind == "tokens" else ""
+    return f'"{brake.name}";q={purse.burst}{unit};w={window_s}'
+
+
+def _state(brake: Brake) -> str:
+    purse = brake.purse
+    if isinstance(purse, RatePurse):
+        return f'"{brake.name}";r={purse.remaining};t={purse.reset_s()}'
+    return f'"{brake.name}";r={purse.remaining}' if isinstance(purse, SlotsPurse) else ""

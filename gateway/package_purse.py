@@ -1,0 +1,166 @@
+"""What one worker holds of a customer's prepaid packages. Pure.
+
+The bank is told what is, not what changed, so a lost answer is made good by the next message.
+"""
+
+from collections import deque
+from typing import Final
+
+from gateway.leases import LACKING, LEAST_PAUSE_S, NOTHING, Lease, Needed
+from metering.lending import PACKAGE_LIFE_MS, RENEW_PART, Balance, Lent, PackageAsk
+
+_AHEAD_MS: Final = 1000  # a package is leased for so long a use
+_PACKAGE_LIFE_S: Final = PACKAGE_LIFE_MS / 1000
+_TOGETHER: Final = 64  # records whose use is kept as one number until the ledger has them all
+
+
+class PackagePurse(Lease):
+    """A part of a customer's prepaid packages for one billing item, in the meter's unit.
+
+    `held` is what the bank must not lend to others: at hand, reserved by open calls, and used by
+    records that the ledger does not hold yet.
+    """
+
+    __slots__ = (
+        "_behind",
+        "_held",
+        "_stale",
+        "largest",
+        "ledger",
+        "ledger_s",
+        "meter",
+        "reserved",
+        "used",
+    )
+
+    def __init__(self, name: str, partition: int, meter: str = "") -> None:
+        super().__init__(name, partition)
+        self.meter = meter
+        self.reserved = 0  # by open calls
+        self.used = 0  # by records after the checkpoint
+        self.largest = 0  # what a call used at most
+        self.ledger: Balance | None = None  # as the bank shows it
+        self.ledger_s = float("-inf")  # when it was asked for
+        self._behind: deque[tuple[int, int, int]] = deque()  # first and last record, use
+        self._held = 0  # as last told
+        self._stale = False  # the bank counts something that the ledger does too
+
+    @property
+    def held(self) -> int:
+        return self.spare + self.reserved + self.used
+
+    @property
+    def overshoot_bound(self) -> int:
+        """What the open calls may use beyond what they reserved, if none is larger than any before."""
+        return max(0, self.calls * self.largest - self.reserved)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to tell any more."""
+        return not (self.held or self.calls or self._held)
+
+    def remaining(self, now_ms: int) -> int | None:
+        """What the ledger last said is left for new usage, None where it has said nothing."""
+        if self.ledger is None:
+            return None
+        return sum(p.left for p in self.ledger.parts if not p.expires or p.expires > now_ms)
+
+    def take(self, amount: int, least: int, now_s: float) -> int:
+        """Reserve for a call; where no more can be had, what there is, at least `least`.
+
+        Returns what was reserved, or LACKING.
+        """
+        spare = self.spare
+        if now_s >= self.valid_until_s:
+            return LACKING
+        if spare < amount:
+            if spare < least or self.left > 0:
+                return LACKING
+            amount = spare
+        self.spare = spare - amount
+        self.reserved += amount
+        self.calls += 1
+        self._taken += amount
+        return amount
+
+    def take_rest(self, least: int, now_s: float) -> int:
+        """Reserve what there is, at least `least`: more did not come in time."""
+        if now_s >= self.valid_until_s or self.spare < least:
+            return LACKING
+        return self.take(self.spare, least, now_s)
+
+    def grow(self, more: int, now_s: float) -> int:
+        """Reserve up to so much more for an open call; how much it was."""
+        if now_s >= self.valid_until_s:
+            return 0
+        amount = min(more, self.spare)
+        self.spare -= amount
+        self.reserved += amount
+        self._taken += more  # so that enough is asked for
+        return amount
+
+    def settle(self, reserved: int, actual: int, number: int) -> None:
+        """A call, or a part of one, that had reserved so much used `actual`.
+
+        `number` is that of its record, 0 where it has none and uses nothing. Where the call is over
+        `calls` is the caller's to lower.
+        """
+        self.reserved -= reserved
+        self.spare = max(0, self.spare + reserved - actual)
+        if actual <= 0 or not number:
+            return
+        self.largest = max(self.largest, actual)
+        self.used += actual
+        behind = self._behind
+        if behind and number - behind[-1][0] < _TOGETHER:
+            first, _, used = behind[-1]
+            behind[-1] = (first, number, used + actual)
+        else:
+            behind.append((number, number, actual))
+
+    def checkpoint(self, number: int) -> None:
+        """The ledger holds the lane's records of this partition up to `number`."""
+        behind = self._behind
+        while behind and behind[0][1] <= number:
+            self.used -= behind.popleft()[2]
+            self._stale = True
+
+    def next_ask(self, now_s: float, needed: Needed = NOTHING) -> PackageAsk | None:
+        """What to say to the bank now, if anything."""
+        expired = now_s >= self.valid_until_s
+        if expired:
+            self.spare = 0  # others may have been lent it
+        target = self.measure(now_s) * _AHEAD_MS // 1000 + needed.amount
+        want = 0
+        if needed.amount or (now_s >= self.refused_until_s and self.spare <= target // 2):
+            want = max(0, target - self.spare)
+        give = self._surplus(target, now_s)
+        self.spare -= give
+        if not (want or give or self._must_renew(now_s, expired=expired)):
+            return None
+        self._stale = False
+        return PackageAsk(self.name, self.held, want, needed.least)
+
+    def _surplus(self, target: int, now_s: float) -> int:
+        if self.idle(now_s) and not target:
+            return self.spare
+        keep = 2 * target if self.wanted else 8 * target
+        return max(0, self.spare - keep) if target else 0
+
+    def _must_renew(self, now_s: float, *, expired: bool) -> bool:
+        if self.quiet:
+            return False
+        since_s = now_s - self._sent_s
+        changed = self._stale or (self.held == 0 and self._held > 0)
+        if expired or since_s >= _PACKAGE_LIFE_S / RENEW_PART:
+            return True
+        return changed and since_s >= LEAST_PAUSE_S
+
+    def told(self, ask: PackageAsk, lent: Lent, sent_s: float, now_s: float) -> None:
+        """The bank's answer to what was asked at `sent_s`."""
+        if self.hear(lent, sent_s, now_s, wanted=ask.want, life_s=lent.life_ms / 1000):
+            self._held = ask.held + lent.granted
+
+    def lost(self) -> None:
+        """It is said again."""
+        self._stale = True

@@ -1,0 +1,5 @@
+"""`python -m loadtests.brakes`."""
+
+from loadtests.brakes.command import main
+
+main()

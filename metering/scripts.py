@@ -1,0 +1,39 @@
+"""The Lua scripts beside this module, run on whichever server holds their keys."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from metering.connection import Store, translated
+
+
+class Scripts:
+    """Some scripts by name. Each is sent whole only to a server that does not know it."""
+
+    def __init__(self, store: Store, *names: str) -> None:
+        self._store = store
+        folder = resources.files("metering") / "lua"
+        self._source = {name: (folder / f"{name}.lua").read_text() for name in names}
+        self._sha: dict[str, str] = {}
+
+    async def run(self, name: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+        """The answer. Raises MeteringError."""
+        # EVALSHA first, EVAL where the server does not know the script: SCRIPT LOAD is forbidden at
+        # some managed services, and each node of a cluster learns the script at its first call.
+        with translated():
+            sha = self._sha.get(name)
+            if sha is not None:
+                try:
+                    return await self._store.evalsha(sha, len(keys), *keys, *arguments)
+                except NoScriptError:
+                    pass
+            answer = await self._store.eval(self._source[name], len(keys), *keys, *arguments)
+            self._sha[name] = _sha1(self._source[name])
+            return answer
+
+
+def _sha1(source: str) -> str:
+    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
