@@ -172,7 +172,7 @@ class CallbackService:
             event = v1.to_event(callback, proved.sent_at)
             answer = await self._perform(event, v1.order_of(callback))
         if callback.activity is Activity.NEW and answer.app_info is None:
-            access = await self.view.access(answer.instance_id)
+            access = await self.view.access(answer.instance_id, self.clock.now_ms())
             answer = replace(answer, app_info=access)
         return v1_replies.sealed(answer, self._cipher(key), self._new_iv)
 

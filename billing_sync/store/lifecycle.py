@@ -12,7 +12,6 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from billing_sync.key_making import MadeKey
-from billing_sync.key_making import MadeKey
 from billing_sync.koogallery import answers
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlmodel import SQLModel, select
 
+from billing_sync.key_models import ApiKey
 from billing_sync.lifecycle import instance_id_of
 from billing_sync.models import (
-    ApiKey,
     CustomerRow,
     Instance,
     LifecycleInbox,
