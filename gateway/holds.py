@@ -54,7 +54,7 @@ class Hold:
             self.exceeded = ()
         for purse, need in zip(self.brakes.purses, self.needs, strict=True):
             amount, bound = need
-            got = purse.take(amount, amount if bound else 1, now_s)
+            got = purse.take(amount, amount if bound else 0, now_s)
             if got < 0:
                 got = self._take_otherwise(at, now_s, rest=rest)
                 if got < 0:
@@ -71,7 +71,7 @@ class Hold:
         brake, need = self.brakes.each[at], self.needs[at]
         purse = brake.purse
         if isinstance(purse, PackagePurse):
-            return purse.take_rest(1, now_s) if rest and not need.bound else LACKING
+            return purse.take_rest(now_s) if rest and not need.bound else LACKING
         if not brake.shadow:
             return LACKING
         self.exceeded += (brake,)
@@ -89,6 +89,7 @@ class Hold:
                 purse.calls -= 1
         for at in self.brakes.estimated:  # of the others it was let in, whatever became of it
             self._book(at, used, number)
+            self._guess_over(at)
 
     def release(self) -> None:
         """The call ended without a record, and used nothing."""
@@ -115,6 +116,13 @@ class Hold:
                 purse.settle(amount, 0)
             else:
                 purse.settle(amount, 0, 0)
+                self._guess_over(at)
+
+    def _guess_over(self, at: int) -> None:
+        purse = self.brakes.each[at].purse
+        if isinstance(purse, PackagePurse) and not self.needs[at].bound:
+            purse.guesses -= 1
+            purse.guessed -= self._amounts[at]
 
     # Of calls that last
 
@@ -132,7 +140,10 @@ class Hold:
             elif isinstance(purse, PackagePurse) and (brake.stops or not streams):
                 more = amount_of(used, brake.meter) - self._amounts[at]
                 if more > 0:
-                    self._amounts[at] += purse.grow(more, now_s)
+                    grown = purse.grow(more, now_s)
+                    self._amounts[at] += grown
+                    if not self.needs[at].bound:
+                        purse.guessed += grown
                     if self._amounts[at] < amount_of(used, brake.meter):
                         self.lacks = at
                         return brake
@@ -142,6 +153,9 @@ class Hold:
         """A part of a session is recorded and it goes on, with nothing reserved but its slots."""
         for at in self.brakes.estimated:
             self._book(at, used, number)
+            purse, taken = self.brakes.each[at].purse, self._amounts[at]
+            if isinstance(purse, PackagePurse) and not self.needs[at].bound:
+                purse.guessed -= taken
             self._amounts[at] = 0
 
 

@@ -25,6 +25,8 @@ class PackagePurse(Lease):
         "_behind",
         "_held",
         "_stale",
+        "guessed",
+        "guesses",
         "largest",
         "ledger",
         "ledger_s",
@@ -39,6 +41,8 @@ class PackagePurse(Lease):
         self.meter = meter
         self.reserved = 0  # by open calls
         self.used = 0  # by records after the checkpoint
+        self.guesses = 0  # open calls of which nobody knows how much they will use
+        self.guessed = 0  # reserved by those
         self.largest = 0  # what a call used at most
         self.most_over = 0  # the bound where it was greatest
         self.ledger: Balance | None = None  # as the bank shows it
@@ -53,8 +57,9 @@ class PackagePurse(Lease):
 
     @property
     def overshoot_bound(self) -> int:
-        """What the open calls may use beyond what they reserved, if none is larger than any before."""
-        return max(0, self.calls * self.largest - self.reserved)
+        """What open calls of unknown size may use beyond what they reserved, if none is larger than any
+        before."""
+        return max(0, self.guesses * self.largest - self.guessed)
 
     @property
     def quiet(self) -> bool:
@@ -70,29 +75,29 @@ class PackagePurse(Lease):
     def take(self, amount: int, least: int, now_s: float) -> int:
         """Reserve for a call; where no more can be had, what there is, at least `least`.
 
-        Returns what was reserved, or LACKING. Only one call at a time may have less than it should:
-        each of them may use more than there is.
+        Returns what was reserved, or LACKING. A `least` of 0 says that `amount` is a guess. Only one
+        call at a time may have less than it should: each of them may use more than there is.
         """
         spare = self.spare
         if now_s >= self.valid_until_s:
             return LACKING
         if spare < amount:
-            if spare < least or self.left > 0 or self.calls:
+            if spare < least or spare <= 0 or self.left > 0 or self.calls:
                 return LACKING
             amount = spare
         self.spare = spare - amount
         self.reserved += amount
         self.calls += 1
         self._taken += amount
-        over = self.calls * self.largest - self.reserved
-        self.most_over = max(self.most_over, over)
+        if not least:
+            self._guess(amount)
         return amount
 
-    def take_rest(self, least: int, now_s: float) -> int:
-        """Reserve what there is, at least `least`: more did not come in time."""
-        if now_s >= self.valid_until_s or self.spare < least or self.calls:
+    def take_rest(self, now_s: float) -> int:
+        """Reserve what there is for a call of unknown size: more did not come in time."""
+        if now_s >= self.valid_until_s or self.spare <= 0 or self.calls:
             return LACKING
-        return self.take(self.spare, least, now_s)
+        return self.take(self.spare, 0, now_s)
 
     def grow(self, more: int, now_s: float) -> int:
         """Reserve up to so much more for an open call; how much it was."""
@@ -171,3 +176,8 @@ class PackagePurse(Lease):
     def lost(self) -> None:
         """It is said again."""
         self._stale = True
+
+    def _guess(self, amount: int) -> None:
+        self.guesses += 1
+        self.guessed += amount
+        self.most_over = max(self.most_over, self.guesses * self.largest - self.guessed)

@@ -39,7 +39,7 @@ def test_what_a_request_says_is_an_upper_bound(
     name: str, most: int, choices: int, separators: tuple[str, str], place: int
 ) -> None:
     """Whatever the field is called, wherever it stands, however it is written; times the choices."""
-    fields = list(PLAIN.items()) + [("n", choices)]
+    fields = [*list(PLAIN.items()), ("n", choices)]
     fields.insert(place, (name, most))
     body = json.dumps(dict(fields), separators=separators).encode()
     assert most_tokens_made(body) == most * choices
