@@ -88,9 +88,9 @@ class PackagePurse(Lease):
         self.spare = spare - amount
         self.reserved += amount
         self.calls += 1
-        self._taken += amount
+        self.taken += amount
         if not least:
-            self._guess(amount)
+            self.guess(amount)
         return amount
 
     def take_rest(self, now_s: float) -> int:
@@ -106,7 +106,7 @@ class PackagePurse(Lease):
         amount = min(more, self.spare)
         self.spare -= amount
         self.reserved += amount
-        self._taken += more  # so that enough is asked for
+        self.taken += more  # so that enough is asked for
         return amount
 
     def settle(self, reserved: int, actual: int, number: int) -> None:
@@ -177,7 +177,8 @@ class PackagePurse(Lease):
         """It is said again."""
         self._stale = True
 
-    def _guess(self, amount: int) -> None:
+    def guess(self, amount: int) -> None:
+        """So much was reserved for a call of which nobody knows how much it will use."""
         self.guesses += 1
         self.guessed += amount
         self.most_over = max(self.most_over, self.guesses * self.largest - self.guessed)

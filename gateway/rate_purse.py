@@ -42,7 +42,7 @@ class RatePurse(Lease):
         else:
             self.spare -= amount
         self.calls += 1
-        self._taken += amount
+        self.taken += amount
         return amount
 
     def take_anyway(self, amount: int) -> int:
@@ -50,7 +50,7 @@ class RatePurse(Lease):
         amount = min(amount, self.burst)
         self.owed += amount
         self.calls += 1
-        self._taken += amount
+        self.taken += amount
         return amount
 
     def is_over(self, now_s: float) -> bool:

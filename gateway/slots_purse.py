@@ -47,14 +47,14 @@ class SlotsPurse(Lease):
         else:
             self.spare -= 1
         self.calls += 1
-        self._taken += 1
+        self.taken += 1
         return 1
 
     def take_anyway(self, amount: int) -> int:
         """A slot though there is none: the limit only reports."""
         del amount
         self.calls += 1
-        self._taken += 1
+        self.taken += 1
         return 1
 
     def is_over(self, now_s: float) -> bool:
