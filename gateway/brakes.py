@@ -42,10 +42,8 @@ class Brakes:
         "_lines_s",
         "_policy",
         "_uses",
-        "counted",
         "distinct",
         "each",
-        "estimated",
         "ones",
         "packages",
         "purses",
@@ -62,11 +60,18 @@ class Brakes:
         self.ones = [1] * len(each)
         self.distinct = len(set(self.purses)) == len(self.purses)
         # Where what a call uses is known at its end.
-        self.tokens = tuple(at for at, b in enumerate(each) if b.kind == "tokens")
-        self.packages = tuple(at for at, b in enumerate(each) if b.kind == "package")
-        self.estimated = tuple(sorted(self.tokens + self.packages))
+        means = [brake.mean or Mean(brake.meter) for brake in each]
+        self.tokens = tuple(
+            (at, b.purse, b.meter, means[at])
+            for at, b in enumerate(each)
+            if isinstance(b.purse, RatePurse) and b.kind == "tokens"
+        )
+        self.packages = tuple(
+            (at, b.purse, b.meter, means[at])
+            for at, b in enumerate(each)
+            if isinstance(b.purse, PackagePurse)
+        )
         self.slots = tuple(p for p in self.purses if isinstance(p, SlotsPurse))
-        self.counted = tuple(p for p in self.purses if not isinstance(p, SlotsPurse))
         self._lines, self._lines_s, self._uses = b"", 0.0, 0
         self.shown = tuple(b for b in each if b.kind != "package" and not b.shadow)
         self._policy = ", ".join(_policy(brake) for brake in self.shown).encode()

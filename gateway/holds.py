@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.brakes import Brake, Brakes
-from gateway.estimates import Estimate, Mean, most_used
+from gateway.estimates import Estimate, most_used
 from gateway.leases import LACKING
 from gateway.purse import PackagePurse, RatePurse, SlotsPurse
 from metering.quantities import Quantities
@@ -29,15 +29,13 @@ class Hold:
         self._open = False
         self._guesses: tuple[int, ...] = ()  # packages of which nobody knows what the call will use
         self._needs = self._amounts = needs = brakes.ones[:]
-        each = brakes.each
-        for at in brakes.tokens:  # what a mean was too little is made good when the call is over
-            needs[at] = _usual(each[at].mean)
-        for at in brakes.packages:
-            brake = each[at]
-            amount = most_used(brake.meter, body, length)
+        for at, _, _, mean in brakes.tokens:  # what a mean was too little is made good at the end
+            needs[at] = mean.usual
+        for at, _, meter, mean in brakes.packages:
+            amount = most_used(meter, body, length)
             if amount <= 0:
                 self._guesses += (at,)
-                amount = -amount or _high(brake.mean)
+                amount = -amount or mean.high
             needs[at] = amount
 
     @property
@@ -46,7 +44,7 @@ class Hold:
         at = self.lacks
         return self.brakes.each[at], Estimate(self._needs[at], bound=at not in self._guesses)
 
-    def take(self, now_s: float, *, rest: bool = False) -> bool:
+    def take(self, now_s: float, *, rest: bool = False) -> bool:  # noqa: C901 - calls are what it saves
         """Whether there was enough of everything; limits that only report never lack.
 
         `rest`: of packages a part will do, where nobody knows how much it must be.
@@ -55,21 +53,21 @@ class Hold:
         if self.exceeded:
             self.exceeded = ()
         purses = brakes.purses
-        for purse, need in zip(purses, needs, strict=True):
+        for purse, need in zip(purses, needs):  # noqa: B905  (as long as each other, and called often)
             if purse.spare < need or now_s >= purse.valid_until_s or purse.local:
                 return self._take_each(now_s, rest=rest)
         if not brakes.distinct:
             return self._take_each(now_s, rest=rest)
         # What follows is what `take` of each purse does, without the calls.
-        for purse, need in zip(purses, needs, strict=True):
+        for purse, need in zip(purses, needs):  # noqa: B905
             purse.spare -= need
-            purse.calls += 1
             purse.taken += need
-        for at in brakes.packages:
-            package = purses[at]
-            package.reserved += needs[at]  # type: ignore[union-attr]  # that is what stands there
+        for slots in brakes.slots:
+            slots.calls += 1
+        for at, package, _, _ in brakes.packages:
+            package.reserved += needs[at]
             if at in self._guesses:
-                package.guess(needs[at])  # type: ignore[union-attr]
+                package.guess(needs[at])
         self._amounts = needs
         self.lacks = _ENOUGH
         self._open = True
@@ -106,13 +104,11 @@ class Hold:
         if not self._open:
             return
         self._open = False
-        brakes = self.brakes
-        for slots in brakes.slots:
+        for slots in self.brakes.slots:
             slots.settle()
-        for purse in brakes.counted:
-            purse.calls -= 1
         self._book(used, number)
-        self._guessed(over=True)
+        if self._guesses:
+            self._guessed(over=True)
 
     def release(self) -> None:
         """The call ended without a record, and used nothing."""
@@ -121,26 +117,23 @@ class Hold:
     def _book(self, used: Mapping[str, Quantity], number: int) -> None:
         """Of rates of requests it was let in, whatever became of it."""
         brakes, amounts = self.brakes, self._amounts
-        for at in brakes.tokens:
-            brake = brakes.each[at]
-            actual = amount_of(used, brake.meter)
+        for at, rate, meter, mean in brakes.tokens:
+            actual = amount_of(used, meter)
             if actual != amounts[at]:
-                if actual and brake.mean is not None:
-                    brake.mean.learn(actual)
-                brake.purse.settle(amounts[at], actual)  # type: ignore[call-arg]  # of a rate
-        for at in brakes.packages:
-            brake = brakes.each[at]
-            actual = amount_of(used, brake.meter)
-            if actual and at in self._guesses and brake.mean is not None:
-                brake.mean.learn(actual)
-            brake.purse.settle(amounts[at], actual, number)  # type: ignore[call-arg]
+                if actual:
+                    mean.learn(actual)
+                rate.settle(amounts[at], actual)
+        for at, package, meter, mean in brakes.packages:
+            actual = amount_of(used, meter)
+            if actual and at in self._guesses:
+                mean.learn(actual)
+            package.settle(amounts[at], actual, number)
 
     def _guessed(self, *, over: bool) -> None:
-        for at in self._guesses:
-            purse = self.brakes.each[at].purse
-            if isinstance(purse, PackagePurse):
-                purse.guesses -= over
-                purse.guessed -= self._amounts[at]
+        for at, package, _, _ in self.brakes.packages:
+            if at in self._guesses:
+                package.guesses -= over
+                package.guessed -= self._amounts[at]
 
     def _put_back(self, before: int) -> None:
         for at in range(before):
@@ -148,7 +141,6 @@ class Hold:
             if isinstance(purse, SlotsPurse):
                 purse.settle()
                 continue
-            purse.calls -= 1
             if isinstance(purse, RatePurse):
                 purse.settle(amount, 0)
                 continue
@@ -186,16 +178,8 @@ class Hold:
         """A part of a session is recorded and it goes on, with nothing reserved but its slots."""
         self._book(used, number)
         self._guessed(over=False)
-        for at in self.brakes.estimated:
+        for at, *_ in (*self.brakes.tokens, *self.brakes.packages):
             self._amounts[at] = 0
-
-
-def _usual(mean: Mean | None) -> int:
-    return 1 if mean is None else mean.usual
-
-
-def _high(mean: Mean | None) -> int:
-    return 1 if mean is None else mean.high
 
 
 def amount_of(used: Mapping[str, Quantity], meter: str) -> int:

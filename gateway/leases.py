@@ -36,7 +36,6 @@ class Lease:
         "_pace",
         "_sent_s",
         "active",
-        "calls",
         "in_vain_until_s",
         "left",
         "local",
@@ -57,7 +56,6 @@ class Lease:
         self.name = name
         self.partition = partition
         self.spare = 0  # at hand for new calls
-        self.calls = 0  # open ones
         self.left = 0  # what nobody held, as last told
         self.valid_until_s = 0.0
         self.told_s = 0.0  # when the last answer came; 0 never

@@ -36,6 +36,8 @@ class Limited(ABC):
         if self._hold is not None or desk is None:
             return not self._queued
         self._hold = hold = Hold(brakes, body, length)
+        if hold.take(self._shared.loop_time()) and not hold.exceeded:
+            return True
         refusal = desk.take(hold)
         if refusal is not None:
             self.fail(refusal)

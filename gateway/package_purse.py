@@ -23,7 +23,10 @@ class PackagePurse(Lease):
 
     __slots__ = (
         "_behind",
+        "_first",
         "_held",
+        "_last",
+        "_since",
         "_stale",
         "guessed",
         "guesses",
@@ -47,7 +50,8 @@ class PackagePurse(Lease):
         self.most_over = 0  # the bound where it was greatest
         self.ledger: Balance | None = None  # as the bank shows it
         self.ledger_s = float("-inf")  # when it was asked for
-        self._behind: deque[tuple[int, int, int]] = deque()  # first and last record, use
+        self._behind: deque[tuple[int, int]] = deque()  # the last record of some, what they used
+        self._first, self._last, self._since = -_TOGETHER, 0, 0  # of those that come now
         self._held = 0  # as last told
         self._stale = False  # the bank counts something that the ledger does too
 
@@ -64,7 +68,7 @@ class PackagePurse(Lease):
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to tell any more."""
-        return not (self.held or self.calls or self._held)
+        return not (self.held or self._held)
 
     def remaining(self, now_ms: int) -> int | None:
         """What the ledger last said is left for new usage, None where it has said nothing."""
@@ -82,12 +86,11 @@ class PackagePurse(Lease):
         if now_s >= self.valid_until_s:
             return LACKING
         if spare < amount:
-            if spare < least or spare <= 0 or self.left > 0 or self.calls:
+            if spare < least or spare <= 0 or self.left > 0 or self.reserved:
                 return LACKING
             amount = spare
         self.spare = spare - amount
         self.reserved += amount
-        self.calls += 1
         self.taken += amount
         if not least:
             self.guess(amount)
@@ -95,7 +98,7 @@ class PackagePurse(Lease):
 
     def take_rest(self, now_s: float) -> int:
         """Reserve what there is for a call of unknown size: more did not come in time."""
-        if now_s >= self.valid_until_s or self.spare <= 0 or self.calls:
+        if now_s >= self.valid_until_s or self.spare <= 0 or self.reserved:
             return LACKING
         return self.take(self.spare, 0, now_s)
 
@@ -112,29 +115,34 @@ class PackagePurse(Lease):
     def settle(self, reserved: int, actual: int, number: int) -> None:
         """A call, or a part of one, that had reserved so much used `actual`.
 
-        `number` is that of its record, 0 where it has none and uses nothing. Where the call is over
-        `calls` is the caller's to lower.
+        `number` is that of its record, 0 where it has none and uses nothing.
         """
         self.reserved -= reserved
-        self.spare = max(0, self.spare + reserved - actual)
+        spare = self.spare + reserved - actual
+        self.spare = spare if spare > 0 else 0
         if actual <= 0 or not number:
             return
         if actual > self.largest:
             self.largest = actual
             self.most_over = max(self.most_over, self.overshoot_bound)
         self.used += actual
-        behind = self._behind
-        if behind and number - behind[-1][0] < _TOGETHER:
-            first, _, used = behind[-1]
-            behind[-1] = (first, number, used + actual)
-        else:
-            behind.append((number, number, actual))
+        if number - self._first < _TOGETHER:
+            self._last, self._since = number, self._since + actual
+            return
+        if self._since:
+            self._behind.append((self._last, self._since))
+        self._first = self._last = number
+        self._since = actual
 
     def checkpoint(self, number: int) -> None:
         """The ledger holds the lane's records of this partition up to `number`."""
         behind = self._behind
-        while behind and behind[0][1] <= number:
-            self.used -= behind.popleft()[2]
+        while behind and behind[0][0] <= number:
+            self.used -= behind.popleft()[1]
+            self._stale = True
+        if self._since and self._last <= number:
+            self.used -= self._since
+            self._since, self._first = 0, -_TOGETHER
             self._stale = True
 
     def next_ask(self, now_s: float, needed: Needed = NOTHING) -> PackageAsk | None:

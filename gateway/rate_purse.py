@@ -23,7 +23,7 @@ class RatePurse(Lease):
 
     @property
     def quiet(self) -> bool:
-        return not (self.spare or self.owed or self.calls)
+        return not (self.spare or self.owed)
 
     @property
     def remaining(self) -> int:
@@ -41,7 +41,6 @@ class RatePurse(Lease):
             return LACKING
         else:
             self.spare -= amount
-        self.calls += 1
         self.taken += amount
         return amount
 
@@ -49,7 +48,6 @@ class RatePurse(Lease):
         """Use some though there is none: the limit only reports."""
         amount = min(amount, self.burst)
         self.owed += amount
-        self.calls += 1
         self.taken += amount
         return amount
 
@@ -59,7 +57,7 @@ class RatePurse(Lease):
         return self.told_s > 0 and self.left + self.spare + earned < self.owed
 
     def settle(self, taken: int, actual: int) -> None:
-        """A call that took so much used `actual`; `calls` is the caller's to lower."""
+        """A call that took so much used `actual`."""
         more = actual - taken
         if self.local:
             self._tat_us += more * self._unit_us()

@@ -14,11 +14,12 @@ _SLOT_LIFE_S: Final = SLOT_LIFE_MS / 1000
 class SlotsPurse(Lease):
     """Some of `most` calls that may be open at once."""
 
-    __slots__ = ("_held", "most")
+    __slots__ = ("_held", "calls", "most")
 
     def __init__(self, name: str, partition: int, most: int) -> None:
         super().__init__(name, partition)
         self.most = most
+        self.calls = 0  # open ones
         self._held = 0
 
     @property

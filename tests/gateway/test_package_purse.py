@@ -23,7 +23,6 @@ def test_a_call_takes_what_it_needs_and_gives_back_the_rest() -> None:
     """And what it used stays held until the ledger has it."""
     purse = purse_with(100)
     assert purse.take(60, 0, 1.0) == 60
-    purse.calls -= 1
     purse.settle(60, 25, 7)
     assert (purse.spare, purse.reserved, purse.used, purse.held) == (75, 0, 25, 100)
     purse.checkpoint(6)
@@ -38,7 +37,6 @@ def test_one_call_at_a_time_takes_a_rest() -> None:
     assert purse.take(60, 0, 1.0) == 60
     assert purse.take(60, 0, 1.0) == LACKING
     assert purse.take_rest(1.0) == LACKING
-    purse.calls -= 1
     purse.settle(60, 60, 1)
     assert purse.take(60, 0, 1.0) == 40
 
@@ -81,7 +79,6 @@ def test_the_bound_is_what_open_calls_may_use_beyond_what_they_reserved() -> Non
 
 def ended(purse: PackagePurse, taken: int, used: int) -> None:
     """A call of unknown size is over."""
-    purse.calls -= 1
     purse.guesses -= 1
     purse.guessed -= taken
     purse.settle(taken, used, 1)
@@ -140,7 +137,6 @@ class Purses(RuleBasedStateMachine):
         took = self.open.pop(which % len(self.open))
         used = part if recorded else 0
         self.excess += max(0, used - took - self.purse.spare)
-        self.purse.calls -= 1
         self.number += recorded
         self.purse.settle(took, used, self.number if recorded else 0)
 
@@ -158,7 +154,6 @@ class Purses(RuleBasedStateMachine):
         assert self.purse.spare >= 0
         assert self.purse.used >= 0
         assert self.purse.reserved == sum(self.open)
-        assert self.purse.calls == len(self.open)
         assert self.purse.held <= self.lent_at_most + self.excess
 
 
