@@ -70,6 +70,7 @@ class Desk:
         self.refusals: Counter[tuple[str, str]] = Counter()  # by limit and code
         self.shadow_refusals: Counter[tuple[str, str]] = Counter()
         self.waits: Counter[str] = Counter()  # by how they ended
+        self.most_over: Counter[str] = Counter()  # by meter, of packages not in use any more
 
     # A call comes
 
@@ -144,6 +145,8 @@ class Desk:
         ):
             purse.active = False
             self.active.pop(purse, None)
+            if isinstance(purse, PackagePurse):
+                self.most_over[purse.meter] = max(self.most_over[purse.meter], purse.most_over)
 
     @property
     def waiting(self) -> int:

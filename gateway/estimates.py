@@ -1,7 +1,8 @@
-"""How much a call will use, before it is made: read off its request, or the mean of those before. Pure.
+"""How much a call will use, before it is made: read off its request, or told by those before. Pure.
 
-An upper bound is what no honest upstream passes; a mean is passed half the time. The body is searched
-as bytes: a key that is written with escapes is not found, and then it is a mean.
+An upper bound is what no honest upstream passes. Of what is only known by others a high value is
+expected, the mean and two mean deviations, as TCP does with the time a reply takes (RFC 6298): few calls
+pass it. The body is searched as bytes: a key that is written with escapes is not found.
 """
 
 from collections.abc import Mapping
@@ -42,10 +43,11 @@ _FIRST: Final[Mapping[str, int]] = {"bytes_out": 4096, "bytes_in": 1024, "durati
 _FIRST_OTHER: Final = 1
 _FIRST_TOKENS: Final = 4096  # rather too much: many may come before one is over
 _MAX_MEANS: Final = 4096
+_UNKNOWN: Final = (0, 0, 0)
 
 
 class Estimate(NamedTuple):
-    """In the meter's unit, at least 1. `bound`: it cannot be more; otherwise a mean."""
+    """In the meter's unit, at least 1. `bound`: it cannot be more; otherwise others were so large."""
 
     amount: int
     bound: bool
@@ -59,24 +61,34 @@ class Asked(NamedTuple):
 
 
 class Means:
-    """A running mean by route and meter, which begins with a guess."""
+    """A running mean by route and meter, and how far calls are from it; it begins with a guess."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[int, int]] = {}  # scaled, and of how many
+        self._known: dict[tuple[str, str], tuple[int, int, int]] = {}  # scaled, and of how many
 
     def of(self, route: str, meter: str) -> int:
         """What a call uses on the average, at least 1."""
-        scaled, calls = self._known.get((route, meter), (0, 0))
-        return max(1, scaled >> _SCALE) if calls else _first(meter)
+        mean, _, calls = self._known.get((route, meter), _UNKNOWN)
+        return max(1, mean >> _SCALE) if calls else _first(meter)
+
+    def high(self, route: str, meter: str) -> int:
+        """What few calls pass, at least 1."""
+        mean, deviation, calls = self._known.get((route, meter), _UNKNOWN)
+        return max(1, (mean + 2 * deviation) >> _SCALE) if calls else _first(meter)
 
     def learn(self, route: str, meter: str, actual: int) -> None:
         """A call used so much."""
         if len(self._known) >= _MAX_MEANS:
             self._known.clear()
-        scaled, calls = self._known.get((route, meter), (0, 0))
+        mean, deviation, calls = self._known.get((route, meter), _UNKNOWN)
         calls = min(calls + 1, _MEMORY)
-        scaled += ((actual << _SCALE) - scaled) // calls
-        self._known[route, meter] = (scaled, calls)
+        scaled = actual << _SCALE
+        off = abs(scaled - mean) if calls > 1 else scaled >> 1  # one call says little about others
+        self._known[route, meter] = (
+            mean + (scaled - mean) // calls,
+            deviation + (off - deviation) // calls,
+            calls,
+        )
 
 
 def estimate(meter: str, route: str, asked: Asked, means: Means) -> Estimate:
@@ -89,7 +101,7 @@ def estimate(meter: str, route: str, asked: Asked, means: Means) -> Estimate:
         most = most_tokens_made(asked.body)
         if most is not None:
             return _with_prompt(meter, most, asked)
-    return Estimate(means.of(route, meter), bound=False)
+    return Estimate(means.high(route, meter), bound=False)
 
 
 def most_tokens_made(body: bytes) -> int | None:

@@ -29,6 +29,7 @@ class PackagePurse(Lease):
         "ledger",
         "ledger_s",
         "meter",
+        "most_over",
         "reserved",
         "used",
     )
@@ -39,6 +40,7 @@ class PackagePurse(Lease):
         self.reserved = 0  # by open calls
         self.used = 0  # by records after the checkpoint
         self.largest = 0  # what a call used at most
+        self.most_over = 0  # the bound where it was greatest
         self.ledger: Balance | None = None  # as the bank shows it
         self.ledger_s = float("-inf")  # when it was asked for
         self._behind: deque[tuple[int, int, int]] = deque()  # first and last record, use
@@ -68,24 +70,27 @@ class PackagePurse(Lease):
     def take(self, amount: int, least: int, now_s: float) -> int:
         """Reserve for a call; where no more can be had, what there is, at least `least`.
 
-        Returns what was reserved, or LACKING.
+        Returns what was reserved, or LACKING. Only one call at a time may have less than it should:
+        each of them may use more than there is.
         """
         spare = self.spare
         if now_s >= self.valid_until_s:
             return LACKING
         if spare < amount:
-            if spare < least or self.left > 0:
+            if spare < least or self.left > 0 or self.calls:
                 return LACKING
             amount = spare
         self.spare = spare - amount
         self.reserved += amount
         self.calls += 1
         self._taken += amount
+        over = self.calls * self.largest - self.reserved
+        self.most_over = max(self.most_over, over)
         return amount
 
     def take_rest(self, least: int, now_s: float) -> int:
         """Reserve what there is, at least `least`: more did not come in time."""
-        if now_s >= self.valid_until_s or self.spare < least:
+        if now_s >= self.valid_until_s or self.spare < least or self.calls:
             return LACKING
         return self.take(self.spare, least, now_s)
 
@@ -109,7 +114,9 @@ class PackagePurse(Lease):
         self.spare = max(0, self.spare + reserved - actual)
         if actual <= 0 or not number:
             return
-        self.largest = max(self.largest, actual)
+        if actual > self.largest:
+            self.largest = actual
+            self.most_over = max(self.most_over, self.overshoot_bound)
         self.used += actual
         behind = self._behind
         if behind and number - behind[-1][0] < _TOGETHER:
