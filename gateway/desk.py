@@ -143,7 +143,7 @@ class Desk:
         if purse.idle(self._now_s()) and not any(
             hold.lacking[0].purse is purse for hold, _ in self._waiting.values()
         ):
-            purse.active = False
+            purse.active = purse.local = False
             self.active.pop(purse, None)
             if isinstance(purse, PackagePurse):
                 self.most_over[purse.meter] = max(self.most_over[purse.meter], purse.most_over)
@@ -179,7 +179,7 @@ class Desk:
         for brake in hold.exceeded:
             self._activate(brake.purse, now_s)
             purse = brake.purse
-            if not isinstance(purse, PackagePurse) and purse.is_over(now_s):
+            if taken and not isinstance(purse, PackagePurse) and purse.is_over(now_s):
                 self.shadow_refusals[brake.limit, brake.kind] += 1
         if not taken:
             self._activate(hold.lacking[0].purse, now_s)

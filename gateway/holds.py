@@ -105,16 +105,8 @@ class Hold:
             purse.settle(taken, actual)
 
     def _put_back(self, before: int) -> None:
-        for at in range(before):
-            purse, amount = self.brakes.each[at].purse, self._amounts[at]
-            if isinstance(purse, SlotsPurse):
-                purse.settle()
-                continue
-            purse.calls -= 1
-            if isinstance(purse, RatePurse):
-                purse.settle(amount, 0)
-            else:
-                purse.settle(amount, 0, 0)
+        for brake, amount in zip(self.brakes.each[:before], self._amounts, strict=False):
+            brake.purse.put_back(amount, lent=brake not in self.exceeded)
 
     # Of calls that last
 

@@ -69,6 +69,15 @@ class RatePurse(Lease):
             self.owed += more - self.spare
             self.spare = 0
 
+    def put_back(self, amount: int, *, lent: bool = True) -> None:
+        """The call that took so much was not let in; `lent`: it was not taken anyway."""
+        self.calls -= 1
+        self._taken -= amount
+        if lent:
+            self.settle(amount, 0)
+        else:
+            self.owed -= amount
+
     def next_ask(self, now_s: float, needed: Needed = NOTHING) -> RateAsk | None:
         """What to say to the bank now, if anything."""
         if self.spare and now_s >= self.valid_until_s:

@@ -68,6 +68,13 @@ class SlotsPurse(Lease):
         if not self.local and self.held < self.most:
             self.spare += 1
 
+    def put_back(self, amount: int, *, lent: bool = True) -> None:
+        """The call was not let in; `lent`: its slot was not taken anyway."""
+        self.calls -= 1
+        self._taken -= amount
+        if lent and not self.local:
+            self.spare += 1
+
     def next_ask(self, now_s: float, needed: Needed = NOTHING) -> SlotsAsk | None:
         """What to say to the bank now, if anything."""
         expired = now_s >= self.valid_until_s

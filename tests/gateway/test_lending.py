@@ -1,14 +1,18 @@
 """What a worker says to the bank, with the real bank and its script on a real Valkey."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.brakes import Brake, Brakes
 from gateway.desk import Desk
+from gateway.errors import GatewayError
+from gateway.estimates import Asked
 from gateway.lending import Lending
-from gateway.package_purse import PackagePurse
+from gateway.purse import PackagePurse, RatePurse
 from metering.bank import Bank
 from metering.connection import Store, text_of
 from metering.counters import Counters
@@ -51,13 +55,18 @@ class Known:
         pass
 
 
-class Asked(Bank):
+class Watched(Bank):
     """The bank, and in which partitions it was asked."""
 
     def __init__(self, store: Store, clock: FakeClock) -> None:
         super().__init__(store, clock.now_ms)
         self.partitions: list[int] = []
         self.away = False
+
+    async def balances(self, partition: int, accounts: Sequence[str]) -> list[Balance]:
+        if self.away:
+            raise MeteringUnavailable("away")
+        return await super().balances(partition, accounts)
 
     async def ask(self, partition: int, *message: Any, **more: Any) -> list[Lent]:
         if self.away:
@@ -71,7 +80,7 @@ class House:
 
     def __init__(self, redis: Redis) -> None:
         self.redis, self.clock, self.known = redis, FakeClock(), Known()
-        self.bank = Asked(redis, self.clock)
+        self.bank = Watched(redis, self.clock)
         self.desk = Desk(self.clock.now_ms, self.now_s, go_on_alone=True)
         self.lending = Lending(self.bank, self.desk, "lane-1", self.known, self.now_s)
 
@@ -166,3 +175,40 @@ async def test_who_held_something_of_late_says_that_it_is_gone(house: House) -> 
     house.clock.advance(ms=PACKAGE_LIFE_MS)
     await house.lending.turn()
     assert len(house.bank.partitions) == said
+
+
+async def test_a_rate_counted_alone_is_everybodys_again_when_the_bank_is_back(house: House) -> None:
+    """Also where nobody called for a while in the outage, so that it had left the list."""
+    purse = RatePurse("rate", P, 10, 1000, 10)
+    brakes = Brakes((Brake(purse, "requests", "customer"),))
+    house.bank.away = house.desk.away = True
+    assert call(house, brakes)
+    assert purse.local
+    for _ in range(4):
+        house.clock.advance(seconds=3)
+        await house.lending.turn()
+    house.bank.away = False
+    for _ in range(10):
+        house.clock.advance(seconds=1)
+        await house.lending.turn()
+    assert not house.desk.away
+    assert not call(house, brakes)
+    await house.lending.turn()
+    assert (purse.calls, purse.local) == (1, False)
+    assert P in house.bank.partitions
+
+
+class Caller:
+    def let_in(self, refusal: GatewayError | None) -> None:
+        assert refusal is None
+
+
+def call(house: House, brakes: Brakes) -> bool:
+    """Whether a call is let in at once; if not it waits."""
+    hold = house.desk.hold(brakes, "chat", Asked(b"", 0))
+    assert house.desk.take(hold) is None
+    if hold.lacks >= 0:
+        house.desk.wait(Caller(), hold)
+        return False
+    house.desk.give_back(hold)
+    return True
