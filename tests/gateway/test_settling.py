@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 
@@ -52,39 +53,54 @@ class Case:
     route: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class House:
+    """A gateway with every kind of limit, and the purses of them that were seen."""
+
+    running: Running
+    limits: Limiting
+    bank: FakeBank
+    seen: set[Purse] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Keep what is in use now."""
+        self.seen.update(self.limits.desk.active)
+
+    def nothing_is_held(self) -> None:
+        """All is given back but what the records say was used."""
+        kept, each = self.running.kept, [record.quantities for record in self.running.kept.records]
+        used = sum(used["tokens_total"].value for used in each if "tokens_total" in used)
+        for purse in self.seen:
+            assert purse.calls == 0, purse.name
+            if isinstance(purse, PackagePurse):
+                assert (purse.reserved, purse.used) == (0, used)
+            elif isinstance(purse, RatePurse) and "tokens" in purse.name:
+                eventually(partial(self._is_spent, purse, used))
+        assert not self.limits.desk.waiting
+        assert not kept.open or kept.full
+
+    def _is_spent(self, purse: RatePurse, used: int) -> bool:
+        return self.bank.rates[purse.name] + purse.spare - purse.owed == purse.burst - used
+
+
 @contextmanager
-def served(url: str, **more: Any) -> Iterator[tuple[Running, Limiting, FakeBank]]:
-    """A gateway with every kind of limit."""
+def served(url: str, **more: Any) -> Iterator[House]:
+    """A gateway before this upstream."""
     bank = FakeBank(left={ACCOUNT: QUOTA})
     terms: dict[str, Any] = {"loop_time": time.monotonic, "go_on_alone": True}
     limits = limits_of(bank, LIMITS, FakeClock(), **terms)
     packages = (pack(stop_mid_stream=True),)
     with gateway(url, limiting=limits, packages=packages, **more) as running:
-        yield running, limits, bank
+        yield House(running, limits, bank)
 
 
-def nothing_is_held(running: Running, limits: Limiting, bank: FakeBank, seen: set[Purse]) -> None:
-    """All is given back but what the records say was used."""
-    records = running.kept.records
-    used = sum(
-        r.quantities["tokens_total"].value for r in records if "tokens_total" in r.quantities
-    )
-    for purse in seen:
-        assert purse.calls == 0, purse.name
-        if isinstance(purse, PackagePurse):
-            assert (purse.reserved, purse.used) == (0, used)
-        elif isinstance(purse, RatePurse) and "tokens" in purse.name:
-            eventually(lambda p=purse: bank.rates[p.name] + p.spare - p.owed == p.burst - used)
-    assert not limits.desk.waiting
-    assert not running.kept.open or running.kept.full
-
-
-def ask(body: bytes = CALL, method: str = "POST", **headers: str) -> Client:
+def ask(body: bytes = CALL, method: str = "POST", *, chunked: bool = False) -> Client:
     """A client who waits for the end of it, whatever that is."""
 
     def call(running: Running, limits: Limiting) -> None:
         with suppress(OSError, HTTPException):
-            running.ask(method, PATH, iter([body]) if headers else body, JSON | headers)
+            headers = {"Transfer-Encoding": "chunked"} if chunked else {}
+            running.ask(method, PATH, iter([body]) if chunked else body, JSON | headers)
 
     return call
 
@@ -149,7 +165,7 @@ ENDS = {
     "of unknown size": Case(replies(REPLY), ask(b"{}")),
     "without usage": Case(replies(b"{}"), ask()),
     "without a body": Case(replies(b"", b"204 No Content"), ask()),
-    "chunked request": Case(replies(REPLY), ask(**{"Transfer-Encoding": "chunked"})),
+    "chunked request": Case(replies(REPLY), ask(chunked=True)),
     "server error": Case(replies(b"{}", b"500 Oh No"), ask()),
     "client error": Case(replies(b"{}", b"429 Too Many"), ask()),
     "no reply": Case(Received.hang_up, ask()),
@@ -174,51 +190,49 @@ ENDS = {
 def test_nothing_stays_held(shell: str, end: str) -> None:
     """Again and again."""
     case = ENDS[end]
-    with upstream(case.handler) as server, served(server.url, **case.route) as (running, *held):
-        seen: set[Purse] = set()
+    with upstream(case.handler) as server, served(server.url, **case.route) as house:
         for _ in range(ROUNDS):
-            case.call(running, held[0])
-            seen.update(held[0].desk.active)
-            running.idle()
-        kinds = {type(purse) for purse in seen}
+            case.call(house.running, house.limits)
+            house.look()
+            house.running.idle()
+        kinds = {type(purse) for purse in house.seen}
         assert kinds == {PackagePurse, RatePurse, SlotsPurse} or "half" in end
-        nothing_is_held(running, *held, seen)
+        house.nothing_is_held()
 
 
 def test_nothing_stays_held_where_nobody_listens(shell: str) -> None:
     """502."""
-    with served("http://127.0.0.1:1") as (running, *held):
-        seen: set[Purse] = set()
+    with served("http://127.0.0.1:1") as house:
         for _ in range(ROUNDS):
-            assert running.ask("POST", PATH, CALL, JSON)[0].status == 502
-            seen.update(held[0].desk.active)
-            running.idle()
-        nothing_is_held(running, *held, seen)
+            assert house.running.ask("POST", PATH, CALL, JSON)[0].status == 502
+            house.look()
+            house.running.idle()
+        house.nothing_is_held()
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_nothing_stays_held_of_what_cannot_be_recorded(shell: str, whole: bool) -> None:
     """The journal is full: the reply is cut, or never comes, and nothing will be deducted."""
     handler = replies(REPLY) if whole else streams(whole=True)
-    with upstream(handler) as server, served(server.url) as (running, *held):
-        ask()(running, held[0])
-        seen = set(held[0].desk.active)
-        running.idle()
-        running.kept.full = True
+    with upstream(handler) as server, served(server.url) as house:
+        ask()(house.running, house.limits)
+        house.look()
+        house.running.idle()
+        house.running.kept.full = True
         for _ in range(ROUNDS):
-            ask()(running, held[0])
-            running.idle()
-        assert len(running.kept.records) == 1
-        nothing_is_held(running, *held, seen)
+            ask()(house.running, house.limits)
+            house.running.idle()
+        assert len(house.running.kept.records) == 1
+        house.nothing_is_held()
 
 
 def test_nothing_is_taken_for_what_cannot_be_noted(shell: str) -> None:
     """503, before any limit is looked at."""
-    with upstream(replies(REPLY)) as server, served(server.url) as (running, limits, _):
-        running.kept.shut = True
-        assert running.ask("POST", PATH, CALL, JSON)[0].status == 503
-        assert not limits.desk.active
-        assert running.telemetry.open_exchanges == 0
+    with upstream(replies(REPLY)) as server, served(server.url) as house:
+        house.running.kept.shut = True
+        assert house.running.ask("POST", PATH, CALL, JSON)[0].status == 503
+        assert not house.limits.desk.active
+        assert house.running.telemetry.open_exchanges == 0
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -237,14 +251,14 @@ def test_nothing_stays_held_of_calls_that_may_not_go_on(shell: str, begun: bool)
             running.idle()
             running.in_loop(lambda: tell(running, ACTIVE))
 
-    with upstream(handler) as server, served(server.url, settings=settings) as (running, *held):
-        held[1].left[account_of("buyer", "T")] = QUOTA
-        running.in_loop(lambda: tell(running, ACTIVE))
+    with upstream(handler) as server, served(server.url, settings=settings) as house:
+        house.bank.left[account_of("buyer", "T")] = QUOTA
+        house.running.in_loop(lambda: tell(house.running, ACTIVE))
         for _ in range(ROUNDS):
-            froze(running, held[0])
-            seen = set(held[0].desk.active)
-        nothing_is_held(running, *held, seen)
-        assert len(running.kept.records) == (ROUNDS if begun else 0)
+            froze(house.running, house.limits)
+            house.look()
+        house.nothing_is_held()
+        assert len(house.running.kept.records) == (ROUNDS if begun else 0)
 
 
 def tell(running: Running, status: InstanceStatus) -> None:
@@ -284,7 +298,7 @@ def is_left(client: ClientConnection) -> None:
         client.recv(timeout=10)
 
 
-SESSIONS = {
+SESSIONS: dict[str, tuple[Any, Callable[[ClientConnection], None]]] = {
     "closed by the client": (reports, closes),
     "broken by the client": (reports, vanishes),
     "broken by the upstream": (hangs_up, is_left),
@@ -297,26 +311,25 @@ def test_nothing_stays_held_of_sessions(end: str) -> None:
     """WebSockets, however they end, in several stretches."""
     handler, client_does = SESSIONS[end]
     settings = {"websocket": {"record_every": 0.1}}
-    with talker(handler) as up, served(up.url, settings=settings) as (running, *held):
-        seen: set[Purse] = set()
+    with talker(handler) as up, served(up.url, settings=settings) as house:
         for number in range(ROUNDS):
-            with suppress(ConnectionClosed, OSError), dial(running) as client:
+            with suppress(ConnectionClosed, OSError), dial(house.running) as client:
                 client_does(client)
-            seen.update(held[0].desk.active)
-            running.idle()
-            assert len(running.kept.records) > number
-        nothing_is_held(running, *held, seen)
+            house.look()
+            house.running.idle()
+            assert len(house.running.kept.records) > number
+        house.nothing_is_held()
 
 
 def test_nothing_stays_held_of_sessions_that_never_began() -> None:
     """Refused by the upstream, or not answered at all."""
     with (
         upstream(replies(b"no", b"403 Forbidden")) as server,
-        served(server.url) as (running, *held),
+        served(server.url) as house,
     ):
         for _ in range(ROUNDS):
             with pytest.raises(InvalidStatus):
-                dial(running)
-            seen = set(held[0].desk.active)
-            running.idle()
-        nothing_is_held(running, *held, seen)
+                dial(house.running)
+            house.look()
+            house.running.idle()
+        house.nothing_is_held()
