@@ -1,6 +1,6 @@
 """What one call holds of its limits, from its admission to its record. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.brakes import Brake, Brakes
@@ -43,6 +43,14 @@ class Hold:
     def lacking(self) -> tuple[Brake, Estimate]:
         """What had too little, and what it should have had."""
         return self.brakes.each[self.lacks], self.needs[self.lacks]
+
+    def short_of(self, now_s: float) -> Iterator[tuple[Brake, Estimate]]:
+        """What had too little when taken last, and what comes after it and has too little too."""
+        yield self.lacking
+        after = self.lacks + 1
+        for brake, need in zip(self.brakes.each[after:], self.needs[after:], strict=True):
+            if not brake.shadow and brake.purse.lacks(need.amount, now_s):
+                yield brake, need
 
     def take(self, now_s: float, *, rest: bool = False) -> bool:
         """Whether there was enough of everything; limits that only report never lack.

@@ -45,6 +45,10 @@ class RatePurse(Lease):
         self._taken += amount
         return amount
 
+    def lacks(self, amount: int, now_s: float) -> bool:
+        """Whether so much, or all that may come at once, is not at hand."""
+        return super().lacks(min(amount, self.burst), now_s)
+
     def take_anyway(self, amount: int) -> int:
         """Use some though there is none: the limit only reports."""
         amount = min(amount, self.burst)

@@ -12,7 +12,7 @@ from gateway.desk import Desk
 from gateway.errors import GatewayError
 from gateway.estimates import Asked
 from gateway.lending import Lending
-from gateway.purse import PackagePurse, RatePurse
+from gateway.purse import PackagePurse, RatePurse, SlotsPurse
 from metering.bank import Bank
 from metering.connection import Store, text_of
 from metering.counters import Counters
@@ -196,6 +196,24 @@ async def test_a_rate_counted_alone_is_everybodys_again_when_the_bank_is_back(ho
     await house.lending.turn()
     assert (purse.calls, purse.local) == (1, False)
     assert P in house.bank.partitions
+
+
+async def test_all_that_a_call_lacks_is_asked_for_at_once(house: House) -> None:
+    """One after the other would take longer than it may wait."""
+    await house.starts("e1")
+    house.known.epochs[P] = "e1"
+    brakes = Brakes(
+        (
+            Brake(SlotsPurse("customer", P, 5), "concurrent", "customer"),
+            Brake(RatePurse("rate", P, 10, 1000, 10), "requests", "customer"),
+            Brake(SlotsPurse("key", P, 5), "concurrent", "key"),
+            Brake(RatePurse("route", P + 1, 10, 1000, 10), "requests", "route"),
+            Brake(PackagePurse(ACCOUNT, P, "requests"), "package", "package", "requests"),
+        )
+    )
+    assert not call(house, brakes)
+    await house.lending.turn()
+    assert [purse.calls for purse in brakes.purses] == [1] * 5
 
 
 class Caller:
