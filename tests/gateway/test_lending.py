@@ -8,10 +8,11 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.brakes import Brake, Brakes
-from gateway.desk import Desk
+from gateway.desk import WAIT_S, Desk
 from gateway.errors import GatewayError
 from gateway.estimates import Asked
-from gateway.lending import Lending
+from gateway.holds import Hold
+from gateway.lending import TURN_S, Lending
 from gateway.purse import PackagePurse, RatePurse, SlotsPurse
 from metering.bank import Bank
 from metering.connection import Store, text_of
@@ -78,11 +79,13 @@ class Watched(Bank):
 class House:
     """A partition, and the worker `lane-1`, whose customers have called nothing yet."""
 
-    def __init__(self, redis: Redis) -> None:
-        self.redis, self.clock, self.known = redis, FakeClock(), Known()
+    def __init__(self, redis: Redis, clock: FakeClock | None = None, lane: str = "lane-1") -> None:
+        self.redis, self.clock, self.known = redis, clock or FakeClock(), Known()
         self.bank = Watched(redis, self.clock)
         self.desk = Desk(self.clock.now_ms, self.now_s, go_on_alone=True)
-        self.lending = Lending(self.bank, self.desk, "lane-1", self.known, self.now_s)
+        self.lending = Lending(self.bank, self.desk, lane, self.known, self.now_s)
+
+    waiting: Hold  # of the call that waited last
 
     def now_s(self) -> float:
         return self.clock.now_ms() / 1000
@@ -216,6 +219,30 @@ async def test_all_that_a_call_lacks_is_asked_for_at_once(house: House) -> None:
     assert [purse.calls for purse in brakes.purses] == [1] * 5
 
 
+@pytest.mark.parametrize("calls", [1, 30], ids=["seldom", "often"])
+async def test_a_slot_that_nobody_uses_is_there_for_others(house: House, calls: int) -> None:
+    """Where one worker had it, another one's call gets it within its wait."""
+    other = House(house.redis, house.clock, "lane-2")
+    mine = brakes_of(SlotsPurse("slots", P, 1))
+    for _ in range(calls):
+        let_in = call(house, mine)
+        if not let_in:
+            await house.lending.turn()
+            house.desk.give_back(house.waiting)
+        house.clock.advance(ms=10)
+    theirs = SlotsPurse("slots", P, 1)
+    assert not call(other, brakes_of(theirs))
+    for _ in range(int(WAIT_S / TURN_S) - 1):
+        await other.lending.turn()
+        await house.lending.turn()
+        house.clock.advance(ms=int(TURN_S * 1000))
+    assert theirs.calls == 1
+
+
+def brakes_of(purse: SlotsPurse) -> Brakes:
+    return Brakes((Brake(purse, "concurrent", "customer"),))
+
+
 class Caller:
     def let_in(self, refusal: GatewayError | None) -> None:
         assert refusal is None
@@ -227,6 +254,7 @@ def call(house: House, brakes: Brakes) -> bool:
     assert house.desk.take(hold) is None
     if hold.lacks >= 0:
         house.desk.wait(Caller(), hold)
+        house.waiting = hold
         return False
     house.desk.give_back(hold)
     return True
