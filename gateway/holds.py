@@ -1,12 +1,12 @@
 """What one call holds of its limits, from its admission to its record. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.brakes import Brake, Brakes
 from gateway.estimates import Estimate, most_used
 from gateway.leases import LACKING
-from gateway.purse import PackagePurse, RatePurse, SlotsPurse
+from gateway.purse import PackagePurse, RatePurse
 from metering.quantities import Quantities
 from metering.usage import Quantity
 
@@ -43,6 +43,14 @@ class Hold:
         """What had too little, and what it should have had."""
         at = self.lacks
         return self.brakes.each[at], Estimate(self._needs[at], bound=at not in self._guesses)
+
+    def short_of(self, now_s: float) -> Iterator[tuple[Brake, Estimate]]:
+        """What had too little when taken last, and what comes after it and has too little too."""
+        yield self.lacking
+        for at in range(self.lacks + 1, len(self._needs)):
+            brake, need = self.brakes.each[at], self._needs[at]
+            if not brake.shadow and brake.purse.lacks(need, now_s):
+                yield brake, Estimate(need, bound=at not in self._guesses)
 
     def take(self, now_s: float, *, rest: bool = False) -> bool:  # noqa: C901 - calls are what it saves
         """Whether there was enough of everything; limits that only report never lack.
@@ -137,17 +145,11 @@ class Hold:
 
     def _put_back(self, before: int) -> None:
         for at in range(before):
-            purse, amount = self.brakes.each[at].purse, self._amounts[at]
-            if isinstance(purse, SlotsPurse):
-                purse.settle()
-                continue
-            if isinstance(purse, RatePurse):
-                purse.settle(amount, 0)
-                continue
-            purse.settle(amount, 0, 0)
-            if at in self._guesses:
-                purse.guesses -= 1
-                purse.guessed -= amount
+            brake, amount = self.brakes.each[at], self._amounts[at]
+            brake.purse.put_back(amount, lent=brake not in self.exceeded)
+            if isinstance(brake.purse, PackagePurse) and at in self._guesses:
+                brake.purse.guesses -= 1
+                brake.purse.guessed -= amount
 
     # Of calls that last
 

@@ -108,5 +108,9 @@ class Lease:
             self.refused_until_s = now_s + min(pause_s, _MOST_PAUSE_S)
         return True
 
+    def lacks(self, amount: int, now_s: float) -> bool:
+        """Whether so much is not at hand."""
+        return not self.local and (self.spare < amount or now_s >= self.valid_until_s)
+
     def lost(self) -> None:
         """Nobody knows whether the last ask arrived."""

@@ -134,6 +134,12 @@ class PackagePurse(Lease):
         self._first = self._last = number
         self._since = actual
 
+    def put_back(self, amount: int, *, lent: bool = True) -> None:
+        """The call that took so much was not let in."""
+        del lent
+        self.taken -= amount
+        self.settle(amount, 0, 0)
+
     def checkpoint(self, number: int) -> None:
         """The ledger holds the lane's records of this partition up to `number`."""
         behind = self._behind
@@ -171,7 +177,9 @@ class PackagePurse(Lease):
         if self.quiet:
             return False
         since_s = now_s - self._sent_s
-        changed = self._stale or (self.held == 0 and self._held > 0)
+        held = self.held
+        # More than was told: the bank would lend it to others as well.
+        changed = self._stale or held > self._held or (held == 0 and self._held > 0)
         if expired or since_s >= _PACKAGE_LIFE_S / RENEW_PART:
             return True
         return changed and since_s >= LEAST_PAUSE_S

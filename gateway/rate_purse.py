@@ -44,6 +44,10 @@ class RatePurse(Lease):
         self.taken += amount
         return amount
 
+    def lacks(self, amount: int, now_s: float) -> bool:
+        """Whether so much, or all that may come at once, is not at hand."""
+        return super().lacks(min(amount, self.burst), now_s)
+
     def take_anyway(self, amount: int) -> int:
         """Use some though there is none: the limit only reports."""
         amount = min(amount, self.burst)
@@ -66,6 +70,14 @@ class RatePurse(Lease):
         else:
             self.owed += more - self.spare
             self.spare = 0
+
+    def put_back(self, amount: int, *, lent: bool = True) -> None:
+        """The call that took so much was not let in; `lent`: it was not taken anyway."""
+        self.taken -= amount
+        if lent:
+            self.settle(amount, 0)
+        else:
+            self.owed -= amount
 
     def next_ask(self, now_s: float, needed: Needed = NOTHING) -> RateAsk | None:
         """What to say to the bank now, if anything."""
