@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 from gateway.brakes import Brake, Brakes
 from gateway.errors import GatewayError
-from gateway.estimates import Asked, Estimate, Means
+from gateway.estimates import Estimate
 from gateway.holds import Hold
 from gateway.leases import Needed
 from gateway.limit_errors import (
@@ -64,7 +64,6 @@ class Desk:
         self._go_on_alone = go_on_alone
         self.wake = wake
         self.away = False  # the bank
-        self.means = Means()
         self.active: dict[Purse, None] = {}
         self._waiting: dict[Waiting, tuple[Hold, float]] = {}  # and since when
         self.refusals: Counter[tuple[str, str]] = Counter()  # by limit and code
@@ -73,10 +72,6 @@ class Desk:
         self.most_over: Counter[str] = Counter()  # by meter, of packages not in use any more
 
     # A call comes
-
-    def hold(self, brakes: Brakes, route: str, asked: Asked) -> Hold:
-        """What the call will need; nothing is taken yet."""
-        return Hold(brakes, route, asked, self.means)
 
     def take(self, hold: Hold) -> GatewayError | None:
         """Take all of it. Where something lacks: the refusal, or None and `hold.lacks` says what."""

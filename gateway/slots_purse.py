@@ -18,11 +18,12 @@ _SELDOM: Final = 20  # calls a second of which less than one comes between two t
 class SlotsPurse(Lease):
     """Some of `most` calls that may be open at once."""
 
-    __slots__ = ("_held", "most")
+    __slots__ = ("_held", "calls", "most")
 
     def __init__(self, name: str, partition: int, most: int) -> None:
         super().__init__(name, partition)
         self.most = most
+        self.calls = 0  # open ones
         self._held = 0
 
     @property
@@ -51,14 +52,14 @@ class SlotsPurse(Lease):
         else:
             self.spare -= 1
         self.calls += 1
-        self._taken += 1
+        self.taken += 1
         return 1
 
     def take_anyway(self, amount: int) -> int:
         """A slot though there is none: the limit only reports."""
         del amount
         self.calls += 1
-        self._taken += 1
+        self.taken += 1
         return 1
 
     def is_over(self, now_s: float) -> bool:
@@ -75,7 +76,7 @@ class SlotsPurse(Lease):
     def put_back(self, amount: int, *, lent: bool = True) -> None:
         """The call was not let in; `lent`: its slot was not taken anyway."""
         self.calls -= 1
-        self._taken -= amount
+        self.taken -= amount
         if lent and not self.local:
             self.spare += 1
 

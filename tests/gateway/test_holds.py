@@ -5,7 +5,6 @@ import pytest
 from gateway.brakes import Brake, Brakes
 from gateway.desk import Desk
 from gateway.errors import GatewayError
-from gateway.estimates import Asked, Means
 from gateway.holds import Hold
 from gateway.purse import PackagePurse, RatePurse, SlotsPurse
 from metering.lending import Lent, RateAsk, SlotsAsk
@@ -41,10 +40,10 @@ def brakes_with(slots: SlotsPurse, rate: RatePurse, *, shadow: bool) -> Brakes:
 def test_what_is_put_back_was_never_taken(shadow: bool, spare: int) -> None:
     """Neither more nor less is at hand, and the pace is none."""
     slots, rate = slots_with(spare), rate_with(spare)
-    hold = Hold(brakes_with(slots, rate, shadow=shadow), "chat", Asked(b"", 0), Means())
+    hold = Hold(brakes_with(slots, rate, shadow=shadow), b"", 0)
     for _ in range(30):
         assert not hold.take(0.5)
-    assert (slots.calls, slots.spare, rate.calls, rate.spare, rate.owed) == (0, spare, 0, spare, 0)
+    assert (slots.calls, slots.spare, rate.spare, rate.owed) == (0, spare, spare, 0)
     assert slots.measure(0.9) == rate.measure(0.9) == 0
 
 
@@ -58,7 +57,7 @@ def test_a_call_that_waits_exceeds_a_limit_that_only_reports_once() -> None:
     now_s = 0.1
     desk = Desk(lambda: 0, lambda: now_s, go_on_alone=True)
     slots, rate = slots_with(0), rate_with(0)
-    hold = desk.hold(brakes_with(slots, rate, shadow=True), "chat", Asked(b"", 0))
+    hold = Hold(brakes_with(slots, rate, shadow=True), b"", 0)
     rate.owed = 5
     assert desk.take(hold) is None
     desk.wait(Call(), hold)

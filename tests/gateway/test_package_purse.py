@@ -22,8 +22,7 @@ def purse_with(spare: int, left: int = 0) -> PackagePurse:
 def test_a_call_takes_what_it_needs_and_gives_back_the_rest() -> None:
     """And what it used stays held until the ledger has it."""
     purse = purse_with(100)
-    assert purse.take(60, 1, 1.0) == 60
-    purse.calls -= 1
+    assert purse.take(60, 0, 1.0) == 60
     purse.settle(60, 25, 7)
     assert (purse.spare, purse.reserved, purse.used, purse.held) == (75, 0, 25, 100)
     purse.checkpoint(6)
@@ -35,19 +34,18 @@ def test_a_call_takes_what_it_needs_and_gives_back_the_rest() -> None:
 def test_one_call_at_a_time_takes_a_rest() -> None:
     """Each of them may use more than there is."""
     purse = purse_with(100)
-    assert purse.take(60, 1, 1.0) == 60
-    assert purse.take(60, 1, 1.0) == LACKING
-    assert purse.take_rest(1, 1.0) == LACKING
-    purse.calls -= 1
+    assert purse.take(60, 0, 1.0) == 60
+    assert purse.take(60, 0, 1.0) == LACKING
+    assert purse.take_rest(1.0) == LACKING
     purse.settle(60, 60, 1)
-    assert purse.take(60, 1, 1.0) == 40
+    assert purse.take(60, 0, 1.0) == 40
 
 
 def test_no_rest_is_taken_where_more_can_be_had() -> None:
     """The bank has some left: asking comes first. After the wait a part will do."""
     purse = purse_with(30, left=1000)
-    assert purse.take(60, 1, 1.0) == LACKING
-    assert purse.take_rest(1, 1.0) == 30
+    assert purse.take(60, 0, 1.0) == LACKING
+    assert purse.take_rest(1.0) == 30
 
 
 def test_what_cannot_be_less_is_never_less() -> None:
@@ -67,17 +65,23 @@ def test_a_lease_ends_with_its_life() -> None:
 def test_the_bound_is_what_open_calls_may_use_beyond_what_they_reserved() -> None:
     """If none is larger than any before; and the most it ever was."""
     purse = purse_with(1000)
-    purse.take(100, 1, 1.0)
-    purse.calls -= 1
-    purse.settle(100, 300, 1)
+    purse.take(100, 0, 1.0)
+    ended(purse, 100, 300)
     assert purse.overshoot_bound == 0
-    purse.take(100, 1, 1.0)
-    purse.take(250, 1, 1.0)
+    purse.take(100, 0, 1.0)
+    purse.take(250, 0, 1.0)
+    purse.take(20, 20, 1.0)  # its size is known
     assert purse.overshoot_bound == 2 * 300 - 350
-    for taken in (100, 250):
-        purse.calls -= 1
-        purse.settle(taken, 10, 2)
+    ended(purse, 100, 10)
+    ended(purse, 250, 10)
     assert (purse.overshoot_bound, purse.most_over) == (0, 250)
+
+
+def ended(purse: PackagePurse, taken: int, used: int) -> None:
+    """A call of unknown size is over."""
+    purse.guesses -= 1
+    purse.guessed -= taken
+    purse.settle(taken, used, 1)
 
 
 class Purses(RuleBasedStateMachine):
@@ -116,13 +120,13 @@ class Purses(RuleBasedStateMachine):
     @rule(amount=st.integers(1, 300), known=st.booleans(), rest=st.booleans())
     def call(self, amount: int, known: bool, rest: bool) -> None:
         """A call comes, whose size is known or not."""
-        least = amount if known else 1
+        least = amount if known else 0
         took = self.purse.take(amount, least, self.now_s)
-        if took == LACKING and rest:
-            took = self.purse.take_rest(least, self.now_s)
+        if took == LACKING and rest and not known:
+            took = self.purse.take_rest(self.now_s)
         if took == LACKING:
             return
-        assert least <= took or rest
+        assert took >= max(1, least)
         assert self.now_s < self.purse.valid_until_s
         self.open.append(took)
 
@@ -133,7 +137,6 @@ class Purses(RuleBasedStateMachine):
         took = self.open.pop(which % len(self.open))
         used = part if recorded else 0
         self.excess += max(0, used - took - self.purse.spare)
-        self.purse.calls -= 1
         self.number += recorded
         self.purse.settle(took, used, self.number if recorded else 0)
 
@@ -151,7 +154,6 @@ class Purses(RuleBasedStateMachine):
         assert self.purse.spare >= 0
         assert self.purse.used >= 0
         assert self.purse.reserved == sum(self.open)
-        assert self.purse.calls == len(self.open)
         assert self.purse.held <= self.lent_at_most + self.excess
 
 
@@ -163,7 +165,6 @@ def test_what_was_used_beyond_what_was_lent_is_told_at_once() -> None:
     """Otherwise the bank lends it to others too, until it is asked for more."""
     purse = purse_with(100, left=1000)
     assert purse.take(60, 1, 1.0) == 60
-    purse.calls -= 1
     purse.settle(60, 900, 1)
     purse.refused_until_s = 10.0  # it wants nothing now
     ask = purse.next_ask(1.0)
