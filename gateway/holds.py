@@ -47,9 +47,9 @@ class Hold:
     def short_of(self, now_s: float) -> Iterator[tuple[Brake, Estimate]]:
         """What had too little when taken last, and what comes after it and has too little too."""
         yield self.lacking
-        for at in range(self.lacks + 1, len(self._needs)):
-            brake, need = self.brakes.each[at], self._needs[at]
-            if not brake.shadow and brake.purse.lacks(need, now_s):
+        for at, brake in enumerate(self.brakes.each):
+            need = self._needs[at]
+            if at > self.lacks and not brake.shadow and brake.purse.lacks(need, now_s):
                 yield brake, Estimate(need, bound=at not in self._guesses)
 
     def take(self, now_s: float, *, rest: bool = False) -> bool:  # noqa: C901 - calls are what it saves
@@ -144,12 +144,12 @@ class Hold:
                 package.guessed -= self._amounts[at]
 
     def _put_back(self, before: int) -> None:
-        for at in range(before):
-            brake, amount = self.brakes.each[at], self._amounts[at]
-            brake.purse.put_back(amount, lent=brake not in self.exceeded)
-            if isinstance(brake.purse, PackagePurse) and at in self._guesses:
-                brake.purse.guesses -= 1
-                brake.purse.guessed -= amount
+        for at, brake in enumerate(self.brakes.each[:before]):
+            purse, amount = brake.purse, self._amounts[at]
+            purse.put_back(amount, lent=brake not in self.exceeded)
+            if isinstance(purse, PackagePurse) and at in self._guesses:
+                purse.guesses -= 1
+                purse.guessed -= amount
 
     # Of calls that last
 

@@ -185,7 +185,7 @@ async def test_a_rate_counted_alone_is_everybodys_again_when_the_bank_is_back(ho
     brakes = Brakes((Brake(purse, "requests", "customer"),))
     house.bank.away = house.desk.away = True
     assert call(house, brakes)
-    assert purse.local
+    alone = purse.local
     for _ in range(4):
         house.clock.advance(seconds=3)
         await house.lending.turn()
@@ -196,7 +196,9 @@ async def test_a_rate_counted_alone_is_everybodys_again_when_the_bank_is_back(ho
     assert not house.desk.away
     assert not call(house, brakes)
     await house.lending.turn()
-    assert (purse.local, P in house.bank.partitions) == (False, True)
+    assert house.waiting.lacks < 0
+    assert (alone, purse.local) == (True, False)
+    assert P in house.bank.partitions
 
 
 async def test_all_that_a_call_lacks_is_asked_for_at_once(house: House) -> None:
@@ -214,7 +216,7 @@ async def test_all_that_a_call_lacks_is_asked_for_at_once(house: House) -> None:
     )
     assert not call(house, brakes)
     await house.lending.turn()
-    assert not house.desk.waiting
+    assert house.waiting.lacks < 0
 
 
 @pytest.mark.parametrize("calls", [1, 30], ids=["seldom", "often"])

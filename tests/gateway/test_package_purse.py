@@ -164,7 +164,7 @@ TestPurses = Purses.TestCase
 def test_what_was_used_beyond_what_was_lent_is_told_at_once() -> None:
     """Otherwise the bank lends it to others too, until it is asked for more."""
     purse = purse_with(100, left=1000)
-    assert purse.take(60, 60, 1.0) == 60
+    assert purse.take(60, 1, 1.0) == 60
     purse.settle(60, 900, 1)
     purse.refused_until_s = 10.0  # it wants nothing now
     ask = purse.next_ask(1.0)

@@ -21,7 +21,7 @@ from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnaps
 from metering.keys import digest
 from metering.lending import account_of
 from tests.fakes import FakeClock
-from tests.gateway.lender import FakeBank, limits_of, open_calls
+from tests.gateway.lender import FakeBank, limits_of
 from tests.gateway.running import KEY, Running, gateway
 from tests.gateway.talking import dial, talker
 from tests.gateway.test_limiting import ACCOUNT, CALL, JSON, REPLY, pack
@@ -71,10 +71,12 @@ class House:
         kept, each = self.running.kept, [record.quantities for record in self.running.kept.records]
         used = sum(used["tokens_total"].value for used in each if "tokens_total" in used)
         for purse in self.seen:
-            assert open_calls(purse) == 0, purse.name
-            if isinstance(purse, PackagePurse):
-                assert (purse.reserved, purse.used) == (0, used)
-            elif isinstance(purse, RatePurse) and "tokens" in purse.name:
+            if isinstance(purse, SlotsPurse):
+                assert purse.calls == 0
+            elif isinstance(purse, PackagePurse):
+                assert (purse.reserved, purse.guesses, purse.guessed) == (0, 0, 0)
+                assert purse.used == used
+            elif "tokens" in purse.name:
                 eventually(partial(self._is_spent, purse, used))
         assert not self.limits.desk.waiting
         assert not kept.open or kept.full
