@@ -3,6 +3,7 @@
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from gateway.errors import Fields
+from gateway.estimates import Mean
 from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
 
 Kind: TypeAlias = Literal["concurrent", "requests", "tokens", "package"]
@@ -15,7 +16,8 @@ TOKENS: Final = "tokens_total"  # what tokens_per_minute counts
 class Brake(NamedTuple):
     """One limit. `limit` is whose it is: customer, key, route or package.
 
-    `meter` is what it counts. `stops`: a stream ends in the middle when it is used up.
+    `meter` is what it counts. `stops`: a stream ends in the middle when it is used up. `mean` is of
+    what calls use that have to be guessed.
     """
 
     purse: Purse
@@ -24,6 +26,7 @@ class Brake(NamedTuple):
     meter: str = "requests"
     shadow: bool = False
     stops: bool = False
+    mean: Mean | None = None
 
     @property
     def name(self) -> str:
@@ -39,19 +42,36 @@ class Brakes:
         "_lines_s",
         "_policy",
         "_uses",
+        "distinct",
         "each",
-        "estimated",
+        "ones",
+        "packages",
         "purses",
         "shown",
+        "slots",
         "stops",
+        "tokens",
     )
 
     def __init__(self, each: tuple[Brake, ...]) -> None:
         self.each = each
         self.purses = tuple(brake.purse for brake in each)
         self.stops = any(brake.stops for brake in each)
+        self.ones = [1] * len(each)
+        self.distinct = len(set(self.purses)) == len(self.purses)
         # Where what a call uses is known at its end.
-        self.estimated = tuple(at for at, b in enumerate(each) if b.kind in ("tokens", "package"))
+        means = [brake.mean or Mean(brake.meter) for brake in each]
+        self.tokens = tuple(
+            (at, b.purse, b.meter, means[at])
+            for at, b in enumerate(each)
+            if isinstance(b.purse, RatePurse) and b.kind == "tokens"
+        )
+        self.packages = tuple(
+            (at, b.purse, b.meter, means[at])
+            for at, b in enumerate(each)
+            if isinstance(b.purse, PackagePurse)
+        )
+        self.slots = tuple(p for p in self.purses if isinstance(p, SlotsPurse))
         self._lines, self._lines_s, self._uses = b"", 0.0, 0
         self.shown = tuple(b for b in each if b.kind != "package" and not b.shadow)
         self._policy = ", ".join(_policy(brake) for brake in self.shown).encode()

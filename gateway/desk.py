@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 from gateway.brakes import Brake, Brakes
 from gateway.errors import GatewayError
-from gateway.estimates import Asked, Means
+from gateway.estimates import Estimate
 from gateway.holds import Hold
 from gateway.leases import Needed
 from gateway.limit_errors import (
@@ -64,18 +64,14 @@ class Desk:
         self._go_on_alone = go_on_alone
         self.wake = wake
         self.away = False  # the bank
-        self.means = Means()
         self.active: dict[Purse, None] = {}
         self._waiting: dict[Waiting, tuple[Hold, float]] = {}  # and since when
         self.refusals: Counter[tuple[str, str]] = Counter()  # by limit and code
         self.shadow_refusals: Counter[tuple[str, str]] = Counter()
         self.waits: Counter[str] = Counter()  # by how they ended
+        self.most_over: Counter[str] = Counter()  # by meter, of packages not in use any more
 
     # A call comes
-
-    def hold(self, brakes: Brakes, route: str, asked: Asked) -> Hold:
-        """What the call will need; nothing is taken yet."""
-        return Hold(brakes, route, asked, self.means)
 
     def take(self, hold: Hold) -> GatewayError | None:
         """Take all of it. Where something lacks: the refusal, or None and `hold.lacks` says what."""
@@ -122,28 +118,35 @@ class Desk:
     def needed(self) -> dict[Purse, Needed]:
         """What waiting calls lack, by purse."""
         lacking: dict[Purse, Needed] = {}
-        for hold, _ in self._waiting.values():
-            brake, need = hold.lacking
+        for brake, need in self._short_of():
             amount, least = lacking.get(brake.purse, Needed(0, need.amount))
             part = need.amount if need.bound else 1
             lacking[brake.purse] = Needed(amount + need.amount, min(least, part))
         return lacking
 
+    def _short_of(self) -> Iterator[tuple[Brake, Estimate]]:
+        """All that waiting calls lack, not only what comes first: they have no time to ask for one
+        after the other."""
+        now_s = self._now_s()
+        for hold, _ in self._waiting.values():
+            yield from hold.short_of(now_s)
+
     def poor(self) -> Iterator[PackagePurse]:
         """The packages of which the ledger must be asked what is left."""
         now_s = self._now_s()
-        for hold, _ in self._waiting.values():
-            purse = hold.lacking[0].purse
+        for brake, _ in self._short_of():
+            purse = brake.purse
             if isinstance(purse, PackagePurse) and now_s - purse.ledger_s >= _LEDGER_FRESH_S:
                 yield purse
 
     def forget(self, purse: Purse) -> None:
         """There is nothing to tell of it. It is kept for who waits for it, or may come soon."""
-        if purse.idle(self._now_s()) and not any(
-            hold.lacking[0].purse is purse for hold, _ in self._waiting.values()
-        ):
-            purse.active = False
+        waiting = self._waiting.values()
+        if purse.idle(self._now_s()) and not any(purse in h.brakes.purses for h, _ in waiting):
+            purse.active = purse.local = False
             self.active.pop(purse, None)
+            if isinstance(purse, PackagePurse):
+                self.most_over[purse.meter] = max(self.most_over[purse.meter], purse.most_over)
 
     @property
     def waiting(self) -> int:
@@ -176,10 +179,11 @@ class Desk:
         for brake in hold.exceeded:
             self._activate(brake.purse, now_s)
             purse = brake.purse
-            if not isinstance(purse, PackagePurse) and purse.is_over(now_s):
+            if taken and not isinstance(purse, PackagePurse) and purse.is_over(now_s):
                 self.shadow_refusals[brake.limit, brake.kind] += 1
         if not taken:
-            self._activate(hold.lacking[0].purse, now_s)
+            for brake, _ in hold.short_of(now_s):
+                self._activate(brake.purse, now_s)
         return taken
 
     def _dismiss(self, waiting: Waiting, refusal: GatewayError | None, outcome: str) -> None:

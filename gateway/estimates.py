@@ -1,7 +1,8 @@
-"""How much a call will use, before it is made: read off its request, or the mean of those before. Pure.
+"""How much a call will use, before it is made: read off its request, or told by those before. Pure.
 
-An upper bound is what no honest upstream passes; a mean is passed half the time. The body is searched
-as bytes: a key that is written with escapes is not found, and then it is a mean.
+An upper bound is what no honest upstream passes. Of what is only known by others a high value is
+expected, the mean and two mean deviations, as TCP does with the time a reply takes (RFC 6298): few calls
+pass it. The body is searched as bytes: a key that is written with escapes is not found.
 """
 
 from collections.abc import Mapping
@@ -9,151 +10,136 @@ from typing import Final, NamedTuple
 
 from metering.usage import MAX_QUANTITY
 
-# What an API calls the most tokens it may make: all begin alike, so they are found by one search.
-_MOST: Final = b'"max'
-_MOST_KEYS: Final = frozenset(
-    {
-        b'"max_tokens"',
-        b'"max_completion_tokens"',
-        b'"max_output_tokens"',
-        b'"max_tokens_to_sample"',
-        b'"maxOutputTokens"',
-    }
+# What an API calls the most tokens it may make.
+_MOST: Final = frozenset(
+    (
+        b"max_tokens",
+        b"max_completion_tokens",
+        b"max_output_tokens",
+        b"max_tokens_to_sample",
+        b"maxOutputTokens",
+    )
 )
-_LONGEST_KEY: Final = 24
-_CHOICES: Final = (b'"n"', b'"best_of"', b'"candidateCount"')
+_CHOICES: Final = frozenset((b"n", b"best_of", b"candidateCount"))
 _MAX_CHOICES: Final = 128
-# Where these stand the prompt is more than the text in the body, so its size is no bound.
-_ELSEWHERE: Final = (
-    b"_url",
-    b'"image',
-    b'"file',
-    b'"input_audio"',
-    b'"document"',
-    b'"previous_response_id"',
-    b'"conversation"',
-    b'"cachedContent"',
+# Where one of these stands the prompt is more than the text in the body, so its size is no bound.
+_ELSEWHERE: Final = frozenset(
+    b"url image_url video_url audio_url file_url image images input_image image_file input_audio audio "
+    b"video file files file_id file_ids file_data input_file fileData fileUri inlineData inline_data "
+    b"document previous_response_id conversation cachedContent cached_content".split()
 )
+_LOOKED_FOR: Final = _MOST | _CHOICES | _ELSEWHERE
 _DIGITS: Final = 15
-_LOOKED_AT: Final = 64  # bytes behind a key
 _SCALE: Final = 4  # binary digits behind the point
 _MEMORY: Final = 16  # a mean is mostly that of the last so many calls
 _FIRST: Final[Mapping[str, int]] = {"bytes_out": 4096, "bytes_in": 1024, "duration_ms": 60_000}
 _FIRST_OTHER: Final = 1
 _FIRST_TOKENS: Final = 4096  # rather too much: many may come before one is over
-_MAX_MEANS: Final = 4096
 
 
 class Estimate(NamedTuple):
-    """In the meter's unit, at least 1. `bound`: it cannot be more; otherwise a mean."""
+    """In the meter's unit, at least 1. `bound`: it cannot be more; otherwise others were so large."""
 
     amount: int
     bound: bool
 
 
-class Asked(NamedTuple):
-    """What is known of a request's body: what came of it, and its length, below 0 if unknown."""
+class Mean:
+    """What calls of one route use of one meter: `usual` on the average, and few more than `high`.
 
-    body: bytes
-    length: int
+    Both are at least 1, and begin with a guess.
+    """
 
+    __slots__ = ("_calls", "_deviation", "_mean", "high", "usual")
 
-class Means:
-    """A running mean by route and meter, which begins with a guess."""
+    def __init__(self, meter: str) -> None:
+        self.usual = self.high = _first(meter)
+        self._mean = self._deviation = self._calls = 0  # the first two are scaled
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[int, int]] = {}  # scaled, and of how many
-
-    def of(self, route: str, meter: str) -> int:
-        """What a call uses on the average, at least 1."""
-        scaled, calls = self._known.get((route, meter), (0, 0))
-        return max(1, scaled >> _SCALE) if calls else _first(meter)
-
-    def learn(self, route: str, meter: str, actual: int) -> None:
+    def learn(self, actual: int) -> None:
         """A call used so much."""
-        if len(self._known) >= _MAX_MEANS:
-            self._known.clear()
-        scaled, calls = self._known.get((route, meter), (0, 0))
-        calls = min(calls + 1, _MEMORY)
-        scaled += ((actual << _SCALE) - scaled) // calls
-        self._known[route, meter] = (scaled, calls)
+        scaled = actual << _SCALE
+        if not self._calls:
+            self._mean, self._deviation, self._calls = scaled, scaled >> 1, 1
+        else:
+            calls = self._calls
+            if calls < _MEMORY:
+                self._calls = calls = calls + 1
+            off = scaled - self._mean
+            self._mean += off // calls
+            self._deviation += (abs(off) - self._deviation) // calls
+        self.usual = max(1, self._mean >> _SCALE)
+        self.high = max(1, (self._mean + 2 * self._deviation) >> _SCALE)
 
 
-def estimate(meter: str, route: str, asked: Asked, means: Means) -> Estimate:
-    """What a call on `route` will use of `meter`."""
+def estimate(meter: str, body: bytes, length: int, mean: Mean) -> Estimate:
+    """What a call will use of `meter`.
+
+    `body` is what came of its body so far, `length` what it will be, below 0 if that is unknown.
+    """
+    amount = most_used(meter, body, length)
+    if amount:
+        return Estimate(abs(amount), bound=amount > 0)
+    return Estimate(mean.high, bound=False)
+
+
+def most_used(meter: str, body: bytes, length: int) -> int:
+    """The most a call can use of `meter`; below zero what it can be thought to; 0 if nothing is known."""
     if meter == "requests":
-        return Estimate(1, bound=True)
-    if meter == "bytes_in" and asked.length >= 0:
-        return Estimate(max(1, asked.length), bound=True)
-    if meter in ("tokens_out", "tokens_total"):
-        most = most_tokens_made(asked.body)
-        if most is not None:
-            return _with_prompt(meter, most, asked)
-    return Estimate(means.of(route, meter), bound=False)
+        return 1
+    if meter == "bytes_in":
+        return max(1, length) if length >= 0 else 0
+    if meter not in ("tokens_out", "tokens_total"):
+        return 0
+    parts = body.split(
+        b'"'
+    )  # what is between two quotation marks, and what is between two of those
+    found = _LOOKED_FOR.intersection(parts)
+    most = _most_tokens_made(parts, found)
+    if most is None:
+        return 0
+    if meter == "tokens_out":
+        return max(1, most)
+    # No token of a text is shorter than a byte; JSON takes more than what a model puts around it.
+    amount = max(1, most + max(length, len(body)))
+    return amount if 0 <= length <= len(body) and found.isdisjoint(_ELSEWHERE) else -amount
 
 
 def most_tokens_made(body: bytes) -> int | None:
     """The most tokens the request lets the model make, over all choices; None if it says nothing."""
-    stated = _stated(body)
+    parts = body.split(b'"')
+    return _most_tokens_made(parts, _LOOKED_FOR.intersection(parts))
+
+
+def _most_tokens_made(parts: list[bytes], found: frozenset[bytes]) -> int | None:
+    if found.isdisjoint(_MOST):
+        return None
+    stated = _largest(parts, found if len(found) == 1 else found & _MOST)
     if stated is None:
         return None
-    choices = 1
-    for key in _CHOICES:
-        if body.find(key) >= 0:
-            choices = max(choices, _largest(body, key))
-    most = stated * min(choices, _MAX_CHOICES)
+    choices = 1 if found.isdisjoint(_CHOICES) else _largest(parts, found & _CHOICES) or 1
+    most = stated * max(1, min(choices, _MAX_CHOICES))
     return most if most <= MAX_QUANTITY else None
 
 
-def _with_prompt(meter: str, most: int, asked: Asked) -> Estimate:
-    if meter == "tokens_out":
-        return Estimate(max(1, most), bound=True)
-    # No token of a text is shorter than a byte; JSON takes more than what a model puts around it.
-    body, length = asked
-    whole = 0 <= length <= len(body)
-    text_only = whole and not any(body.find(mark) >= 0 for mark in _ELSEWHERE)
-    return Estimate(max(1, most + max(length, len(body))), bound=text_only)
+def _largest(parts: list[bytes], keys: frozenset[bytes]) -> int | None:
+    """The largest plain number behind one of the keys, wherever they stand."""
+    largest: int | None = None
+    for key in keys:
+        at = -1
+        for _ in range(parts.count(key)):
+            at = parts.index(key, at + 1)
+            value = _number(parts[at + 1]) if at + 1 < len(parts) else None
+            if value is not None and (largest is None or value > largest):
+                largest = value
+    return largest
 
 
-def _stated(body: bytes) -> int | None:
-    """The largest of what may be the limit, wherever it stands."""
-    found: int | None = None
-    at = body.find(_MOST)
-    while at >= 0:
-        end = body.find(b'"', at + 4, at + _LONGEST_KEY) + 1
-        if end and body[at:end] in _MOST_KEYS:
-            value = _number(body, end)
-            if found is None or (value is not None and value > found):
-                found = value
-        at = body.find(_MOST, at + 4)
-    return found
-
-
-def _largest(body: bytes, key: bytes) -> int:
-    """The largest plain number behind the key, wherever it stands; 0 without any."""
-    found, at = 0, body.find(key)
-    while at >= 0:
-        at += len(key)
-        found = max(found, _number(body, at) or 0)
-        at = body.find(key, at)
-    return found
-
-
-def _number(body: bytes, at: int) -> int | None:
-    """What `: 123` says there, None for anything else."""
-    if body[at : at + 2] == b": ":  # as many write it
-        at += 1
-    elif body[at : at + 1] != b":":
-        colon = body.find(b":", at, at + _LOOKED_AT)
-        if colon < 0 or body[at:colon].strip():
-            return None
-        at = colon
-    start = at + 1
-    end = body.find(b",", start, start + _LOOKED_AT)
-    last = body.find(b"}", start, start + _LOOKED_AT if end < 0 else end)
-    text = body[start : last if last >= 0 else end] if last >= 0 or end >= 0 else b""
-    if not text.isdigit():
-        text = text.strip()
+def _number(behind: bytes) -> int | None:
+    """What `: 123, ` says, None for anything else."""
+    if behind[:1] != b":" and behind.lstrip()[:1] != b":":
+        return None
+    text = behind.strip(b": ,}]\t\r\n")
     return int(text) if text.isdigit() and len(text) <= _DIGITS else None
 
 

@@ -1,16 +1,15 @@
 """What one call holds of its limits, from its admission to its record. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.brakes import Brake, Brakes
-from gateway.estimates import Asked, Estimate, Means, estimate
+from gateway.estimates import Estimate, most_used
 from gateway.leases import LACKING
-from gateway.purse import PackagePurse, RatePurse, SlotsPurse
+from gateway.purse import PackagePurse, RatePurse
 from metering.quantities import Quantities
 from metering.usage import Quantity
 
-_ONE: Final = Estimate(1, bound=True)
 _ENOUGH: Final = -1  # the answer of `take` where nothing lacks
 
 
@@ -20,41 +19,73 @@ class Hold:
     Then `settle` or `release`, once each; a second time changes nothing.
     """
 
-    __slots__ = ("_amounts", "_means", "_open", "_route", "brakes", "exceeded", "lacks", "needs")
+    __slots__ = ("_amounts", "_guesses", "_needs", "_open", "brakes", "exceeded", "lacks")
 
-    def __init__(self, brakes: Brakes, route: str, asked: Asked, means: Means) -> None:
+    def __init__(self, brakes: Brakes, body: bytes, length: int) -> None:
+        """With what came of the request's body; its `length` is below 0 if it is not known."""
         self.brakes = brakes
         self.lacks = _ENOUGH  # which of the brakes had too little, when taken last
         self.exceeded: tuple[Brake, ...] = ()  # limits that only report, at hand was too little of
-        self._route = route
-        self._means = means
         self._open = False
-        each = brakes.each
-        self.needs = [_ONE] * len(each)
-        self._amounts = [0] * len(each)
-        for at in brakes.estimated:
-            brake = each[at]
-            if brake.kind == "package":
-                self.needs[at] = estimate(brake.meter, route, asked, means)
-            else:  # what a mean was too little is made good when the call is over
-                self.needs[at] = Estimate(means.of(route, brake.meter), bound=False)
+        self._guesses: tuple[int, ...] = ()  # packages of which nobody knows what the call will use
+        self._needs = self._amounts = needs = brakes.ones[:]
+        for at, _, _, mean in brakes.tokens:  # what a mean was too little is made good at the end
+            needs[at] = mean.usual
+        for at, _, meter, mean in brakes.packages:
+            amount = most_used(meter, body, length)
+            if amount <= 0:
+                self._guesses += (at,)
+                amount = -amount or mean.high
+            needs[at] = amount
 
     @property
     def lacking(self) -> tuple[Brake, Estimate]:
         """What had too little, and what it should have had."""
-        return self.brakes.each[self.lacks], self.needs[self.lacks]
+        at = self.lacks
+        return self.brakes.each[at], Estimate(self._needs[at], bound=at not in self._guesses)
 
-    def take(self, now_s: float, *, rest: bool = False) -> bool:
+    def short_of(self, now_s: float) -> Iterator[tuple[Brake, Estimate]]:
+        """What had too little when taken last, and what comes after it and has too little too."""
+        yield self.lacking
+        for at, brake in enumerate(self.brakes.each):
+            need = self._needs[at]
+            if at > self.lacks and not brake.shadow and brake.purse.lacks(need, now_s):
+                yield brake, Estimate(need, bound=at not in self._guesses)
+
+    def take(self, now_s: float, *, rest: bool = False) -> bool:  # noqa: C901 - calls are what it saves
         """Whether there was enough of everything; limits that only report never lack.
 
-        `rest`: of packages a part will do, where a mean is asked for.
+        `rest`: of packages a part will do, where nobody knows how much it must be.
         """
-        amounts, at = self._amounts, 0
+        brakes, needs = self.brakes, self._needs
         if self.exceeded:
             self.exceeded = ()
-        for purse, need in zip(self.brakes.purses, self.needs, strict=True):
-            amount, bound = need
-            got = purse.take(amount, amount if bound else 1, now_s)
+        purses = brakes.purses
+        for purse, need in zip(purses, needs):  # noqa: B905  (as long as each other, and called often)
+            if purse.spare < need or now_s >= purse.valid_until_s or purse.local:
+                return self._take_each(now_s, rest=rest)
+        if not brakes.distinct:
+            return self._take_each(now_s, rest=rest)
+        # What follows is what `take` of each purse does, without the calls.
+        for purse, need in zip(purses, needs):  # noqa: B905
+            purse.spare -= need
+            purse.taken += need
+        for slots in brakes.slots:
+            slots.calls += 1
+        for at, package, _, _ in brakes.packages:
+            package.reserved += needs[at]
+            if at in self._guesses:
+                package.guess(needs[at])
+        self._amounts = needs
+        self.lacks = _ENOUGH
+        self._open = True
+        return True
+
+    def _take_each(self, now_s: float, *, rest: bool) -> bool:
+        amounts = self._amounts = self._needs[:]
+        for at, purse in enumerate(self.brakes.purses):
+            amount = amounts[at]
+            got = purse.take(amount, 0 if at in self._guesses else amount, now_s)
             if got < 0:
                 got = self._take_otherwise(at, now_s, rest=rest)
                 if got < 0:
@@ -62,59 +93,63 @@ class Hold:
                     self.lacks = at
                     return False
             amounts[at] = got
-            at += 1  # noqa: SIM113  (cheaper than to enumerate a zip)
         self.lacks = _ENOUGH
         self._open = True
         return True
 
     def _take_otherwise(self, at: int, now_s: float, *, rest: bool) -> int:
-        brake, need = self.brakes.each[at], self.needs[at]
+        brake = self.brakes.each[at]
         purse = brake.purse
         if isinstance(purse, PackagePurse):
-            return purse.take_rest(1, now_s) if rest and not need.bound else LACKING
+            return purse.take_rest(now_s) if rest and at in self._guesses else LACKING
         if not brake.shadow:
             return LACKING
         self.exceeded += (brake,)
-        return purse.take_anyway(need.amount)
+        return purse.take_anyway(self._needs[at])
 
     def settle(self, used: Mapping[str, Quantity], number: int) -> None:
         """The call ended with record `number`, which holds what it used."""
         if not self._open:
             return
         self._open = False
-        for purse in self.brakes.purses:
-            if isinstance(purse, SlotsPurse):
-                purse.settle()
-            else:
-                purse.calls -= 1
-        for at in self.brakes.estimated:  # of the others it was let in, whatever became of it
-            self._book(at, used, number)
+        for slots in self.brakes.slots:
+            slots.settle()
+        self._book(used, number)
+        if self._guesses:
+            self._guessed(over=True)
 
     def release(self) -> None:
         """The call ended without a record, and used nothing."""
         self.settle({}, 0)
 
-    def _book(self, at: int, used: Mapping[str, Quantity], number: int) -> None:
-        brake, taken = self.brakes.each[at], self._amounts[at]
-        purse, actual = brake.purse, amount_of(used, brake.meter)
-        if actual and not self.needs[at].bound:
-            self._means.learn(self._route, brake.meter, actual)
-        if isinstance(purse, PackagePurse):
-            purse.settle(taken, actual, number)
-        elif isinstance(purse, RatePurse):
-            purse.settle(taken, actual)
+    def _book(self, used: Mapping[str, Quantity], number: int) -> None:
+        """Of rates of requests it was let in, whatever became of it."""
+        brakes, amounts = self.brakes, self._amounts
+        for at, rate, meter, mean in brakes.tokens:
+            actual = amount_of(used, meter)
+            if actual != amounts[at]:
+                if actual:
+                    mean.learn(actual)
+                rate.settle(amounts[at], actual)
+        for at, package, meter, mean in brakes.packages:
+            actual = amount_of(used, meter)
+            if actual and at in self._guesses:
+                mean.learn(actual)
+            package.settle(amounts[at], actual, number)
+
+    def _guessed(self, *, over: bool) -> None:
+        for at, package, _, _ in self.brakes.packages:
+            if at in self._guesses:
+                package.guesses -= over
+                package.guessed -= self._amounts[at]
 
     def _put_back(self, before: int) -> None:
-        for at in range(before):
-            purse, amount = self.brakes.each[at].purse, self._amounts[at]
-            if isinstance(purse, SlotsPurse):
-                purse.settle()
-                continue
-            purse.calls -= 1
-            if isinstance(purse, RatePurse):
-                purse.settle(amount, 0)
-            else:
-                purse.settle(amount, 0, 0)
+        for at, brake in enumerate(self.brakes.each[:before]):
+            purse, amount = brake.purse, self._amounts[at]
+            purse.put_back(amount, lent=brake not in self.exceeded)
+            if isinstance(purse, PackagePurse) and at in self._guesses:
+                purse.guesses -= 1
+                purse.guessed -= amount
 
     # Of calls that last
 
@@ -132,7 +167,10 @@ class Hold:
             elif isinstance(purse, PackagePurse) and (brake.stops or not streams):
                 more = amount_of(used, brake.meter) - self._amounts[at]
                 if more > 0:
-                    self._amounts[at] += purse.grow(more, now_s)
+                    grown = purse.grow(more, now_s)
+                    self._amounts[at] += grown
+                    if at in self._guesses:
+                        purse.guessed += grown
                     if self._amounts[at] < amount_of(used, brake.meter):
                         self.lacks = at
                         return brake
@@ -140,8 +178,9 @@ class Hold:
 
     def settle_part(self, used: Mapping[str, Quantity], number: int) -> None:
         """A part of a session is recorded and it goes on, with nothing reserved but its slots."""
-        for at in self.brakes.estimated:
-            self._book(at, used, number)
+        self._book(used, number)
+        self._guessed(over=False)
+        for at, *_ in (*self.brakes.tokens, *self.brakes.packages):
             self._amounts[at] = 0
 
 

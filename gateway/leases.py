@@ -35,9 +35,7 @@ class Lease:
         "_measured_s",
         "_pace",
         "_sent_s",
-        "_taken",
         "active",
-        "calls",
         "in_vain_until_s",
         "left",
         "local",
@@ -47,6 +45,7 @@ class Lease:
         "retry_s",
         "settling",
         "spare",
+        "taken",
         "told_s",
         "used_s",
         "valid_until_s",
@@ -57,7 +56,6 @@ class Lease:
         self.name = name
         self.partition = partition
         self.spare = 0  # at hand for new calls
-        self.calls = 0  # open ones
         self.left = 0  # what nobody held, as last told
         self.valid_until_s = 0.0
         self.told_s = 0.0  # when the last answer came; 0 never
@@ -68,7 +66,7 @@ class Lease:
         self.settling = False  # the bank waits for who holds leases to say so
         self.local = False  # the bank is away and the policy is to go on
         self.active = False  # whoever asks the bank has it on the list
-        self._taken = 0  # since the pace was measured
+        self.taken = 0  # since the pace was measured
         self._pace = 0  # units a second
         self._measured_s = 0.0
         self._sent_s = 0.0  # when what is confirmed was sent; 0 never
@@ -78,16 +76,16 @@ class Lease:
         """Units a second, of late."""
         elapsed_ms = int((now_s - self._measured_s) * 1000)
         if elapsed_ms >= _MEASURE_MS:
-            if self._taken:
+            if self.taken:
                 self.used_s = now_s
-            recent = self._taken * 1000 // min(elapsed_ms, _LONGEST_MS)
+            recent = self.taken * 1000 // min(elapsed_ms, _LONGEST_MS)
             self._pace = (self._pace + recent) // 2
-            self._taken, self._measured_s = 0, now_s
+            self.taken, self._measured_s = 0, now_s
         return self._pace
 
     def idle(self, now_s: float) -> bool:
         """Whether no call took any for a while."""
-        return not self._taken and now_s - self.used_s > _IDLE_S
+        return not self.taken and now_s - self.used_s > _IDLE_S
 
     def hear(self, lent: Lent, sent_s: float, now_s: float, *, wanted: int, life_s: float) -> bool:
         """Take over an answer; False where it confirms nothing. `wanted` is what was asked for.
@@ -109,6 +107,10 @@ class Lease:
             self.retry_s = now_s + pause_s
             self.refused_until_s = now_s + min(pause_s, _MOST_PAUSE_S)
         return True
+
+    def lacks(self, amount: int, now_s: float) -> bool:
+        """Whether so much is not at hand."""
+        return not self.local and (self.spare < amount or now_s >= self.valid_until_s)
 
     def lost(self) -> None:
         """Nobody knows whether the last ask arrived."""

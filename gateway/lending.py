@@ -7,7 +7,7 @@ behind a circuit breaker; the desk is told when the bank is away.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import anyio
 
@@ -16,13 +16,23 @@ from gateway.leases import NOTHING, Needed
 from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
 from metering.breaker import Breaker
 from metering.errors import MeteringError
-from metering.lending import Ask, Balance, Lent, PackageAsk, RateAsk, SlotsAsk
+from metering.lending import (
+    PACKAGE_LIFE_MS,
+    RENEW_PART,
+    Ask,
+    Balance,
+    Lent,
+    PackageAsk,
+    RateAsk,
+    SlotsAsk,
+)
 
 log = logging.getLogger("tallygate.gateway")
 
 TURN_S: Final = 0.05
 GAP_S: Final = 0.01
 _PART: Final = 8  # a turn takes at most so small a part of the time
+_LIFE_S: Final = PACKAGE_LIFE_MS / 1000
 
 
 class Bank(Protocol):
@@ -46,12 +56,24 @@ class Bank(Protocol):
 class Places(Protocol):
     """Where the partitions stand, as the lane knows it."""
 
+    @property
+    def epochs(self) -> Mapping[int, str]:
+        """The last that was heard of each partition, though it be over."""
+        ...
+
     def epoch(self, partition: int) -> str: ...
 
     def checkpoint(self, partition: int) -> int: ...
 
     async def learn(self, partition: int) -> None:
         """Ask for both."""
+
+
+class _Held(NamedTuple):
+    """When we last held some of a package in a partition, and when we last said what."""
+
+    last_s: float
+    said_s: float
 
 
 class Lending:
@@ -68,7 +90,8 @@ class Lending:
         self._turn = 0
         self._whole: set[int] = set()  # partitions where all we hold must be said
         self._lost: set[int] = set()  # partitions of an epoch we do not know
-        self._epochs: dict[int, str] = {}
+        self._epochs: dict[int, str] = {}  # those we have seen
+        self._held: dict[int, _Held] = {}  # partitions where we may be waited for
         self._woken = anyio.Event()
         self.breaker = Breaker()
         self.asks = 0
@@ -105,6 +128,7 @@ class Lending:
         self._woken = anyio.Event()
         self._desk.serve()  # with what others gave back
         self._look_for_new_epochs()
+        self._look_after_held(self._now_s())
         needed = self._desk.needed()
         heard, now_s = self.asks, self._now_s()
         if self.breaker.allows(now_s):
@@ -135,11 +159,18 @@ class Lending:
         return parts
 
     def _look_for_new_epochs(self) -> None:
-        """Also of partitions where we hold nothing now: the bank may wait for our word."""
-        for partition, known in self._epochs.items():
-            epoch = self._places.epoch(partition)
-            if epoch not in ("", known):
-                self._epochs[partition] = epoch
+        """Also of partitions where we hold nothing: the bank waits for the word of all who live."""
+        epochs = self._places.epochs
+        if epochs != self._epochs:
+            self._whole |= {p for p, epoch in epochs.items() if self._epochs.get(p) != epoch}
+            self._epochs = dict(epochs)
+
+    def _look_after_held(self, now_s: float) -> None:
+        """A Redis that was set back waits for us where we held something of late."""
+        for partition, held in list(self._held.items()):
+            if now_s - held.last_s > _LIFE_S:
+                del self._held[partition]
+            elif now_s - held.said_s > _LIFE_S / RENEW_PART:
                 self._whole.add(partition)
 
     async def _say(
@@ -150,11 +181,9 @@ class Lending:
             await self._places.learn(partition)
         # From here to the ask nothing is awaited: epoch, checkpoint and what is held belong together.
         epoch, checkpoint = self._places.epoch(partition), self._places.checkpoint(partition)
-        if epoch and packages:
-            self._epochs.setdefault(partition, epoch)
         whole = partition in self._whole or any(purse.settling for purse in purses)
         said = self._asks_of(purses, needed, checkpoint, whole=whole)
-        if not said and partition not in self._whole:
+        if not said and not (epoch and partition in self._whole):
             return
         self._turn += 1
         asks, sent_s = [ask for _, ask in said], self._now_s()
@@ -169,6 +198,9 @@ class Lending:
             return
         self.asks += 1
         self.breaker.succeeded()
+        if epoch:
+            self._whole.discard(partition)
+        self._note_held(partition, said, answers)
         self._hear(partition, said, answers, sent_s)
 
     def _asks_of(
@@ -187,11 +219,20 @@ class Lending:
                 rest.append((purse, PackageAsk(purse.name, purse.held, 0, 1)))
         return said + rest
 
+    def _note_held(
+        self, partition: int, said: list[tuple[Purse, Ask]], answers: list[Lent]
+    ) -> None:
+        now_s, held = self._now_s(), self._held.get(partition)
+        pairs = zip(said, answers, strict=True)
+        if any(isinstance(ask, PackageAsk) and ask.held + lent.granted for (_, ask), lent in pairs):
+            self._held[partition] = _Held(now_s, now_s)
+        elif held is not None:
+            self._held[partition] = _Held(held.last_s, now_s)
+
     def _hear(
         self, partition: int, said: list[tuple[Purse, Ask]], answers: list[Lent], sent_s: float
     ) -> None:
         now_s = self._now_s()
-        self._whole.discard(partition)
         self._lost.discard(partition)
         for (purse, ask), lent in zip(said, answers, strict=True):
             if lent.state == "epoch":

@@ -41,16 +41,27 @@ class LimitMetrics(Collector):
         yield _gauges("limit_waiting", "Calls that wait for their limit now.", (), waiting)
         away = {(): int(desk.away)}
         yield _gauges("limit_bank_away", "1 while nothing can be leased.", (), away)
-        bounds: Counter[tuple[str, ...]] = Counter()
-        for purse in purses:
-            if isinstance(purse, PackagePurse):
-                bounds[purse.meter,] += purse.overshoot_bound
-        yield _gauges(
-            "package_overshoot_bound",
-            "What open calls may use beyond what they reserved, in the meter's unit.",
-            ("meter",),
-            bounds,
-        )
+        yield from _overshoot([p for p in purses if isinstance(p, PackagePurse)], desk.most_over)
+
+
+def _overshoot(purses: Iterable[PackagePurse], most_over: Mapping[str, int]) -> Iterable[Metric]:
+    bounds: Counter[tuple[str, ...]] = Counter()
+    most = Counter({(meter,): bound for meter, bound in most_over.items()})
+    for purse in purses:
+        bounds[purse.meter,] += purse.overshoot_bound
+        most[purse.meter,] = max(most[purse.meter,], purse.most_over)
+    yield _gauges(
+        "package_overshoot_bound",
+        "What open calls may use beyond what they reserved, in the meter's unit.",
+        ("meter",),
+        bounds,
+    )
+    yield _gauges(
+        "package_overshoot_bound_most",
+        "The same of one package, the most it was since the start.",
+        ("meter",),
+        most,
+    )
 
 
 def _kind(purse: Purse) -> str:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from gateway.brakes import Brakes
 from gateway.crossings import Crossings
 from gateway.errors import GatewayError
-from gateway.estimates import Asked
 from gateway.exchange import Exchange
 from gateway.holds import Hold
 
@@ -36,8 +35,9 @@ class Limited(ABC):
         desk = self._shared.desk
         if self._hold is not None or desk is None:
             return not self._queued
-        route = self._exchange.route.name
-        self._hold = hold = desk.hold(brakes, route, Asked(body, max(-1, length)))
+        self._hold = hold = Hold(brakes, body, length)
+        if hold.take(self._shared.loop_time()) and not hold.exceeded:
+            return True
         refusal = desk.take(hold)
         if refusal is not None:
             self.fail(refusal)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from gateway.brakes import TOKENS, Brake, Brakes
+from gateway.estimates import Mean
 from gateway.limit_settings import Limit, Limits
 from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
 from metering.catalogue import Product
@@ -38,6 +39,7 @@ class Braking:
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
+        self._means: dict[tuple[str, str], Mean] = {}
         self._purses: WeakValueDictionary[str, Purse] = WeakValueDictionary()
 
     def of(
@@ -54,7 +56,13 @@ class Braking:
             there = partition_of(route, self._partitions)
             each += self._limit("route", route, there, limits.routes[route], shadow=shadow)
         each += self._packages(packages, caller, here)
-        return Brakes(tuple(each)) if each else None
+        return Brakes(tuple(self._with_mean(brake, route) for brake in each)) if each else None
+
+    def _with_mean(self, brake: Brake, route: str) -> Brake:
+        mean = self._means.get((route, brake.meter))
+        if mean is None:
+            mean = self._means[route, brake.meter] = Mean(brake.meter)
+        return brake._replace(mean=mean)
 
     def _limit(
         self, whose: str, name: str, partition: int, limit: Limit, *, shadow: bool

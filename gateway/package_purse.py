@@ -23,12 +23,18 @@ class PackagePurse(Lease):
 
     __slots__ = (
         "_behind",
+        "_first",
         "_held",
+        "_last",
+        "_since",
         "_stale",
+        "guessed",
+        "guesses",
         "largest",
         "ledger",
         "ledger_s",
         "meter",
+        "most_over",
         "reserved",
         "used",
     )
@@ -38,10 +44,14 @@ class PackagePurse(Lease):
         self.meter = meter
         self.reserved = 0  # by open calls
         self.used = 0  # by records after the checkpoint
+        self.guesses = 0  # open calls of which nobody knows how much they will use
+        self.guessed = 0  # reserved by those
         self.largest = 0  # what a call used at most
+        self.most_over = 0  # the bound where it was greatest
         self.ledger: Balance | None = None  # as the bank shows it
         self.ledger_s = float("-inf")  # when it was asked for
-        self._behind: deque[tuple[int, int, int]] = deque()  # first and last record, use
+        self._behind: deque[tuple[int, int]] = deque()  # the last record of some, what they used
+        self._first, self._last, self._since = -_TOGETHER, 0, 0  # of those that come now
         self._held = 0  # as last told
         self._stale = False  # the bank counts something that the ledger does too
 
@@ -51,13 +61,14 @@ class PackagePurse(Lease):
 
     @property
     def overshoot_bound(self) -> int:
-        """What the open calls may use beyond what they reserved, if none is larger than any before."""
-        return max(0, self.calls * self.largest - self.reserved)
+        """What open calls of unknown size may use beyond what they reserved, if none is larger than any
+        before."""
+        return max(0, self.guesses * self.largest - self.guessed)
 
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to tell any more."""
-        return not (self.held or self.calls or self._held)
+        return not (self.held or self._held)
 
     def remaining(self, now_ms: int) -> int | None:
         """What the ledger last said is left for new usage, None where it has said nothing."""
@@ -68,26 +79,28 @@ class PackagePurse(Lease):
     def take(self, amount: int, least: int, now_s: float) -> int:
         """Reserve for a call; where no more can be had, what there is, at least `least`.
 
-        Returns what was reserved, or LACKING.
+        Returns what was reserved, or LACKING. A `least` of 0 says that `amount` is a guess. Only one
+        call at a time may have less than it should: each of them may use more than there is.
         """
         spare = self.spare
         if now_s >= self.valid_until_s:
             return LACKING
         if spare < amount:
-            if spare < least or self.left > 0:
+            if spare < least or spare <= 0 or self.left > 0 or self.reserved:
                 return LACKING
             amount = spare
         self.spare = spare - amount
         self.reserved += amount
-        self.calls += 1
-        self._taken += amount
+        self.taken += amount
+        if not least:
+            self.guess(amount)
         return amount
 
-    def take_rest(self, least: int, now_s: float) -> int:
-        """Reserve what there is, at least `least`: more did not come in time."""
-        if now_s >= self.valid_until_s or self.spare < least:
+    def take_rest(self, now_s: float) -> int:
+        """Reserve what there is for a call of unknown size: more did not come in time."""
+        if now_s >= self.valid_until_s or self.spare <= 0 or self.reserved:
             return LACKING
-        return self.take(self.spare, least, now_s)
+        return self.take(self.spare, 0, now_s)
 
     def grow(self, more: int, now_s: float) -> int:
         """Reserve up to so much more for an open call; how much it was."""
@@ -96,33 +109,46 @@ class PackagePurse(Lease):
         amount = min(more, self.spare)
         self.spare -= amount
         self.reserved += amount
-        self._taken += more  # so that enough is asked for
+        self.taken += more  # so that enough is asked for
         return amount
 
     def settle(self, reserved: int, actual: int, number: int) -> None:
         """A call, or a part of one, that had reserved so much used `actual`.
 
-        `number` is that of its record, 0 where it has none and uses nothing. Where the call is over
-        `calls` is the caller's to lower.
+        `number` is that of its record, 0 where it has none and uses nothing.
         """
         self.reserved -= reserved
-        self.spare = max(0, self.spare + reserved - actual)
+        spare = self.spare + reserved - actual
+        self.spare = spare if spare > 0 else 0
         if actual <= 0 or not number:
             return
-        self.largest = max(self.largest, actual)
+        if actual > self.largest:
+            self.largest = actual
+            self.most_over = max(self.most_over, self.overshoot_bound)
         self.used += actual
-        behind = self._behind
-        if behind and number - behind[-1][0] < _TOGETHER:
-            first, _, used = behind[-1]
-            behind[-1] = (first, number, used + actual)
-        else:
-            behind.append((number, number, actual))
+        if number - self._first < _TOGETHER:
+            self._last, self._since = number, self._since + actual
+            return
+        if self._since:
+            self._behind.append((self._last, self._since))
+        self._first = self._last = number
+        self._since = actual
+
+    def put_back(self, amount: int, *, lent: bool = True) -> None:
+        """The call that took so much was not let in."""
+        del lent
+        self.taken -= amount
+        self.settle(amount, 0, 0)
 
     def checkpoint(self, number: int) -> None:
         """The ledger holds the lane's records of this partition up to `number`."""
         behind = self._behind
-        while behind and behind[0][1] <= number:
-            self.used -= behind.popleft()[2]
+        while behind and behind[0][0] <= number:
+            self.used -= behind.popleft()[1]
+            self._stale = True
+        if self._since and self._last <= number:
+            self.used -= self._since
+            self._since, self._first = 0, -_TOGETHER
             self._stale = True
 
     def next_ask(self, now_s: float, needed: Needed = NOTHING) -> PackageAsk | None:
@@ -151,7 +177,9 @@ class PackagePurse(Lease):
         if self.quiet:
             return False
         since_s = now_s - self._sent_s
-        changed = self._stale or (self.held == 0 and self._held > 0)
+        held = self.held
+        # More than was told: the bank would lend it to others as well.
+        changed = self._stale or held > self._held or (held == 0 and self._held > 0)
         if expired or since_s >= _PACKAGE_LIFE_S / RENEW_PART:
             return True
         return changed and since_s >= LEAST_PAUSE_S
@@ -164,3 +192,9 @@ class PackagePurse(Lease):
     def lost(self) -> None:
         """It is said again."""
         self._stale = True
+
+    def guess(self, amount: int) -> None:
+        """So much was reserved for a call of which nobody knows how much it will use."""
+        self.guesses += 1
+        self.guessed += amount
+        self.most_over = max(self.most_over, self.guesses * self.largest - self.guessed)

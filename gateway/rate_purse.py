@@ -23,7 +23,7 @@ class RatePurse(Lease):
 
     @property
     def quiet(self) -> bool:
-        return not (self.spare or self.owed or self.calls)
+        return not (self.spare or self.owed)
 
     @property
     def remaining(self) -> int:
@@ -41,16 +41,18 @@ class RatePurse(Lease):
             return LACKING
         else:
             self.spare -= amount
-        self.calls += 1
-        self._taken += amount
+        self.taken += amount
         return amount
+
+    def lacks(self, amount: int, now_s: float) -> bool:
+        """Whether so much, or all that may come at once, is not at hand."""
+        return super().lacks(min(amount, self.burst), now_s)
 
     def take_anyway(self, amount: int) -> int:
         """Use some though there is none: the limit only reports."""
         amount = min(amount, self.burst)
         self.owed += amount
-        self.calls += 1
-        self._taken += amount
+        self.taken += amount
         return amount
 
     def is_over(self, now_s: float) -> bool:
@@ -59,7 +61,7 @@ class RatePurse(Lease):
         return self.told_s > 0 and self.left + self.spare + earned < self.owed
 
     def settle(self, taken: int, actual: int) -> None:
-        """A call that took so much used `actual`; `calls` is the caller's to lower."""
+        """A call that took so much used `actual`."""
         more = actual - taken
         if self.local:
             self._tat_us += more * self._unit_us()
@@ -68,6 +70,14 @@ class RatePurse(Lease):
         else:
             self.owed += more - self.spare
             self.spare = 0
+
+    def put_back(self, amount: int, *, lent: bool = True) -> None:
+        """The call that took so much was not let in; `lent`: it was not taken anyway."""
+        self.taken -= amount
+        if lent:
+            self.settle(amount, 0)
+        else:
+            self.owed -= amount
 
     def next_ask(self, now_s: float, needed: Needed = NOTHING) -> RateAsk | None:
         """What to say to the bank now, if anything."""

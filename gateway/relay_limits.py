@@ -4,7 +4,6 @@ import anyio
 
 from gateway.desk import Desk
 from gateway.errors import Fields
-from gateway.estimates import Asked
 from gateway.exchange import Exchange
 from gateway.holds import Hold
 from gateway.mid_stream import MidStream
@@ -32,8 +31,7 @@ class RelayLimits:
         exchange, brakes = self._exchange, self._brakes
         if self._desk is None or brakes is None:
             return
-        asked = Asked(body, exchange.passage.announced)
-        self._hold = hold = self._desk.hold(brakes, exchange.route.name, asked)
+        self._hold = hold = Hold(brakes, body, exchange.passage.announced)
         if brakes.stops:
             self._mid_stream = MidStream(self._desk, hold, exchange)
         await let_by(self._desk, hold)

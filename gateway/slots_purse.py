@@ -9,16 +9,21 @@ from gateway.leases import LACKING, NOTHING, Lease, Needed
 from metering.lending import RENEW_PART, SLOT_LIFE_MS, Lent, SlotsAsk
 
 _SLOT_LIFE_S: Final = SLOT_LIFE_MS / 1000
+_LISTEN_S: Final = (
+    0.1  # who has slots to spare hears so soon that others lack them: those wait for it
+)
+_SELDOM: Final = 20  # calls a second of which less than one comes between two turns
 
 
 class SlotsPurse(Lease):
     """Some of `most` calls that may be open at once."""
 
-    __slots__ = ("_held", "most")
+    __slots__ = ("_held", "calls", "most")
 
     def __init__(self, name: str, partition: int, most: int) -> None:
         super().__init__(name, partition)
         self.most = most
+        self.calls = 0  # open ones
         self._held = 0
 
     @property
@@ -47,14 +52,14 @@ class SlotsPurse(Lease):
         else:
             self.spare -= 1
         self.calls += 1
-        self._taken += 1
+        self.taken += 1
         return 1
 
     def take_anyway(self, amount: int) -> int:
         """A slot though there is none: the limit only reports."""
         del amount
         self.calls += 1
-        self._taken += 1
+        self.taken += 1
         return 1
 
     def is_over(self, now_s: float) -> bool:
@@ -68,28 +73,38 @@ class SlotsPurse(Lease):
         if not self.local and self.held < self.most:
             self.spare += 1
 
+    def put_back(self, amount: int, *, lent: bool = True) -> None:
+        """The call was not let in; `lent`: its slot was not taken anyway."""
+        self.calls -= 1
+        self.taken -= amount
+        if lent and not self.local:
+            self.spare += 1
+
     def next_ask(self, now_s: float, needed: Needed = NOTHING) -> SlotsAsk | None:
         """What to say to the bank now, if anything."""
         expired = now_s >= self.valid_until_s
         if expired:
             self.spare = 0
-        self.measure(now_s)
-        give = self._surplus(needed, now_s)
-        self.spare -= give
+        often = self.measure(now_s) >= _SELDOM
+        give = self._surplus(needed, now_s, often=often)
+        if give:
+            self.spare -= give
+            self.in_vain_until_s = 0.0  # there are some again
         want = max(0, needed.amount - self.spare)
         if want and not self.wanted:
             want += self.calls // 4
         due = want > 0 or give > 0 or (not self.quiet and self._must_renew(now_s, expired=expired))
         return SlotsAsk(self.name, self.held, want, self.most) if due else None
 
-    def _surplus(self, needed: Needed, now_s: float) -> int:
+    def _surplus(self, needed: Needed, now_s: float, *, often: bool) -> int:
         if self.idle(now_s) and not needed.amount:
             return self.spare
-        keep = needed.amount + (0 if self.wanted else max(2, self.calls))
+        keep = needed.amount + (max(2, self.calls) if often and not self.wanted else 0)
         return max(0, self.spare - keep)
 
     def _must_renew(self, now_s: float, *, expired: bool) -> bool:
-        return expired or now_s - self._sent_s >= _SLOT_LIFE_S / RENEW_PART
+        pause_s = _LISTEN_S if self.spare else _SLOT_LIFE_S / RENEW_PART
+        return expired or now_s - self._sent_s >= pause_s
 
     def told(self, ask: SlotsAsk, lent: Lent, sent_s: float, now_s: float) -> None:
         """The bank's answer to what was asked at `sent_s`."""

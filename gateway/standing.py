@@ -1,5 +1,6 @@
 """Where the partitions stand for a lane: what it must name when it says what it holds of a package."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import anyio
@@ -15,6 +16,11 @@ class StandingOf:
     applier: Applier
     tail: Tail
     flushing: anyio.Lock
+
+    @property
+    def epochs(self) -> Mapping[int, str]:
+        """The last that was heard of each partition, though it be over."""
+        return self.applier.epochs
 
     def epoch(self, partition: int) -> str:
         """The partition's, empty where it is not known."""

@@ -13,7 +13,6 @@ import anyio
 from gateway.brakes import Brakes
 from gateway.desk import Desk
 from gateway.errors import GatewayError
-from gateway.estimates import Asked
 from gateway.holds import Hold
 from gateway.limit_errors import QuotaUnavailable
 from gateway.waiting import give_back, let_by
@@ -36,7 +35,7 @@ class SessionLimits:
         """Return when it holds what it needs. Raises GatewayError."""
         if brakes is None or self._desk is None:
             return
-        self._hold = hold = self._desk.hold(brakes, self._route, Asked(b"", 0))
+        self._hold = hold = Hold(brakes, b"", 0)
         await let_by(self._desk, hold)
 
     @property
@@ -78,7 +77,7 @@ class SessionLimits:
         if brakes is None:
             self._hold = None
             return
-        self._hold = hold = desk.hold(brakes, self._route, Asked(b"", 0))
+        self._hold = hold = Hold(brakes, b"", 0)
         refusal = desk.take(hold)
         if refusal is not None or hold.lacks >= 0:
             raise refusal or QuotaUnavailable

@@ -39,7 +39,7 @@ class Applier:
         self._counters = counters
         self._partitions = partitions
         self._places: dict[int, _Place] = {}
-        self._epochs: dict[int, str] = {}  # the last of each partition; it has none when emptied
+        self.epochs: dict[int, str] = {}  # the last of each partition; it has none when emptied
         self._first = 0  # the partition that the next flush begins with
         self._asked = 0  # the partition that is asked next
         self._heard: set[int] = set()  # partitions that answered since the last probe
@@ -88,8 +88,8 @@ class Applier:
     def settle(self, partition: int, reply: ApplyReply) -> None:
         """Take over what Redis said."""
         if reply.epoch:
-            self.resets += self._epochs.get(partition, reply.epoch) != reply.epoch
-            self._epochs[partition] = reply.epoch
+            self.resets += self.epochs.get(partition, reply.epoch) != reply.epoch
+            self.epochs[partition] = reply.epoch
         self._places[partition] = _Place(reply.epoch, reply.position)
         self._tail.retire(partition, reply.checkpoint)
         if reply.epoch and not self._tail.reaches(partition, reply.position):

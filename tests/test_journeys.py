@@ -253,22 +253,26 @@ def test_a_package_says_which_instance_used_it(served: Served, koo: Market) -> N
 
 
 def test_a_package_of_two_items_says_what_it_gave_to_each(served: Served, koo: Market) -> None:
-    """As 100 SMS and 50 MMS of one package (spec §2.7); the records of both name the package."""
+    """As 100 SMS and 50 MMS of one package (spec §2.7); the records of both name the package.
+
+    Two calls of 25 tokens use it up, a third is not made.
+    """
     calls, tokens, bundle = koo.buy("domain-5", "calls", "tokens", "bundle")
     key = calls.app["password"]
+    answers: list[int] = []
 
-    def beyond() -> bool:
-        assert koo.used(calls.instance_id) < 99
-        return served.chat(key, tokens=60).status_code == 200 and koo.used(tokens.instance_id) > 0
+    def used_up() -> bool:
+        answers.append(served.chat(key, tokens=25).status_code)
+        return answers[-1] == 402
 
     def used() -> dict[str, Decimal]:
         entries = koo.usage_info(bundle.instance_id)
         assert len(entries) == 2
         return {e["relatedInstanceId"]: Decimal(str(e["usageValue"])) for e in entries}
 
-    eventually(beyond)
-    made = koo.used(calls.instance_id)
-    expected = {calls.instance_id: made, tokens.instance_id: Decimal("0.05")}
+    eventually(used_up)
+    assert answers.count(200) == 2
+    expected = {calls.instance_id: Decimal(2), tokens.instance_id: Decimal("0.05")}
     eventually(lambda: used() == expected)
     tokens.ripen()
     for line in (calls, tokens):

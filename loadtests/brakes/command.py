@@ -11,7 +11,7 @@ import click
 from loadtests.brakes import crashes, overshoot
 from loadtests.brakes.shop import open_shop
 
-_KILL_EVERY_S: Final = 1.0
+_KILL_EVERY_S: Final = 0.3
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +46,7 @@ def main(runs: int, clients: int, workers: int, quota: int, reservations: int) -
                 quota_of_all = asyncio.run(
                     crashes.run_once(shop, 2 * runs, quota, reservations, _KILL_EVERY_S)
                 )
-                click.echo(str(quota_of_all))
+                click.echo(quota_of_all.line())
                 problems += quota_of_all.problems()
     for problem in problems:
         click.echo(f"PROBLEM: {problem}", err=True)

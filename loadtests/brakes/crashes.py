@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -11,12 +12,12 @@ import anyio
 import httpx
 
 from loadtests.brakes.customers import Account, call_for
-from loadtests.brakes.overshoot import exactly
 from loadtests.brakes.shop import Shop, customer_id, key_of
 from metering.lending import PACKAGE_LIFE_MS, SETTLE_MS
 
 _ADOPTION_S: Final = 8.0
 _CLIENTS: Final = 40
+_PAUSE_S: Final = 0.2  # of a client between calls, so that there is time to kill
 
 
 class Crashed(NamedTuple):
@@ -29,6 +30,14 @@ class Crashed(NamedTuple):
     status_of_more: str
     kills: int
     ended: Counter[str]
+
+    def line(self) -> str:
+        """What came of it."""
+        ends = ", ".join(f"{end} {n}" for end, n in sorted(self.ended.items()))
+        return (
+            f"killed {self.kills} times: {self.used} of {self.quota} used; the rest of {self.rest}: "
+            f"{self.status_of_rest}, one more: {self.status_of_more}; {ends}"
+        )
 
     def problems(self) -> list[str]:
         """What is not as it should be, in words."""
@@ -44,12 +53,13 @@ class Crashed(NamedTuple):
 
 async def run_once(shop: Shop, number: int, quota: int, calls: int, pause_s: float) -> Crashed:
     """Make the calls while workers are killed, one every `pause_s` on the average."""
-    account, left, kills = Account(key_of(number)), Counter(left=calls), Counter[str]()
+    account, kills = Account(key_of(number)), Counter[str]()
+    most = max(1, quota // calls)  # so that much is left
     async with anyio.create_task_group() as killing:
         killing.start_soon(_kill, shop, kills, pause_s, random.Random(number))
         async with anyio.create_task_group() as calling:
             for n in range(_CLIENTS):
-                calling.start_soon(call_for, shop.address, account, exactly, n, left)
+                calling.start_soon(_customer, shop, account, n, calls // _CLIENTS, most)
         killing.cancel_scope.cancel()
     async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
         await anyio.sleep((PACKAGE_LIFE_MS + SETTLE_MS) / 1000 + _ADOPTION_S)
@@ -61,12 +71,27 @@ async def run_once(shop: Shop, number: int, quota: int, calls: int, pause_s: flo
     return Crashed(quota, used, rest, status_of_rest, status_of_more, kills["kills"], account.ended)
 
 
+async def _customer(shop: Shop, account: Account, seed: int, calls: int, most: int) -> None:
+    for n in range(calls):
+        one = Account(account.key)
+        await call_for(
+            shop.address, one, lambda dice: dice.randint(1, most), seed * 1009 + n, once()
+        )
+        account.add(one)
+        await anyio.sleep(_PAUSE_S)
+
+
+def once() -> Callable[[], bool]:
+    """True from the second time on."""
+    asked = iter([False])
+    return lambda: next(asked, True)
+
+
 async def _one(shop: Shop, number: int, tokens: int) -> str:
     """How a call ends that uses exactly so many, tried until it is served or the package is used up."""
     account = Account(key_of(number))
-    await call_for(shop.address, account, lambda _: tokens, 0, Counter(left=1))
-    (status,) = account.ended
-    return status
+    await call_for(shop.address, account, lambda _: tokens, 0, lambda: account.ended["200"] > 0)
+    return max(account.ended, key=lambda end: end in ("200", "402"))
 
 
 async def _kill(shop: Shop, kills: Counter[str], pause_s: float, dice: random.Random) -> None:

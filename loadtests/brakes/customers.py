@@ -37,6 +37,11 @@ class Account:
         self.tokens += reply.tokens
         self.largest = max(self.largest, reply.tokens)
 
+    def add(self, other: "Account") -> None:
+        """What became of some more calls."""
+        self.ended.update(other.ended)
+        self.tokens += other.tokens
+
 
 Asks = Callable[[random.Random], int]  # how many tokens a call says it may use; 0 says nothing
 
@@ -47,14 +52,9 @@ async def use_up(address: tuple[str, int], account: Account, asks: Asks, seed: i
 
 
 async def call_for(
-    address: tuple[str, int], account: Account, asks: Asks, seed: int, calls: Counter[str]
+    address: tuple[str, int], account: Account, asks: Asks, seed: int, enough: Callable[[], bool]
 ) -> None:
-    """Call as long as the shared `calls` has some left, or until the package is used up."""
-
-    def enough() -> bool:
-        calls["left"] -= 1
-        return calls["left"] < 0
-
+    """Call until it is enough, or the package is used up."""
     await _calls(address, account, asks, seed, enough)
 
 

@@ -9,14 +9,13 @@ import httpx
 
 from loadtests.brakes.customers import Account, Asks, use_up
 from loadtests.brakes.origin import MOST_TOKENS
-from loadtests.brakes.shop import Shop, customer_id, key_of
+from loadtests.brakes.shop import METER, Shop, customer_id, key_of
 
-BOUND: Final = "gateway_package_overshoot_bound"
-_CALLS: Final = 50  # of a customer before the package counts, so that sizes are known
+BOUND: Final = "gateway_package_overshoot_bound_most"
 
 
 class Run(NamedTuple):
-    """One package used up. Tokens; `bound` is what the workers say they may overshoot by at most."""
+    """One package used up. Tokens; `bound` is the most that the workers said they may overshoot by."""
 
     quota: int
     used: int
@@ -64,5 +63,5 @@ async def run_once(shop: Shop, number: int, quota: int, clients: int, asks: Asks
             for n in range(clients):
                 group.create_task(use_up(shop.address, account, asks, number * 1009 + n))
         used = await shop.agrees(http, customer_id(number), account.tokens)
-        bound = int(await shop.metric(http, BOUND, customer_id(number)))
+        bound = int(await shop.metric(http, BOUND, f'"{METER}"'))
     return Run(quota, used, account.tokens, bound, account.ended, account.most_open)

@@ -15,6 +15,7 @@ import yaml
 
 from loadtests.serving import first_line, process
 
+METER: Final = "tokens_out"
 ITEM: Final = "TOKENS"
 PACKAGE: Final = "PACKAGE"
 _AGREES_S: Final = 30.0
@@ -32,7 +33,7 @@ def configuration(upstream: str, workers: int, quota: int, customers: int) -> di
             {"name": "chat", "path": "/v1", "upstream": [upstream], "identity": ["api_key"]}
         ],
         "products": [
-            {"product_id": ITEM, "routes": ["chat"], "meter": "tokens_out"},
+            {"product_id": ITEM, "routes": ["chat"], "meter": METER},
             {"product_id": PACKAGE, "package": package},
         ],
         "customers": [_customer(n) for n in range(customers)],
@@ -86,11 +87,11 @@ class Shop:
         """Tokens out, as the operator's API counts them."""
         reply = await http.get(
             f"{self._control['admin']}/api/v1/usage",
-            params={"customer": customer, "meter": "tokens_out"},
+            params={"customer": customer, "meter": METER},
             headers={"Authorization": f"Bearer {self._token}"},
         )
         reply.raise_for_status()
-        return int(reply.json()["total"].get("tokens_out", 0))
+        return int(reply.json()["total"].get(METER, 0))
 
     async def agrees(self, http: httpx.AsyncClient, customer: str, tokens: int) -> int:
         """What is counted, once it is at least `tokens` or no more comes."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.limit_settings import Limits
 from gateway.limiting import Lane, Limiting, limiting
+from gateway.purse import PackagePurse, Purse, SlotsPurse
 from metering.clock import Clock
 from metering.errors import MeteringUnavailable
 from metering.lending import Ask, Balance, Lent, PackageAsk, Part, RateAsk, SlotsAsk
@@ -100,3 +101,10 @@ def limits_of(bank: Any, settings: dict[str, Any], clock: Clock, **terms: Any) -
     lane = Lane("lane-1", 4, terms.pop("places", FixedPlaces()))
     limits = Limits.model_validate(settings)
     return limiting(limits, bank, lane, clock, terms.pop("loop_time"), **terms)
+
+
+def open_calls(purse: Purse) -> int:
+    """How many calls hold something of it; of a package what they reserved, of a rate nothing."""
+    if isinstance(purse, SlotsPurse):
+        return purse.calls
+    return purse.reserved if isinstance(purse, PackagePurse) else 0

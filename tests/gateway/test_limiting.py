@@ -14,7 +14,7 @@ from gateway.limiting import Limiting
 from metering.catalogue import Package, PackageItem, Product
 from metering.lending import account_of
 from tests.fakes import FakeClock
-from tests.gateway.lender import FakeBank, limits_of
+from tests.gateway.lender import FakeBank, limits_of, open_calls
 from tests.gateway.running import Running, gateway
 from tests.servers import Received, eventually, upstream
 
@@ -138,7 +138,7 @@ def test_a_slot_that_comes_free_goes_to_who_waits() -> None:
     ):
         first = pool.submit(call, running)
         eventually(lambda: running.kept.open)
-        eventually(lambda: limits.desk.active and next(iter(limits.desk.active)).calls)
+        eventually(lambda: limits.desk.active and open_calls(next(iter(limits.desk.active))))
         second = pool.submit(call, running)
         eventually(lambda: limits.desk.waiting)
         go_on.set()
@@ -248,7 +248,7 @@ def test_a_call_that_fails_gives_everything_back() -> None:
         assert call(running)[0] == 502
         running.idle()
         for purse in limiting.desk.active:
-            assert purse.calls == 0
+            assert open_calls(purse) == 0
             assert getattr(purse, "reserved", 0) == 0
 
 
@@ -264,7 +264,7 @@ def test_a_client_that_leaves_while_it_waits_takes_nothing() -> None:
         running.idle()
         eventually(lambda: not limits.desk.waiting)
         assert not seen
-        assert not any(purse.calls or purse.spare for purse in limits.desk.active)
+        assert not any(open_calls(purse) or purse.spare for purse in limits.desk.active)
 
 
 def test_more_of_a_body_comes_while_its_call_waits() -> None:

@@ -416,6 +416,7 @@ async def test_exchanges_are_counted_by_how_they_ended(site: Site) -> None:
         "complete": 2,
         "client_left": 1,
         "upstream_cut": 1,
+        "stopped": 0,
         "open_now": 1,
         "uncertain": 0,
     }

@@ -84,6 +84,7 @@ def test_a_running_installation_is_reconciled_and_explained(tmp_path: Path) -> N
         "complete": 3,
         "client_left": 0,
         "upstream_cut": 0,
+        "stopped": 0,
         "open_now": 0,
         "uncertain": 0,
     }

@@ -25,7 +25,7 @@ _HAS_SHELLS: Final = "shell" in GatewaySettings.model_fields
 
 @dataclass(frozen=True)
 class Tallygate:
-    """One of its two shells: `linerate` or `portable`. `limited`: rates, tokens, concurrent calls and a
+    """One of its two shells: `linerate` or `portable`. `limited`: rates of calls and tokens and a
     package that stops brake every call, none of which it reaches.
     """
 
@@ -36,7 +36,7 @@ class Tallygate:
     @property
     def does(self) -> str:
         """In the tables."""
-        return "meter, journal, limits, packages" if self.limited else "meter, journal"
+        return "meter, journal, rates, packages" if self.limited else "meter, journal"
 
     @property
     def name(self) -> str:
@@ -101,14 +101,14 @@ def configuration(site: Site, shell: str, redis: int) -> dict[str, Any]:
 
 
 def with_limits(config: dict[str, Any]) -> dict[str, Any]:
-    """The same, with everything that can brake a call, far from where it would."""
+    """The same, with rates and a package that brake every call, far from where they would."""
     quota = {"of": "CHAT", "quota": 10**12}
     package = {"product_id": "PKG", "package": {"items": [quota], "stop_before_excess": True}}
     customers = [
         each | {"instances": [*each["instances"], {"id": f"{each['id']}p", "product": "PKG"}]}
         for each in config["customers"]
     ]
-    far = {"requests_per_second": 10**6, "tokens_per_minute": 10**9, "concurrent": 10**4}
+    far = {"requests_per_second": 10**6, "tokens_per_minute": 10**9}
     return config | {
         "products": [*config["products"], package],
         "customers": customers,

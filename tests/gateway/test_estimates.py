@@ -1,0 +1,116 @@
+"""What a call will use, before it is made."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.estimates import Estimate, Mean, estimate, most_tokens_made
+
+PLAIN = {"model": "m", "messages": [{"role": "user", "content": "words"}]}
+SAID = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
+
+
+def estimated(meter: str, body: dict[str, Any] | bytes, mean: Mean | None = None) -> Estimate:
+    """Of a request whose body came whole."""
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return estimate(meter, text, len(text), mean or Mean(meter))
+
+
+def known(sizes: list[int]) -> Mean:
+    """After calls of these sizes."""
+    mean = Mean("tokens_out")
+    for size in sizes:
+        mean.learn(size)
+    return mean
+
+
+@given(
+    st.sampled_from(SAID),
+    st.integers(1, 10**9),
+    st.integers(1, 128),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", " :\t")]),
+    st.integers(0, 3),
+)
+def test_what_a_request_says_is_an_upper_bound(
+    name: str, most: int, choices: int, separators: tuple[str, str], place: int
+) -> None:
+    """Whatever the field is called, wherever it stands, however it is written; times the choices."""
+    fields = [*list(PLAIN.items()), ("n", choices)]
+    fields.insert(place, (name, most))
+    body = json.dumps(dict(fields), separators=separators).encode()
+    assert most_tokens_made(body) == most * choices
+    found = estimated("tokens_out", body)
+    assert found == Estimate(most * choices, bound=True)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_without_an_error(body: bytes) -> None:
+    """And never below 1."""
+    for meter in ("requests", "bytes_in", "tokens_out", "tokens_total", "images"):
+        assert estimated(meter, body).amount >= 1
+
+
+@pytest.mark.parametrize("said", ['"max_tokens": null', '"max_tokens": "7"', '"maximum": 7', ""])
+def test_what_says_no_number_says_nothing(said: str) -> None:
+    """Then it is what others used."""
+    body = ("{" + said + "}").encode()
+    assert most_tokens_made(body) is None
+    found = estimated("tokens_out", body, known([100] * 40))
+    assert not found.bound
+
+
+def test_of_two_statements_the_larger_counts() -> None:
+    """A body that says it twice is read by somebody who takes the other."""
+    assert most_tokens_made(b'{"max_tokens": 5, "max_completion_tokens": 70}') == 70
+
+
+def test_a_text_has_no_more_tokens_than_bytes() -> None:
+    """With an image in it nobody knows."""
+    text = PLAIN | {"max_tokens": 10}
+    length = len(json.dumps(text))
+    assert estimated("tokens_total", text) == Estimate(10 + length, bound=True)
+    assert not estimated("tokens_total", text | {"image": "http://x"}).bound
+
+
+def test_of_a_body_that_did_not_come_whole_the_rest_may_hold_anything() -> None:
+    """The number that it said is expected all the same."""
+    body = b'{"max_tokens": 10, "messages": ['
+    assert estimate("tokens_total", body, 1000, Mean("tokens_total")) == (1010, False)
+
+
+def test_before_anything_is_known_much_is_expected() -> None:
+    """Many may come before one is over."""
+    assert estimated("tokens_out", PLAIN) == Estimate(4096, bound=False)
+
+
+@given(st.integers(1, 10**9))
+def test_equal_calls_are_expected_as_they_are(size: int) -> None:
+    """After a while, but for rounding."""
+    mean = known([size] * 400)
+    assert mean.usual == size
+    assert size <= mean.high <= size + size // 100 + 1
+
+
+def test_of_calls_of_any_size_few_are_larger_than_expected() -> None:
+    """Some one in ten, where no size is likelier than another."""
+    dice, mean, larger = random.Random(7), Mean("tokens_out"), 0
+    for number in range(2000):
+        size = dice.randint(1, 500)
+        larger += number >= 50 and size > mean.high
+        mean.learn(size)
+    assert larger < 300
+    assert 100 < mean.usual < 400
+
+
+@given(st.lists(st.integers(0, 10**15), max_size=60))
+def test_what_is_expected_is_within_what_was_seen(sizes: list[int]) -> None:
+    """The mean is between the least and the most; what few pass is not below it."""
+    mean = known(sizes)
+    assert 1 <= mean.usual <= mean.high
+    if sizes:
+        assert min(sizes) - 1 <= mean.usual <= max(1, *sizes)
+        assert mean.high <= max(1, *sizes) * 3
