@@ -4,7 +4,7 @@ from billing_sync.koogallery import answers, query
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.fields import Callback, instance_ids, utc_ms
-from billing_sync.lifecycle import Activity, Event, LifecycleEvent, instance_id_of
+from billing_sync.lifecycle import TRIAL_TO_FORMAL, Activity, Event, LifecycleEvent, instance_id_of
 
 _EVENTS = {
     Activity.NEW: Event.KNOWN,
@@ -32,6 +32,7 @@ def to_event(callback: Callback, sent_at: int) -> LifecycleEvent:
         order_id=order_id,
         order_line_id=line_id,
         scene=values.get("scene", ""),
+        formal=values.get("scene") == TRIAL_TO_FORMAL,
         product_id=values.get("productId", ""),
         expires=utc_ms("expireTime", expires) if expires else 0,
     )
