@@ -175,7 +175,7 @@ class Control:
         self._balances_changed.set()
 
     async def _chores(self) -> None:
-        await self.callbacks.resolve_creating()
+        await self.callbacks.resolve()
 
 
 def set_up(parts: Parts) -> None:

@@ -45,7 +45,8 @@ class Event(StrEnum):
 @dataclass(frozen=True, slots=True)
 class LifecycleEvent:
     """One callback that changes an instance. `sent_at`, `expires` and `accepted` are UTC ms; 0 is
-    none. `formal`: a trial is paid for from now on."""
+    none. `formal`: a trial is paid for from now on. `apart`: its order line is several instances, which
+    `product_id` tells apart."""
 
     activity: Activity
     event: Event
@@ -59,6 +60,7 @@ class LifecycleEvent:
     expires: int = 0
     accepted: int = 0
     formal: bool = False
+    apart: bool = False
 
 
 RENEWAL_CHANGE: Final = "RENEWAL_CHANGE"
@@ -71,19 +73,15 @@ def instance_id_of(order_id: str, order_line_id: str, product_id: str = "") -> s
     return str(uuid.uuid5(NAMESPACE, "|".join(parts)))
 
 
-def creation_identity(order_id: str, order_line_id: str) -> str:
+def creation_identity(event: LifecycleEvent) -> str:
     """businessId is left out on purpose: it differs on every request, retries included."""
-    return _joined(Activity.NEW, order_id, order_line_id)
+    product = (event.product_id,) if event.apart else ()
+    return _joined(Activity.NEW, event.order_id, event.order_line_id, *product)
 
 
 def acceptance_identity(instance_id: str) -> str:
     """An instance is accepted once (V1.0, by a second newInstance, spec §3.4)."""
     return _joined(Activity.NEW, instance_id, Event.ACCEPT, "")
-
-
-def notice_identity(order_id: str, order_line_id: str) -> str:
-    """An order is told of once, however often orderNotify comes."""
-    return _joined(Activity.NOTIFY, order_id, order_line_id)
 
 
 def status_prefix(instance_id: str, event: Event) -> str:

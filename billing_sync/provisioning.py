@@ -54,16 +54,21 @@ class Provisioner:
         """The answer to newInstance; it is in SQL when this returns.
 
         `order` is what the call itself tells (V1.0); else the order is asked for. The id an order
-        line got first stays its id: with ids per product a line whose product is not known yet gets,
-        and keeps, the id of the line alone.
+        line got first stays its id. With ids per product a call that names its product gets an
+        instance of its own; a line whose product is not known yet gets, and keeps, the id of the
+        line alone.
         """
+        per_product = self.settings.create_per == "product" and order is None
+        if per_product and event.product_id:
+            event = _by_product(event, event.product_id, apart=True)
         known = await self.sql.read(partial(instances.of_creation, event=event))
         purchase = None
         if known is None or not known.customer_id:
-            purchase = await self._purchase_of(event.order_id, event.order_line_id, order)
-        if purchase is not None and order is None and self.settings.create_per == "product":
-            own_id = instance_id_of(event.order_id, event.order_line_id, purchase.product_id)
-            event = replace(event, instance_id=own_id)
+            named = event.product_id if event.apart else ""
+            line = (event.order_id, event.order_line_id)
+            purchase = await self._purchase_of(*line, told=order, named=named)
+        if purchase is not None and per_product and not event.apart:
+            event = _by_product(event, purchase.product_id, apart=False)
         now = self.clock.now_ms()
         answer = await self.sql.write(
             partial(lifecycle.create, event=event, purchase=purchase, at=now)
@@ -131,7 +136,8 @@ class Provisioner:
         return await self.resolve(due)
 
     async def _settle(self, instance: Instance) -> bool:
-        purchase = await self._purchase_of(instance.order_id, instance.order_line_id)
+        line = (instance.order_id, instance.order_line_id)
+        purchase = await self._purchase_of(*line, named=instance.product_id)
         if purchase is None:
             return False
         now = self.clock.now_ms()
@@ -143,15 +149,24 @@ class Provisioner:
         return settled
 
     async def _purchase_of(
-        self, order_id: str, order_line_id: str, told: Order | None = None
+        self, order_id: str, order_line_id: str, *, told: Order | None = None, named: str = ""
     ) -> Purchase | None:
         order = await self.book.find(order_id, order_line_id, told=told)
         if order is None:
             return None
-        product_id = self.book.product_of(order)
+        product_id = (
+            await self.book.metered_as(named, f"order {order_id}") or named
+            if named
+            else self.book.product_of(order)
+        )
         product = self.book.catalogue.get(product_id)
         return Purchase(order, product_id, bool(product and product.is_package), self._new_key())
 
     def _new_key(self) -> MadeKey:
         _, made = KeyMaker(self.secret, self.randomness).make()
         return made
+
+
+def _by_product(event: LifecycleEvent, product_id: str, *, apart: bool) -> LifecycleEvent:
+    own_id = instance_id_of(event.order_id, event.order_line_id, product_id)
+    return replace(event, instance_id=own_id, apart=apart)

@@ -69,9 +69,16 @@ def forget(session: Session, instance_id: str) -> None:
     session.execute(delete(AwaitedChange).where(col(AwaitedChange.instance_id) == instance_id))
 
 
-def note(session: Session, order_id: str, order_line_id: str, at: int) -> None:
-    """An order was told of, which somebody has to deliver."""
-    session.merge(OrderNotice(order_id=order_id, order_line_id=order_line_id, received_at=at))
+def note(session: Session, order_id: str, order_line_id: str, at: int) -> bool:
+    """An order was told of, which somebody has to deliver; False when it was told of before.
+
+    IntegrityError when somebody else was quicker.
+    """
+    if session.get(OrderNotice, (order_id, order_line_id)) is not None:
+        return False
+    session.add(OrderNotice(order_id=order_id, order_line_id=order_line_id, received_at=at))
+    session.flush()
+    return True
 
 
 def notices(session: Session, limit: int) -> Sequence[OrderNotice]:

@@ -42,6 +42,8 @@ def of_creation(session: Session, event: LifecycleEvent) -> Instance | None:
     V1.0 knows no order lines and names the product instead: what was taken into the ledger without
     a line is found by it.
     """
+    if event.apart:
+        return by_ids(session, [event.instance_id]).get(event.instance_id)
     found = of_order_line(session, event.order_id, event.order_line_id)
     if found is None and event.product_id:
         taken_in = of_order_line(session, event.order_id, "")

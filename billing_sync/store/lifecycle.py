@@ -75,13 +75,14 @@ def create(session: Session, event: LifecycleEvent, purchase: Purchase | None, a
             id=event.instance_id,
             order_id=event.order_id,
             order_line_id=event.order_line_id,
+            product_id=event.product_id if event.apart else "",
             status=InstanceStatus.CREATING,
             started=at,
             recorded_until=_recorded_until(session, event.instance_id),
         )
         session.add(instance)
-        line = creation_identity(event.order_id, event.order_line_id)
-        inbox.remember(session, event, line, answers.created(instance.id, settled=False), at)
+        first = answers.created(instance.id, settled=False)
+        inbox.remember(session, event, creation_identity(event), first, at)
     if purchase is not None:
         settle(session, instance.id, purchase, at)
     if event.accepted:
@@ -117,7 +118,7 @@ def settle(session: Session, instance_id: str, purchase: Purchase, at: int) -> b
     session.merge(instances.order_line(order, order.customer_id, instance.product_id))
     customers.ensure(session, order.customer_id, order.customer_name, purchase.key, at)
     projections.enqueue(session, order.customer_id, at)
-    stored = inbox.stored(session, creation_identity(instance.order_id, instance.order_line_id))
+    stored = inbox.of_creation(session, instance_id)
     if stored is not None:
         stored.answer = answers.encode(answers.created(instance_id, settled=True))
     session.flush()

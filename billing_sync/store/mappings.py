@@ -1,6 +1,6 @@
 """The SQL of product ids that are not configured: what is metered as what, and what still waits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, func
@@ -10,6 +10,7 @@ from billing_sync.market_models import AwaitedChange, ProductMapping
 from billing_sync.models import Instance
 from billing_sync.store import projections
 from billing_sync.store.instances import MARKETPLACE
+from billing_sync.upgrade_models import Upgrade
 from metering.catalogue import Catalogue
 from metering.entitlement import InstanceStatus
 
@@ -68,9 +69,20 @@ def take_up(session: Session, catalogue: Catalogue, at: int) -> int:
     for instance in found:
         instance.product_id = configured[instance.product_id].mapped_to
         instance.is_package = catalogue[instance.product_id].is_package
+    _follow_upgrades(session, configured, [instance.id for instance in found])
     for customer_id in sorted({instance.customer_id for instance in found} - {""}):
         projections.enqueue(session, customer_id, at)
     return len(found)
+
+
+def _follow_upgrades(
+    session: Session, configured: Mapping[str, ProductMapping], instance_ids: Sequence[str]
+) -> None:
+    """An upgrade to an unknown product whose old one is not cut yet is one to the other product."""
+    query = select(Upgrade).where(col(Upgrade.instance_id).in_(instance_ids), Upgrade.settled == 0)
+    for row in session.exec(query):
+        if row.new_product_id in configured:
+            row.new_product_id = configured[row.new_product_id].mapped_to
 
 
 def unmapped(session: Session, catalogue: Catalogue) -> list[Unmapped]:

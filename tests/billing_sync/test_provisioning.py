@@ -11,8 +11,10 @@ from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import instance_id_of
 from billing_sync.models import Instance
-from billing_sync.provisioning import chosen_product, may_replace, retry_wait_ms
+from billing_sync.order_book import chosen_product
+from billing_sync.patience import retry_wait_ms
 from billing_sync.store.engine import reading, writing
+from billing_sync.store.product_changes import may_replace
 from billing_sync.store.projections import snapshots
 from metering import keys
 from metering.catalogue import Package, PackageItem, Product, catalogue
@@ -127,11 +129,11 @@ async def test_the_background_settles(engine: Engine) -> None:
     """A waiting instance becomes active without another callback, once its order is there."""
     market = Marketplace(engine)
     answer = await market.create("CS1")
-    assert await market.service.resolve_creating() == 0
+    assert await market.service.resolve() == 0
     market.orders.buy("CS1")
     market.clock.advance(seconds=5)
     changes = market.changes
-    assert await market.service.resolve_creating() == 1
+    assert await market.service.resolve() == 1
     assert market.changes == changes + 1
     assert instance(engine, answer["instanceId"]).status == "active"
     assert (await market.create("CS1"))["resultCode"] == "000000"
@@ -144,7 +146,7 @@ async def test_the_background_is_patient(engine: Engine) -> None:
     asked = []
     for _ in range(40):
         before = market.orders.asked
-        await market.service.resolve_creating()
+        await market.service.resolve()
         asked.append(market.orders.asked - before)
         market.clock.advance(seconds=1)
     assert [second for second, n in enumerate(asked) if n] == [0, 5, 15, 35]
@@ -160,7 +162,7 @@ async def test_many_waiting_instances_share(engine: Engine) -> None:
                 Instance(id=f"i{number}", order_id=f"CS{number}", order_line_id=line, started=1)
             )
             market.orders.buy(f"CS{number}")
-    assert [await market.service.resolve_creating() for _ in range(4)] == [8, 8, 4, 0]
+    assert [await market.service.resolve() for _ in range(4)] == [8, 8, 4, 0]
 
 
 async def test_an_order_settled_by_someone_else(engine: Engine) -> None:
@@ -181,4 +183,4 @@ async def test_a_ledger_that_is_away(engine: Engine) -> None:
     with writing(engine) as session:
         session.connection().exec_driver_sql("DROP TABLE api_key")
     with pytest.raises(SQLAlchemyError):
-        await market.service.resolve_creating()
+        await market.service.resolve()

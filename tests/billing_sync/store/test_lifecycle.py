@@ -21,7 +21,7 @@ from billing_sync.models import (
     ProjectionOutbox,
     UsageRecord,
 )
-from billing_sync.store import lifecycle
+from billing_sync.store import instances, lifecycle, product_changes
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.lifecycle import Purchase
 
@@ -133,7 +133,7 @@ def test_without_an_order_it_waits(engine: Engine) -> None:
     assert (settled.status, settled.customer_id, settled.started) == ("active", "c", AT + 5)
     with reading(engine) as session:
         assert '"000000"' in session.exec(select(LifecycleInbox.answer)).one()
-        assert lifecycle.unsettled(session, 10) == []
+        assert instances.unsettled(session, 10) == []
 
 
 def test_a_repeat_with_an_order_settles(engine: Engine) -> None:
@@ -186,7 +186,7 @@ def test_a_static_instance_is_out_of_reach(engine: Engine) -> None:
         session.add(Instance(id="i-o", source="static", status="active", started=AT))
     assert send(engine, status(Event.FREEZE, AT)) is None
     with reading(engine) as session:
-        assert lifecycle.by_ids(session, ["i-o"]) == {}
+        assert instances.by_ids(session, ["i-o"]) == {}
     assert instance(engine).status == "active"
 
 
@@ -287,8 +287,8 @@ def test_a_released_stranger_needs_no_settling(engine: Engine) -> None:
     make(engine)
     send(engine, release(AT + 1))
     with reading(engine) as session:
-        assert lifecycle.unsettled(session, 10) == []
-    assert lifecycle.is_settled(instance(engine))
+        assert instances.unsettled(session, 10) == []
+    assert instances.is_settled(instance(engine))
 
 
 def test_what_others_made_of_it_meanwhile(engine: Engine) -> None:
@@ -297,7 +297,7 @@ def test_what_others_made_of_it_meanwhile(engine: Engine) -> None:
         pytest.skip("one writer at a time")
     make(engine)
     with writing(engine) as slow:
-        assert lifecycle.of_order_line(slow, "o", "o-1") is not None
+        assert instances.of_order_line(slow, "o", "o-1") is not None
         assert make(engine, bought=purchase()) == "000000"
         send(engine, status(Event.FREEZE, AT + 1))
         assert not lifecycle.settle(slow, "i-o", purchase(buyer="other"), AT + 2)
@@ -343,7 +343,7 @@ def test_a_renewal_that_an_upgrade_overtook(engine: Engine) -> None:
     make(engine, bought=purchase())
     order = Order("u", "", ("Q",), linear_values={"Q": 7})
     with writing(engine) as session:
-        lifecycle.upgrade(session, upgrade(AT + 10), order, "Q", AT + 10)
+        product_changes.upgrade(session, upgrade(AT + 10), order, "Q", AT + 10)
     send(engine, refresh(AT + 5, 5000, product="P-YEAR"), may_replace=lambda _old, _new: True)
     made = instance(engine)
     assert (made.product_id, made.linear_value, made.expires) == ("Q", 7, 5000)
@@ -357,7 +357,7 @@ def test_an_upgrade_that_another_overtook(engine: Engine) -> None:
     for at, product in ((20, "R"), (10, "Q")):
         order = Order(product, "", (product,), linear_values={product: at})
         with writing(engine) as session:
-            lifecycle.upgrade(session, upgrade(AT + at, product), order, product, AT + 20)
+            product_changes.upgrade(session, upgrade(AT + at, product), order, product, AT + 20)
     assert (instance(engine).product_id, instance(engine).linear_value) == ("R", 20)
 
 
