@@ -55,7 +55,6 @@ class Renewer:
                 event=event,
                 at=self.clock.now_ms(),
                 successor=successor,
-                catalogue=self.book.catalogue,
             )
         )
         if answer is not None:
@@ -117,7 +116,8 @@ class Renewer:
             order = await self.book.find(event.order_id, event.order_line_id, buyer_known=True)
         named = event.product_id or (self.book.product_of(order) if order else "")
         product_id = await self.book.metered_as(named, f"order {event.order_id}") if named else ""
-        return Successor(product_id, order, is_incomplete=changes and order is None)
+        incomplete = changes and order is None
+        return Successor(product_id, order, incomplete, self.book.catalogue)
 
 
 def _held(session: Session, instance_id: str) -> Held | None:

@@ -4,8 +4,7 @@ Every function takes an open session; the caller owns the transaction, so an eve
 the notice to the gateways are committed together or not at all. Static instances are out of reach.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
 
 from sqlalchemy import func
 from sqlmodel import Session, select
@@ -14,7 +13,13 @@ from billing_sync.key_making import MadeKey
 from billing_sync.koogallery import answers
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.order import Order
-from billing_sync.lifecycle import LifecycleEvent, acceptance_identity, creation_identity, identity
+from billing_sync.lifecycle import (
+    Event,
+    LifecycleEvent,
+    acceptance_identity,
+    creation_identity,
+    identity,
+)
 from billing_sync.models import Instance, UsageRecord
 from billing_sync.store import (
     awaited,
@@ -28,8 +33,6 @@ from billing_sync.store.product_changes import Change
 from billing_sync.transitions import decide, status_when_known
 from metering.catalogue import Catalogue
 from metering.entitlement import InstanceStatus
-
-NO_PRODUCTS: Final[Catalogue] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,13 @@ class Purchase:
 @dataclass(frozen=True, slots=True)
 class Successor:
     """What a renewal goes on with: the product, empty while nobody knows it, and the order if it was
-    asked for. `is_incomplete` while the order must still be asked for."""
+    asked for. `is_incomplete` while the order must still be asked for; the catalogue tells which
+    products are billed alike."""
 
     product_id: str
     order: Order | None = None
     is_incomplete: bool = False
+    catalogue: Catalogue = field(default_factory=dict)
 
     def change(self, event: LifecycleEvent) -> Change:
         """The same as a change of the instance."""
@@ -126,11 +131,7 @@ def settle(session: Session, instance_id: str, purchase: Purchase, at: int) -> b
 
 
 def apply(
-    session: Session,
-    event: LifecycleEvent,
-    at: int,
-    successor: Successor | None = None,
-    catalogue: Catalogue = NO_PRODUCTS,
+    session: Session, event: LifecycleEvent, at: int, successor: Successor | None = None
 ) -> Answer | None:
     """Commit one event to its instance; None when there is no such instance.
 
@@ -143,40 +144,41 @@ def apply(
     name = identity(event)
     if (stored := inbox.stored(session, name)) is not None:
         return answers.decode(stored.answer)
-    marks = inbox.marks(session, event.instance_id)
-    change = decide(instances.state_of(instance), event, marks)
+    change = decide(instances.state_of(instance), event, inbox.marks(session, event.instance_id))
     answer = instances.answer_of(accepted=change.accepted)
     inbox.remember(session, event, name, answer, at)
     if instance.status != InstanceStatus.RELEASED:
-        formal = event.formal and instance.trial
-        if event.formal:
-            instance.trial, instance.formal = False, max(instance.formal, event.sent_at)
-        if successor is not None:
-            _go_on(session, instance, event, successor, catalogue, at)
+        is_news = _become_formal(instance, event)
         if change.applied:
             instances.write(instance, change.state)
-        if instance.status == InstanceStatus.RELEASED:
-            awaited.forget(session, instance.id)
-        if (change.applied or formal) and instance.customer_id:
+        if (change.applied or is_news) and instance.customer_id:
             projections.enqueue(session, instance.customer_id, at)
+        if successor is not None:
+            _go_on(session, instance, event, successor, at)
+        if event.event is Event.RELEASE:
+            awaited.forget(session, instance.id)
     session.flush()
     return answer
 
 
+def _become_formal(instance: Instance, event: LifecycleEvent) -> bool:
+    """A trial that was paid for stays so, whenever the call comes. Whether that changed anything."""
+    if not event.formal:
+        return False
+    was_trial, instance.trial = instance.trial, False
+    instance.formal = max(instance.formal, event.sent_at)
+    return was_trial
+
+
 def _go_on(
-    session: Session,
-    instance: Instance,
-    event: LifecycleEvent,
-    successor: Successor,
-    catalogue: Catalogue,
-    at: int,
+    session: Session, instance: Instance, event: LifecycleEvent, successor: Successor, at: int
 ) -> None:
-    known = successor.product_id and instance.customer_id
-    if known:
-        change = successor.change(event)
-        alike = product_changes.may_replace(catalogue, instance.product_id, change.product_id)
+    is_known = successor.product_id and instance.customer_id
+    if is_known:
+        change, terms = successor.change(event), successor.catalogue
+        alike = product_changes.may_replace(terms, instance.product_id, change.product_id)
         product_changes.apply(session, instance, change, at, alike=alike)
-    if not known or successor.is_incomplete:
+    if not is_known or successor.is_incomplete:
         awaited.remember(session, event, at)
 
 

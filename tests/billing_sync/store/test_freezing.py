@@ -8,7 +8,7 @@ from sqlmodel import select
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import Instance
 from billing_sync.packages import NEVER
-from billing_sync.store import instances, lifecycle
+from billing_sync.store import instances
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.freezing import freezes_of
 from tests.billing_sync.store.test_lifecycle import AT, make, purchase, refresh, send, status
