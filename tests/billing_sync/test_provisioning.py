@@ -1,5 +1,6 @@
 """From an order to an instance: now, later, or when it is asked for."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -184,3 +185,49 @@ async def test_a_ledger_that_is_away(engine: Engine) -> None:
         session.connection().exec_driver_sql("DROP TABLE api_key")
     with pytest.raises(SQLAlchemyError):
         await market.service.resolve()
+
+
+async def test_several_instances_of_one_line(engine: Engine) -> None:
+    """With ids per product a call that names its billing item gets an instance of its own."""
+    market = Marketplace(engine, create_per="product")
+    market.orders.buy("CS1")
+    line = market.orders.book["CS1", "CS1-000001"]
+    both = replace(line, product_ids=("TOKENS", "IMAGES"), linear_values={"IMAGES": 5})
+    market.orders.book["CS1", "CS1-000001"] = both
+    made = {}
+    for _ in range(2):
+        for product in ("IMAGES", "TOKENS"):
+            answer = await market.create("CS1", productId=product)
+            assert answer["resultCode"] == "000000"
+            assert made.setdefault(product, answer["instanceId"]) == answer["instanceId"]
+    assert made == {p: instance_id_of("CS1", "CS1-000001", p) for p in made}
+    assert instance(engine, made["IMAGES"]).linear_value == 5
+    with reading(engine) as session:
+        (snapshot,) = snapshots(session, ["cust-1"])
+    assert {i.instance_id: i.product_id for i in snapshot.instances} == {
+        instance_id: product for product, instance_id in made.items()
+    }
+
+
+async def test_several_instances_whose_order_comes_late(engine: Engine) -> None:
+    """Each remembers the billing item that it was asked for with, and polling ends in success."""
+    market = Marketplace(engine, create_per="product")
+    answers = [await market.create("CS1", productId=p) for p in ("IMAGES", "TOKENS")]
+    assert [answer["resultCode"] for answer in answers] == ["000004", "000004"]
+    ids = [str(answer["instanceId"]) for answer in answers]
+    waiting = await market.call("queryInstance", instanceId=",".join(ids))
+    assert waiting["resultCode"] == "000004"
+    market.orders.buy("CS1")
+    line = market.orders.book["CS1", "CS1-000001"]
+    market.orders.book["CS1", "CS1-000001"] = replace(line, product_ids=("TOKENS", "IMAGES"))
+    ready = await market.call("queryInstance", instanceId=",".join(ids))
+    assert ready["resultCode"] == "000000"
+    assert [instance(engine, each).product_id for each in ids] == ["IMAGES", "TOKENS"]
+
+
+async def test_a_named_product_does_not_split_a_line(engine: Engine) -> None:
+    """With ids per line it is an extra field: one instance, whatever it says."""
+    market = Marketplace(engine)
+    made = await market.bought("CS1")
+    for product in ("TOKENS", "IMAGES"):
+        assert (await market.create("CS1", productId=product))["instanceId"] == made
