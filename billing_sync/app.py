@@ -40,6 +40,7 @@ from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
 from billing_sync.store.worker import SqlWorker
+from billing_sync.taking_over import Taker
 from billing_sync.telemetry import Telemetry
 from billing_sync.telling import Teller
 from billing_sync.tending import Tender
@@ -248,6 +249,12 @@ def key_ring_of(parts: Parts, on_change: Callable[[], None]) -> KeyRing:
 def mapper_of(parts: Parts, on_change: Callable[[], None]) -> Mapper:
     """What maps product ids that are not configured."""
     return Mapper(SqlWorker(parts.engine), parts.catalogue, parts.clock, on_change)
+
+
+def taker_of(parts: Parts, on_change: Callable[[], None]) -> Taker:
+    """What takes instances over that exist at the marketplace already."""
+    maker = KeyMaker(parts.secret, os.urandom)
+    return Taker(SqlWorker(parts.engine), parts.catalogue, maker, parts.clock, on_change)
 
 
 def push_log_of(parts: Parts) -> PushLog:

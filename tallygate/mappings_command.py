@@ -42,9 +42,7 @@ def list_(config_path: Path, *, as_json: bool) -> None:
 @click.argument("mapped_to", metavar="PRODUCT")
 @click.option("--author", required=True, help="Who decided it.")
 @json_option
-def set_(
-    config_path: Path, product_id: str, mapped_to: str, author: str, *, as_json: bool
-) -> None:
+def set_(config_path: Path, product_id: str, mapped_to: str, author: str, *, as_json: bool) -> None:
     """Meter what is sold under ID as PRODUCT of the configuration.
 
     Orders to come, and instances and renewals that wait under ID.

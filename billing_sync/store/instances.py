@@ -46,8 +46,13 @@ def of_creation(session: Session, event: LifecycleEvent) -> Instance | None:
         return by_ids(session, [event.instance_id]).get(event.instance_id)
     found = of_order_line(session, event.order_id, event.order_line_id)
     if found is None and event.product_id:
-        taken_in = of_order_line(session, event.order_id, "")
-        found = taken_in if taken_in and taken_in.product_id == event.product_id else None
+        query = select(Instance).where(
+            Instance.order_id == event.order_id,
+            Instance.order_line_id == "",
+            Instance.product_id == event.product_id,
+            Instance.source == MARKETPLACE,
+        )
+        found = session.exec(query).first()
     return found
 
 
