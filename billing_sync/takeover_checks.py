@@ -19,7 +19,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An instance that the ledger holds; `opening` is what was taken over of it, in meter units."""
+    """An instance that the ledger holds; `opening` is what was taken over of it, in meter units.
+
+    `changed` when it went on with another product since.
+    """
 
     customer_id: str
     product_id: str
@@ -27,6 +30,7 @@ class Known:
     order_line_id: str
     source: str
     opening: Mapping[str, int]
+    changed: bool = False
 
 
 def quantity_of(used: Decimal, unit: int) -> int:
@@ -116,11 +120,11 @@ def _differing(row: Taken, known: Known, opening: Mapping[str, int]) -> str:
         return "and belongs to the configuration's `customers:`"
     pairs = (
         ("customer_id", row.customer_id, known.customer_id),
-        ("product_id", row.product_id, known.product_id),
+        ("product_id", row.product_id, row.product_id if known.changed else known.product_id),
         ("order_id", row.order_id, known.order_id),
         ("order_line_id", row.order_line_id, known.order_line_id),
     )
     for name, said, there in pairs:
         if said != there:
             return f"with {name} {there or 'none'}"
-    return "" if opening == known.opening else "with other opening totals"
+    return "" if known.changed or opening == known.opening else "with other opening totals"

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
@@ -37,6 +37,7 @@ _OPTIONAL: Final = (
 COLUMNS: Final = (*_REQUIRED, *_OPTIONAL)
 _STATUSES: Final = (InstanceStatus.ACTIVE, InstanceStatus.FROZEN)
 _YES: Final = {"": False, "false": False, "0": False, "true": True, "1": True}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_MS: Final = 1_262_304_000_000  # 2010: the marketplace is younger
 
 
@@ -206,7 +207,7 @@ def _time(name: str, text: str) -> int:
         else:
             moment = datetime.fromisoformat(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        at_ms = int(moment.timestamp() * 1000)
+        at_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         raise _Wrong(f"{name} is no time such as 2026-01-31T00:00:00Z") from None
     if at_ms < _EARLIEST_MS:
@@ -245,14 +246,15 @@ def _decimal(value: object) -> Decimal:
 
 def _repeated(rows: Sequence[Taken]) -> Iterator[Problem]:
     """An id twice, or one order line twice for one product."""
-    ids: dict[str, int] = {}
-    lines: dict[tuple[str, str, str], int] = {}
+    seen: dict[tuple[str, ...], int] = {}
     for row in rows:
-        bought = (row.order_id, row.order_line_id, row.product_id)
-        for seen, key, what in (
-            (ids, row.instance_id, f"instance {row.instance_id}"),
-            (lines, bought, f"order {row.order_id}, line {row.order_line_id or 'none'}"),
+        for key, what in (
+            ((row.instance_id,), f"instance {row.instance_id}"),
+            (
+                (row.order_id, row.order_line_id, row.product_id),
+                f"order {row.order_id}, line {row.order_line_id or 'none'}",
+            ),
         ):
             if key in seen:
-                yield Problem(row.line, f"{what} stands in line {seen[key]} already")  # type: ignore[index]
-            seen.setdefault(key, row.line)  # type: ignore[arg-type]
+                yield Problem(row.line, f"{what} stands in line {seen[key]} already")
+            seen.setdefault(key, row.line)

@@ -8,6 +8,7 @@ Crash order, and what is left after each step:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from sqlmodel import Session
@@ -91,7 +92,7 @@ class Taker:
         ordered = sorted(plan.new, key=lambda row: self.catalogue[row.product_id].is_package)
         for start in range(0, len(ordered), _AT_ONCE):
             part = ordered[start : start + _AT_ONCE]
-            await self.sql.write(lambda session, rows=part: self._add(session, rows, plan.products))
+            await self.sql.write(partial(self._add, rows=part, products=plan.products))
         if ordered:
             self.on_change()
 

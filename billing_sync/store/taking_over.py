@@ -34,6 +34,7 @@ def known(session: Session, instance_ids: Sequence[str]) -> dict[str, Known]:
                 each.order_line_id,
                 each.source,
                 openings.get(each.id, {}),
+                changed=each.product_since > 0,
             )
     return found
 
