@@ -58,7 +58,8 @@ class Mapper:
         while taken:
             taken = await self._take_up()
             total += taken
-        self.on_change()
+        if total:
+            self.on_change()
         return {
             "product_id": product_id,
             "mapped_to": mapped_to,

@@ -51,8 +51,9 @@ def test_from_an_unknown_id_to_its_product(place: Path) -> None:
     shown = json.loads(listed.stdout)
     assert (shown["data"][0]["author"], shown["unmapped"]) == ("li.na", [])
     assert "TOKENS-YEAR is metered as TOKENS, by li.na at 20" in typed(place, "list").stdout
-    again = json.loads(typed(place, "set", *words, "--json").stdout)
-    assert (again["mapped_to"], again["instances"]) == ("TOKENS", 0)
+    said = typed(place, "set", *words, "--json")
+    again = json.loads(said.stdout)
+    assert (again["mapped_to"], again["instances"], said.stderr) == ("TOKENS", 0, "")
     gone = typed(place, "remove", "TOKENS-YEAR")
     assert gone.stdout == "TOKENS-YEAR was metered as TOKENS; instances that are stay so\n"
 
