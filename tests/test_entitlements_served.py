@@ -164,6 +164,29 @@ def test_a_freeze_shuts_every_worker_and_an_unfreeze_opens_them(
         assert koo.findings() == []
 
 
+def test_expiry_renewal_and_release_reach_every_worker(tmp_path: Path) -> None:
+    """A renewal that is paid back, one that is paid for, and the end, on connections that stay open."""
+    with shop(tmp_path) as (served, koo), ExitStack() as stack:
+        (line,) = koo.buy("domain-1", "tokens")
+        address = urlsplit(served.gateway).netloc
+        callers = [
+            stack.enter_context(caller(address, line.app["password"])) for _ in range(CONNECTIONS)
+        ]
+        said_by_all(callers, "200")
+        took = {}
+        past = time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() - 3600))
+        refund = {"scene": "UNSUBSCRIBE_RENEWAL_PERIOD", "expireTime": past}
+        for action, more, verdict in (
+            ("refresh", refund, "instance_expired"),
+            ("refresh", {}, "200"),
+            ("release", {}, "instance_released"),
+        ):
+            said = koo.call("POST", f"/instances/{line.instance_id}/{action}", more)
+            assert said["reply"]["resultCode"] == "000000"
+            took[verdict] = said_by_all(callers, verdict)
+        print(f"seconds: {took}")  # noqa: T201  (pytest -s)
+
+
 def test_a_customer_sees_what_is_left_of_his_package(tmp_path: Path) -> None:
     """From purchase to the last figure: the ledger's, by way of the bank, at any worker."""
     with shop(tmp_path) as (served, koo):

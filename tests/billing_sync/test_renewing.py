@@ -4,15 +4,20 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
 from billing_sync.market_models import AwaitedChange, ProductMapping
-from billing_sync.models import Instance
+from billing_sync.models import Instance, LifecycleInbox, ProjectionOutbox
+from billing_sync.order_book import OrderBook
+from billing_sync.renewing import Renewer
 from billing_sync.store import mappings
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.package_totals import Given, give
+from billing_sync.store.worker import SqlWorker
 from billing_sync.upgrade_models import Upgrade
 from metering.catalogue import Package, PackageItem, Product, catalogue
 from tests.billing_sync.marketplace import CATALOGUE, Marketplace
@@ -247,3 +252,80 @@ async def test_product_info_that_is_none(market: Marketplace, info: object, test
     answer = await market.call("changeInstanceCheck", **body)
     assert answer["resultCode"] == "000002"
     assert any(name in answer["resultMsg"] for name in ("productI", "linearValue"))
+
+
+@pytest.mark.parametrize("order_known", [True, False])
+async def test_a_crash_between_the_writes_of_a_renewal_change(
+    market: Marketplace, order_known: bool
+) -> None:
+    """Whichever statement fails: all of it or nothing is kept, and the next call finds its way."""
+    made = await market.bought("CS1")
+    if order_known:
+        market.orders.buy("R1", "IMAGES", linear_value=3)
+    failing = {"at": 0}
+
+    @event.listens_for(market.engine, "before_cursor_execute")
+    def _fail(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.upper().startswith(("INSERT", "UPDATE", "DELETE")):
+            failing["at"] -= 1
+            if failing["at"] == 0:
+                raise RuntimeError
+
+    def kept() -> list[list[dict[str, Any]]]:
+        tables: list[Any] = [Instance, LifecycleInbox, Upgrade, AwaitedChange, ProjectionOutbox]
+        return [[each.model_dump() for each in rows(market.engine, table)] for table in tables]
+
+    for number in range(1, 20):
+        before = kept()
+        failing["at"] = number
+        code = await renew(market, made, "RENEWAL_CHANGE")
+        if failing["at"] > 0:
+            break
+        assert (code, kept()) == ("000005", before)
+    assert number > 4
+    assert code == "000000"
+    assert row(market.engine, made).expires == YEAR_MS
+    assert row(market.engine, made).product_id == ("IMAGES" if order_known else "TOKENS")
+    assert len(rows(market.engine, AwaitedChange)) == (0 if order_known else 1)
+
+
+async def test_two_control_planes_learn_the_same(market: Marketplace) -> None:
+    """Both look at the same awaited renewal; it counts once."""
+    made = await market.bought("CS1")
+    await renew(market, made, "RENEWAL_CHANGE")
+    market.orders.buy("R1", "IMAGES")
+    others = []
+    for _ in range(2):
+        sql = SqlWorker(market.engine)
+        book = OrderBook(sql, market.orders, PRODUCTS)
+        others.append(Renewer(sql, book, market.clock, market._changed))
+    async with anyio.create_task_group() as group:
+        for each in others:
+            group.start_soon(each.resolve)
+    assert row(market.engine, made).product_id == "IMAGES"
+    assert len(rows(market.engine, Upgrade)) == 1
+    assert rows(market.engine, AwaitedChange) == []
+
+
+async def test_concurrent_renewals_of_one_order(market: Marketplace) -> None:
+    """The same renewal twice at once is one."""
+    made = await market.bought("CS1")
+    market.orders.buy("R1", "IMAGES")
+    codes: list[str] = []
+
+    async def one() -> None:
+        codes.append(await renew(market, made, "RENEWAL_CHANGE"))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(one)
+    assert codes == ["000000"] * 4
+    assert len(rows(market.engine, Upgrade)) == 1
+
+
+async def test_an_outage_of_the_ledger_is_said(market: Marketplace) -> None:
+    """The background raises, so that its caller can go on."""
+    with writing(market.engine) as session:
+        session.connection().exec_driver_sql("DROP TABLE awaited_change")
+    with pytest.raises(SQLAlchemyError):
+        await market.service.resolve()
