@@ -22,10 +22,9 @@ from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.fields import Wanted
 from billing_sync.lifecycle import RENEWAL_CHANGE, Activity, LifecycleEvent
 from billing_sync.market_models import AwaitedChange
-from billing_sync.models import Instance
-from billing_sync.order_book import OrderBook
+from billing_sync.order_book import OrderBook, chosen_product
 from billing_sync.patience import Patience
-from billing_sync.store import awaited, instances, lifecycle, package_totals
+from billing_sync.store import awaited, instances, lifecycle, package_totals, product_changes
 from billing_sync.store.lifecycle import Successor
 from billing_sync.store.worker import SqlWorker
 from metering.clock import Clock
@@ -48,14 +47,14 @@ class Renewer:
     async def apply(self, event: LifecycleEvent) -> Answer | None:
         """The answer to a refresh, a status change, an expiry or a release; None for an unknown
         instance. Raises SQLAlchemyError."""
-        successor = await self._successor(event)
+        successor = None
+        if _changes_product(event):
+            found = await self.sql.read(partial(product_changes.upgradable, event=event))
+            if found.answer is not None or found.instance is None:
+                return found.answer
+            successor = await self._successor(event)
         answer = await self.sql.write(
-            partial(
-                lifecycle.apply,
-                event=event,
-                at=self.clock.now_ms(),
-                successor=successor,
-            )
+            partial(lifecycle.apply, event=event, at=self.clock.now_ms(), successor=successor)
         )
         if answer is not None:
             self.on_change()
@@ -65,8 +64,8 @@ class Renewer:
         """The answer to changeInstanceCheck; None for an instance that is unknown or released."""
         product_id = await self.book.metered_as(wanted.product_id, f"instance {instance_id}")
         found = await self.sql.read(partial(_held, instance_id=instance_id))
-        if found is None:
-            return None
+        if found is None or isinstance(found, Answer):
+            return found
         catalogue = self.book.catalogue
         reason = refusal(found, catalogue.get(product_id), wanted.linear_value, catalogue)
         return Answer(ResultCode.NO_RESOURCE, reason) if reason else Answer(ResultCode.SUCCESS)
@@ -91,9 +90,10 @@ class Renewer:
             order = await self.book.find(row.order_id, row.order_line_id, buyer_known=True)
             if order is None:
                 return False
-        named = row.product_id or (self.book.product_of(order) if order else "")
+        named = row.product_id or (chosen_product(order, self.book.catalogue) if order else "")
         product_id = await self.book.metered_as(named, f"order {row.order_id}")
         if not product_id:
+            await self.sql.write(partial(awaited.name, row=row, product_id=named))
             return False
         return await self.sql.write(
             partial(
@@ -106,24 +106,27 @@ class Renewer:
             )
         )
 
-    async def _successor(self, event: LifecycleEvent) -> Successor | None:
-        """None where the product stays."""
-        changes = event.scene == RENEWAL_CHANGE
-        if event.activity is not Activity.REFRESH or not (changes or event.product_id):
-            return None
-        order = None
-        if changes:
+    async def _successor(self, event: LifecycleEvent) -> Successor:
+        order, is_incomplete = None, False
+        if event.scene == RENEWAL_CHANGE:
             order = await self.book.find(event.order_id, event.order_line_id, buyer_known=True)
-        named = event.product_id or (self.book.product_of(order) if order else "")
+            is_incomplete = order is None
+        named = event.product_id or (chosen_product(order, self.book.catalogue) if order else "")
         product_id = await self.book.metered_as(named, f"order {event.order_id}") if named else ""
-        incomplete = changes and order is None
-        return Successor(product_id, order, incomplete, self.book.catalogue)
+        return Successor(product_id, named, order, is_incomplete, self.book.catalogue)
 
 
-def _held(session: Session, instance_id: str) -> Held | None:
-    instance: Instance | None = instances.by_ids(session, [instance_id]).get(instance_id)
+def _changes_product(event: LifecycleEvent) -> bool:
+    is_change = event.scene == RENEWAL_CHANGE or bool(event.product_id)
+    return event.activity is Activity.REFRESH and is_change
+
+
+def _held(session: Session, instance_id: str) -> Held | Answer | None:
+    instance = instances.by_ids(session, [instance_id]).get(instance_id)
     if instance is None or instance.status == InstanceStatus.RELEASED:
         return None
+    if not instance.customer_id:
+        return Answer(ResultCode.INTERNAL, "the instance is not ready yet, try again")
     used = package_totals.by_item(session, [instance_id]) if instance.is_package else {}
     return Held(
         instance.is_package, instance.linear_value, {item: q for (_, item), q in used.items()}

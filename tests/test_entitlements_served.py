@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from metering.clock import SystemClock
 from tallygate.demo.upstream import StubUpstream
 from tests.installations import (
     ANY_PORT,
@@ -174,8 +176,8 @@ def test_expiry_renewal_and_release_reach_every_worker(tmp_path: Path) -> None:
         ]
         said_by_all(callers, "200")
         took = {}
-        past = time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() - 3600))
-        refund = {"scene": "UNSUBSCRIBE_RENEWAL_PERIOD", "expireTime": past}
+        past = datetime.fromtimestamp(SystemClock().now_ms() // 1000 - 3600, UTC)
+        refund = {"scene": "UNSUBSCRIBE_RENEWAL_PERIOD", "expireTime": f"{past:%Y%m%d%H%M%S}"}
         for action, more, verdict in (
             ("refresh", refund, "instance_expired"),
             ("refresh", {}, "200"),

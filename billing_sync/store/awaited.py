@@ -14,13 +14,13 @@ from metering.catalogue import Catalogue
 from metering.entitlement import InstanceStatus
 
 
-def remember(session: Session, event: LifecycleEvent, at: int) -> None:
-    """A renewal goes on with something that is not known yet."""
+def remember(session: Session, event: LifecycleEvent, product_id: str, at: int) -> None:
+    """A renewal goes on with something that is not known yet; the product's id may be."""
     row = AwaitedChange(
         instance_id=event.instance_id,
         order_id=event.order_id,
         order_line_id=event.order_line_id,
-        product_id=event.product_id,
+        product_id=product_id,
         sent_at=event.sent_at,
         received_at=at,
     )
@@ -33,6 +33,13 @@ def changes(session: Session, limit: int) -> Sequence[AwaitedChange]:
         col(AwaitedChange.received_at), col(AwaitedChange.instance_id)
     )
     return session.exec(query.limit(limit)).all()
+
+
+def name(session: Session, row: AwaitedChange, product_id: str) -> None:
+    """The order said the product's id, which nobody has configured."""
+    there = session.get(AwaitedChange, (row.instance_id, row.order_id, row.order_line_id))
+    if there is not None:
+        there.product_id = product_id
 
 
 def finish(

@@ -48,10 +48,12 @@ class Purchase:
 @dataclass(frozen=True, slots=True)
 class Successor:
     """What a renewal goes on with: the product, empty while nobody knows it, and the order if it was
-    asked for. `is_incomplete` while the order must still be asked for; the catalogue tells which
-    products are billed alike."""
+    asked for. `named` is the product's id at the marketplace as far as that is known.
+    `is_incomplete` while the order must still be asked for; the catalogue tells which products are
+    billed alike."""
 
     product_id: str
+    named: str = ""
     order: Order | None = None
     is_incomplete: bool = False
     catalogue: Catalogue = field(default_factory=dict)
@@ -179,7 +181,7 @@ def _go_on(
         alike = product_changes.may_replace(terms, instance.product_id, change.product_id)
         product_changes.apply(session, instance, change, at, alike=alike)
     if not is_known or successor.is_incomplete:
-        awaited.remember(session, event, at)
+        awaited.remember(session, event, successor.named, at)
 
 
 def _recorded_until(session: Session, instance_id: str) -> int:

@@ -159,14 +159,38 @@ async def test_a_renewal_to_a_product_nobody_configured(market: Marketplace) -> 
     assert row(market.engine, made).product_id == "IMAGES"
 
 
-async def test_a_repeat_asks_for_its_order_and_changes_nothing(market: Marketplace) -> None:
-    """The same renewal order counts once, whatever the order says by then."""
+async def test_a_repeat_changes_nothing(market: Marketplace) -> None:
+    """The same renewal order counts once, and is asked for once; for ghosts nothing is."""
     made = await market.bought("CS1")
     market.orders.buy("R1", "IMAGES")
     await renew(market, made, "RENEWAL_CHANGE")
     market.orders.buy("R1", "TOKENS")
+    asked = market.orders.asked
     assert await renew(market, made, "RENEWAL_CHANGE") == "000000"
+    assert await renew(market, "ghost", "RENEWAL_CHANGE") == "000003"
+    assert market.orders.asked == asked
     assert row(market.engine, made).product_id == "IMAGES"
+
+
+async def test_a_renewal_whose_order_names_the_unknown(market: Marketplace) -> None:
+    """What the order named is shown as waiting for a mapping, when it was learnt at once or later."""
+    for order, known in (("R1", True), ("R2", False)):
+        made = await market.bought(f"CS{order}")
+        market.orders.buy(order, "SURPRISE")
+        market.orders.down = not known
+        assert await renew(market, made, "RENEWAL_CHANGE", order) == "000000"
+    market.orders.down = False
+    market.clock.advance(seconds=5)
+    assert await market.service.resolve() == 0
+    with reading(market.engine) as session:
+        assert mappings.unmapped(session, PRODUCTS) == [("SURPRISE", 0, 2)]
+
+
+async def test_a_check_before_the_buyer_is_known(market: Marketplace) -> None:
+    """It is asked for again later."""
+    waiting = await market.create("CS1")
+    answer = await check(market, waiting["instanceId"], {"productId": "IMAGES"})
+    assert answer["resultCode"] == "000005"
 
 
 async def check(market: Marketplace, instance_id: str, info: object) -> dict[str, Any]:
