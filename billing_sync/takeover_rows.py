@@ -88,7 +88,8 @@ def read(raw: bytes, *, as_json: bool) -> Read:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise ImportRefused(f"the file is not UTF-8, from byte {problem.start} on") from None
-    rows, problems = [], []
+    rows: list[Taken] = []
+    problems: list[Problem] = []
     for line, given in _objects(text) if as_json else _lines(text):
         if len(rows) + len(problems) >= MAX_ROWS:
             raise ImportRefused(f"the file has more than {MAX_ROWS} instances; split it")

@@ -194,7 +194,7 @@ async def test_several_instances_of_one_line(engine: Engine) -> None:
     line = market.orders.book["CS1", "CS1-000001"]
     both = replace(line, product_ids=("TOKENS", "IMAGES"), linear_values={"IMAGES": 5})
     market.orders.book["CS1", "CS1-000001"] = both
-    made = {}
+    made: dict[str, str] = {}
     for _ in range(2):
         for product in ("IMAGES", "TOKENS"):
             answer = await market.create("CS1", productId=product)
