@@ -74,6 +74,7 @@ class FakeOrders:
         number: int = 1,
         linear_value: int = 1,
         trial: bool = False,
+        expires: int = 0,
     ) -> None:
         """A line of a paid order."""
         line = f"{order_id}-{number:06}"
@@ -86,6 +87,7 @@ class FakeOrders:
             customer_name=f"Name of {customer_id}" if customer_id else "",
             linear_values={product_id: linear_value},
             trial=trial,
+            expires=expires,
         )
 
     async def find(self, order_id: str, order_line_id: str) -> Order | None:

@@ -51,9 +51,17 @@ texts = st.text(max_size=6)
 
 def creation(order_id: str, order_line_id: str, product_id: str = "") -> str:
     """The identity of a creation, of one of several of its line if it names a product."""
-    apart = bool(product_id)
-    line = {"order_id": order_id, "order_line_id": order_line_id, "product_id": product_id}
-    new = LifecycleEvent(Activity.NEW, Event.KNOWN, "i", 1, body="{}", apart=apart, **line)
+    new = LifecycleEvent(
+        Activity.NEW,
+        Event.KNOWN,
+        "i",
+        sent_at=1,
+        body="{}",
+        order_id=order_id,
+        order_line_id=order_line_id,
+        product_id=product_id,
+        apart=bool(product_id),
+    )
     return creation_identity(new)
 
 
