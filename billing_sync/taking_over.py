@@ -2,7 +2,7 @@
 
 Crash order, and what is left after each step:
 1. the whole file is checked      nothing; with a single problem nothing is taken over
-2. commits of 200 rows, the       some of them; the same file again takes over the rest, and finds
+2. commits of 50 rows, the       some of them; the same file again takes over the rest, and finds
    pay-per-use instances first    the others there
 """
 
@@ -22,7 +22,7 @@ from billing_sync.takeover_rows import Problem, Taken, read
 from metering.catalogue import Catalogue
 from metering.clock import Clock
 
-_AT_ONCE: Final = 200
+_AT_ONCE: Final = 50  # callbacks wait for the ledger meanwhile
 
 
 class Outcome(NamedTuple):
@@ -108,3 +108,4 @@ class Taker:
             package = self.catalogue[row.product_id].is_package
             opening = opening_of(row, self.catalogue, products)
             store.add(session, row, opening, key, now, package=package)
+        store.tell(session, (row.customer_id for row in rows), now)

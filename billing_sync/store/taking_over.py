@@ -1,6 +1,6 @@
 """The SQL of taking over instances: what the ledger holds of them, adding them, their opening totals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -58,8 +58,8 @@ def add(
     *,
     package: bool,
 ) -> None:
-    """One instance as it stands at the marketplace, its buyer, a key if he has none, its opening
-    totals (meter units by pay-per-use instance), and the notice to the gateways."""
+    """One instance as it stands at the marketplace, its buyer, a key if he has none, and its opening
+    totals (meter units by pay-per-use instance)."""
     session.add(
         Instance(
             id=row.instance_id,
@@ -89,7 +89,14 @@ def add(
     session.flush()
     for instance_id, quantity in opening.items():
         _open(session, row, instance_id, quantity, at, package=package)
-    projections.enqueue(session, row.customer_id, at)
+
+
+def tell(session: Session, customer_ids: Iterable[str], at: int) -> None:
+    """These customers' entitlements are to go to the gateways."""
+    for customer_id in sorted(
+        set(customer_ids)
+    ):  # in one order, or two who do so wait for each other
+        projections.enqueue(session, customer_id, at)
 
 
 def _open(
