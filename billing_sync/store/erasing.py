@@ -5,12 +5,14 @@ keys. Kept, because bills rest on it: ids, times, products, usage, records, answ
 keys that were revoked, without their sealed copies: who was shut out stays so.
 """
 
+import json
 from collections.abc import Sequence
 
 from sqlalchemy import and_, delete, func, or_, update
 from sqlmodel import Session, col, select
 
 from billing_sync.key_models import ApiKey, KeyUse
+from billing_sync.lifecycle import Activity
 from billing_sync.market_models import Erasure
 from billing_sync.models import CustomerRow, Instance, LifecycleInbox, OrderLine
 from billing_sync.store import projections
@@ -42,20 +44,26 @@ def erase(session: Session, released_until: int, at: int, limit: int) -> list[st
 
 
 def _erase_one(session: Session, instance: Instance, at: int) -> None:
-    emptied = session.execute(
-        update(LifecycleInbox)
-        .where(
-            col(LifecycleInbox.instance_id) == instance.id,
-            col(LifecycleInbox.body) != "",
+    told = session.exec(
+        select(LifecycleInbox).where(
+            LifecycleInbox.instance_id == instance.id, LifecycleInbox.body != ""
         )
-        .values(body="")
-    )
+    ).all()
+    for row in told:
+        row.body = _what_rules_need(row)
     _forget_orders(session, instance)
     keys, named = _forget_customer(session, instance.customer_id)
-    count = int(emptied.rowcount)  # type: ignore[attr-defined]  # of an UPDATE it is there
-    session.add(Erasure(instance_id=instance.id, at=at, callbacks=count, keys=keys, named=named))
+    done = Erasure(instance_id=instance.id, at=at, callbacks=len(told), keys=keys, named=named)
+    session.add(done)
     if instance.customer_id:
         projections.enqueue(session, instance.customer_id, at)
+
+
+def _what_rules_need(row: LifecycleInbox) -> str:
+    """Late usage is judged by when the instance was frozen (see freezing), so expiries stay."""
+    if row.activity != Activity.REFRESH:
+        return ""
+    return json.dumps({"expireTime": json.loads(row.body).get("expireTime", "")})
 
 
 def _forget_orders(session: Session, instance: Instance) -> None:

@@ -12,9 +12,11 @@ from billing_sync.market_models import Erasure
 from billing_sync.models import CustomerRow, Instance, LifecycleInbox, OrderLine
 from billing_sync.store import erasing
 from billing_sync.store.engine import reading, writing
+from billing_sync.store.freezing import freezes_of
 from billing_sync.store.projections import snapshots
 from billing_sync.store.worker import SqlWorker
 from tests.billing_sync.marketplace import Marketplace
+from tests.billing_sync.v1_marketplace import V1Marketplace
 
 pytestmark = pytest.mark.anyio
 
@@ -167,3 +169,30 @@ async def test_keys_an_operator_made_go_too(market: Marketplace, eraser: Eraser)
     market.clock.advance(ms=KEEP_MS)
     await eraser.run()
     assert rows(market.engine, ApiKey) == []
+
+
+async def test_when_it_was_frozen_is_still_known(engine: Engine) -> None:
+    """Usage may come in late, and is judged by the freezes of its time: expiries of renewals stay."""
+    market = V1Marketplace(engine)
+    eraser = Eraser(SqlWorker(engine), market.clock, KEEP_MS, market._changed)
+    made = await market.v1_bought("CS1")
+    call = {"instanceId": made, "orderId": "R1"}
+    for activity, more in (
+        ("expireInstance", {}),
+        ("refreshInstance", {"expireTime": "20300101000000", "saasExtendParams": "secret"}),
+        ("expireInstance", {}),
+        ("releaseInstance", {}),
+    ):
+        market.clock.advance(seconds=60)
+        assert (await market.v1(activity, **call, **more))["resultCode"] == "000000"
+
+    def frozen() -> Any:
+        with reading(engine) as session:
+            return freezes_of(session, session.exec(select(Instance)).all())
+
+    before = frozen()
+    assert len(before[made]) == 1
+    market.clock.advance(ms=KEEP_MS)
+    assert await eraser.run() == 1
+    assert frozen() == before
+    assert not any("secret" in row.body for row in rows(engine, LifecycleInbox))

@@ -490,3 +490,16 @@ def test_a_crash_undoes_a_release(engine: Engine) -> None:
         die()
     assert instance(engine).status == "active"
     assert count(engine, LifecycleInbox) == 1
+
+
+def test_an_upgrade_of_the_quantity_alone_is_told(engine: Engine) -> None:
+    """A larger package of the same product is more to lend: it must not wait for another change."""
+    make(engine, bought=purchase())
+    with writing(engine) as session:
+        session.execute(delete(ProjectionOutbox))
+    order = Order("u", "", ("P",), linear_values={"P": 9})
+    with writing(engine) as session:
+        product_changes.upgrade(session, upgrade(AT + 10), order, "P", AT + 10)
+    assert instance(engine).linear_value == 9
+    assert count(engine, ProjectionOutbox) == 1
+    assert count(engine, Upgrade) == 0
