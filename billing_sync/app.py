@@ -15,18 +15,20 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks, correction_api, key_api
+from billing_sync import admin_api, callbacks, correction_api, key_api, mapping_api
 from billing_sync.alert_api import AlertApi
 from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import AlertSettings
 from billing_sync.callbacks import CallbackService
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
+from billing_sync.erasing import Eraser
 from billing_sync.key_making import KeyMaker
 from billing_sync.key_ring import KeyRing
 from billing_sync.key_uses import KeyUses
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
+from billing_sync.mapping import Mapper
 from billing_sync.outbox import Outbox
 from billing_sync.projector import Projector
 from billing_sync.push_log import PushLog
@@ -38,6 +40,7 @@ from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
 from billing_sync.store.worker import SqlWorker
+from billing_sync.taking_over import Taker
 from billing_sync.telemetry import Telemetry
 from billing_sync.telling import Teller
 from billing_sync.tending import Tender
@@ -107,6 +110,9 @@ class Control:
             randomness=os.urandom,
             on_change=self._on_change,
         )
+        self.mapper = mapper_of(parts, self._changed.set)
+        keep_ms = parts.koogallery.keep_released_ms
+        self.eraser = Eraser(SqlWorker(parts.engine), parts.clock, keep_ms, self._changed.set)
         self.telemetry = Telemetry(
             parts.engine,
             self.runner,
@@ -139,6 +145,7 @@ class Control:
                 *deciding.routes(parts.admin_token),
                 *correcting,
                 *keys,
+                *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
             ]
         )
@@ -175,7 +182,9 @@ class Control:
         self._balances_changed.set()
 
     async def _chores(self) -> None:
-        await self.callbacks.resolve_creating()
+        await self.callbacks.resolve()
+        await self.mapper.run()
+        await self.eraser.run()
 
 
 def set_up(parts: Parts) -> None:
@@ -235,6 +244,17 @@ def key_ring_of(parts: Parts, on_change: Callable[[], None]) -> KeyRing:
     """What manages this ledger's API keys."""
     maker = KeyMaker(parts.secret, os.urandom)
     return KeyRing(SqlWorker(parts.engine), maker, parts.clock, parts.static, on_change)
+
+
+def mapper_of(parts: Parts, on_change: Callable[[], None]) -> Mapper:
+    """What maps product ids that are not configured."""
+    return Mapper(SqlWorker(parts.engine), parts.catalogue, parts.clock, on_change)
+
+
+def taker_of(parts: Parts, on_change: Callable[[], None]) -> Taker:
+    """What takes instances over that exist at the marketplace already."""
+    maker = KeyMaker(parts.secret, os.urandom)
+    return Taker(SqlWorker(parts.engine), parts.catalogue, maker, parts.clock, on_change)
 
 
 def push_log_of(parts: Parts) -> PushLog:

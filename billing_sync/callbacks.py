@@ -41,9 +41,11 @@ from billing_sync.koogallery.fields import Callback
 from billing_sync.koogallery.order import Order
 from billing_sync.koogallery.signing import NonceMemory, SignedQuery
 from billing_sync.lifecycle import Activity, LifecycleEvent
-from billing_sync.provisioning import Orders, Provisioner, may_replace
+from billing_sync.noticing import Notices
+from billing_sync.order_book import OrderBook, Orders
+from billing_sync.provisioning import Provisioner
+from billing_sync.renewing import Renewer
 from billing_sync.settings import KooGallerySettings
-from billing_sync.store import lifecycle
 from billing_sync.store.worker import SqlWorker
 from metering.catalogue import Catalogue
 from metering.clock import Clock
@@ -85,12 +87,14 @@ class CallbackService:
     def __post_init__(self) -> None:
         if len(self.front_end_url) > query.MAX_URL:
             raise ValueError(f"gateway.public_url is longer than {query.MAX_URL} characters")
-        sql = self._sql = SqlWorker(self.engine)
+        sql = SqlWorker(self.engine)
+        book = self._book = OrderBook(sql, self.orders, self.catalogue)
+        self._renewer = Renewer(sql, book, self.clock, self.on_change)
+        self._notices = Notices(sql, book, self.clock)
         self._provisioner = Provisioner(
             sql=sql,
             settings=self.settings,
-            catalogue=self.catalogue,
-            orders=self.orders,
+            book=book,
             secret=self.secret,
             clock=self.clock,
             randomness=self.randomness,
@@ -108,11 +112,12 @@ class CallbackService:
     @property
     def unknown_products(self) -> int:
         """How many orders named a product that is not configured."""
-        return self._provisioner.unknown_products
+        return self._book.unknown_products
 
-    async def resolve_creating(self) -> int:
-        """One background round for instances whose order was not known; how many were settled."""
-        return await self._provisioner.resolve_creating()
+    async def resolve(self) -> int:
+        """One background round for whatever order was not known; how many were learnt."""
+        learnt = await self._provisioner.resolve_creating()
+        return learnt + await self._renewer.resolve() + await self._notices.resolve()
 
     async def answer(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
         """The reply to one V2.0 callback. Never raises for anything a caller can cause."""
@@ -154,6 +159,10 @@ class CallbackService:
             return v2.debug_answer(callback, self.clock.now_ms(), self.front_end_url)
         if callback.activity is Activity.QUERY:
             return await self._query(callback)
+        if callback.activity is Activity.NOTIFY:
+            return await self._notices.take(callback)
+        if callback.activity is Activity.CHECK:
+            return await self._check(callback)
         return await self._perform(v2.to_event(callback, sent_at))
 
     async def _judged_v1(self, query_string: bytes) -> Answer:
@@ -182,8 +191,14 @@ class CallbackService:
             return await self._provisioner.create(event, order)
         if event.activity is Activity.UPGRADE:
             answer = await self._provisioner.upgrade(event, order)
-            return answer or _unknown(event)
-        return await self._apply(event)
+        else:
+            answer = await self._renewer.apply(event)
+        return answer or _unknown(event.instance_id)
+
+    async def _check(self, callback: Callback) -> Answer:
+        instance_id = callback.values["instanceId"]
+        answer = await self._renewer.check(instance_id, fields.wanted_product(callback))
+        return answer or _unknown(instance_id)
 
     async def _query(self, callback: Callback) -> Answer:
         return await self.view.answer(fields.instance_ids(callback), self.clock.now_ms())
@@ -222,23 +237,9 @@ class CallbackService:
         self.nonces.admit(signed.nonce, now)
         return sent_at
 
-    async def _apply(self, event: LifecycleEvent) -> Answer:
-        answer = await self._sql.write(
-            partial(
-                lifecycle.apply,
-                event=event,
-                at=self.clock.now_ms(),
-                may_replace=partial(may_replace, self.catalogue),
-            )
-        )
-        if answer is None:
-            return _unknown(event)
-        self.on_change()
-        return answer
 
-
-def _unknown(event: LifecycleEvent) -> Answer:
-    return Answer(ResultCode.UNKNOWN_INSTANCE, f"unknown instanceId: {event.instance_id}")
+def _unknown(instance_id: str) -> Answer:
+    return Answer(ResultCode.UNKNOWN_INSTANCE, f"unknown instanceId: {instance_id}")
 
 
 def _origin(error: BaseException) -> str:

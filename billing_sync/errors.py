@@ -21,6 +21,9 @@ BillingSyncError
 ├── UnknownCustomer    no customer has this id
 ├── UnknownKey         no API key has this id
 ├── KeyRefused         an API key that cannot be made, rotated or revoked as asked
+├── UnknownMapping     no mapping is for this product id
+├── MappingRefused     a product id that cannot be mapped as asked
+├── ImportRefused      instances that cannot be taken over as the file says
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
 
@@ -107,6 +110,18 @@ class UnknownKey(BillingSyncError):
 
 class KeyRefused(BillingSyncError):
     """An API key that cannot be made, rotated or revoked as asked; the text says what to do."""
+
+
+class UnknownMapping(BillingSyncError):
+    """No product id of this name is mapped."""
+
+
+class MappingRefused(BillingSyncError):
+    """A product id that cannot be mapped as asked; the text says what to do."""
+
+
+class ImportRefused(BillingSyncError):
+    """Instances that cannot be taken over; the text names the line and what is wrong with it."""
 
 
 class BadQuestion(BillingSyncError):

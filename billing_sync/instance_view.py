@@ -13,7 +13,8 @@ from billing_sync.koogallery import query
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.query import Shown
 from billing_sync.models import Instance
-from billing_sync.store import customers, lifecycle
+from billing_sync.store import customers
+from billing_sync.store import instances as store
 from billing_sync.store.worker import SqlWorker
 from metering import keys
 
@@ -35,7 +36,7 @@ class InstanceView:
     async def answer(self, ids: Sequence[str], now_ms: int) -> Answer:
         """The reply to queryInstance. Raises TimeoutError when the figures take too long."""
         instances = await self._instances(ids)
-        waiting = [i for i in instances.values() if not lifecycle.is_settled(i)]
+        waiting = [i for i in instances.values() if not store.is_settled(i)]
         if waiting and await self.resolve(waiting):
             instances = await self._instances(ids)
         shown = await self._shown(instances, now_ms)
@@ -48,7 +49,7 @@ class InstanceView:
         return shown[instance_id].app_info if instance_id in shown else None
 
     async def _instances(self, ids: Sequence[str]) -> dict[str, Instance]:
-        return await self.sql.read(lambda session: lifecycle.by_ids(session, ids))
+        return await self.sql.read(lambda session: store.by_ids(session, ids))
 
     async def _figures(self, ids: Sequence[str]) -> Mapping[str, Sequence[UsageFigure]]:
         if not ids:
@@ -66,7 +67,7 @@ class InstanceView:
         buyers = {i.customer_id for i in instances if i.customer_id}
         sealed = customers.sealed_keys(session, buyers, now_ms)
         apps = {buyer: self._app_info(buyer, sealed.get(buyer)) for buyer in buyers}
-        return {i.id: Shown(lifecycle.is_settled(i), apps.get(i.customer_id)) for i in instances}
+        return {i.id: Shown(store.is_settled(i), apps.get(i.customer_id)) for i in instances}
 
     def _app_info(self, customer_id: str, sealed: str | None) -> dict[str, str]:
         key = None

@@ -16,7 +16,7 @@ NAMESPACE: Final = uuid.UUID("6d0f2a5e-6c1b-5a57-9d1e-2f8b7c4a9e30")
 
 
 class Activity(StrEnum):
-    """What a callback asks for, in the words of V2.0 (spec §2.6 to §2.11); the last is V1.0's own."""
+    """What a callback asks for, in the words of V2.0 (spec §2.6 to §2.12, §6); EXPIRE is V1.0's own."""
 
     NEW = "newInstance"
     QUERY = "queryInstance"
@@ -25,6 +25,8 @@ class Activity(StrEnum):
     RELEASE = "releaseInstance"
     UPGRADE = "upgradeInstance"
     EXPIRE = "expireInstance"
+    CHECK = "changeInstanceCheck"
+    NOTIFY = "orderNotify"
 
 
 class Event(StrEnum):
@@ -43,7 +45,8 @@ class Event(StrEnum):
 @dataclass(frozen=True, slots=True)
 class LifecycleEvent:
     """One callback that changes an instance. `sent_at`, `expires` and `accepted` are UTC ms; 0 is
-    none."""
+    none. `formal`: a trial is paid for from now on. `apart`: its order line is several instances, which
+    `product_id` tells apart."""
 
     activity: Activity
     event: Event
@@ -56,6 +59,12 @@ class LifecycleEvent:
     product_id: str = ""
     expires: int = 0
     accepted: int = 0
+    formal: bool = False
+    apart: bool = False
+
+
+RENEWAL_CHANGE: Final = "RENEWAL_CHANGE"
+TRIAL_TO_FORMAL: Final = "TRIAL_TO_FORMAL"
 
 
 def instance_id_of(order_id: str, order_line_id: str, product_id: str = "") -> str:
@@ -64,9 +73,10 @@ def instance_id_of(order_id: str, order_line_id: str, product_id: str = "") -> s
     return str(uuid.uuid5(NAMESPACE, "|".join(parts)))
 
 
-def creation_identity(order_id: str, order_line_id: str) -> str:
+def creation_identity(event: LifecycleEvent) -> str:
     """businessId is left out on purpose: it differs on every request, retries included."""
-    return _joined(Activity.NEW, order_id, order_line_id)
+    product = (event.product_id,) if event.apart else ()
+    return _joined(Activity.NEW, event.order_id, event.order_line_id, *product)
 
 
 def acceptance_identity(instance_id: str) -> str:

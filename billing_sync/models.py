@@ -226,6 +226,15 @@ class CustomerRow(SQLModel, table=True):
 class Instance(SQLModel, table=True):
     """What a customer bought and got provisioned."""
 
+    __table_args__ = (
+        Index(  # what the erasing job looks for: little, however many there were
+            "ix_instance_unerased",
+            "released",
+            sqlite_where=text("released > 0 AND erased = 0"),
+            postgresql_where=text("released > 0 AND erased = 0"),
+        ),
+    )
+
     id: str = Field(primary_key=True)
     customer_id: str = Field(default="", index=True)  # empty until the buyer is known
     product_id: str = Field(default="", index=True)
@@ -239,6 +248,10 @@ class Instance(SQLModel, table=True):
     released: int = _big(0)
     recorded_until: int = _big(0)  # end of its last usage record
     linear_value: int = _big(1)  # the quantity the buyer chose, by which a package's quota grows
+    trial: bool = False  # not paid for
+    formal: int = _big(0)  # when a trial was told to be paid for from now on; it may be told first
+    product_since: int = _big(0)  # timestamp of the call that its product comes from
+    erased: int = _big(0)  # when the buyer's data were erased
 
 
 class OrderLine(SQLModel, table=True):

@@ -98,6 +98,8 @@ class KooGallerySettings(Strict):
     constant_header: ConstantHeader | None = None
     private_key_file: str | None = None
     encrypt_bits: Literal[128, 256] = 256  # V1.0, as chosen when the product was published
+    # Buyers' data of released instances; the frozen period before the release is 15 days (spec §2.15).
+    keep_released_days: Annotated[int, Field(ge=0, le=36500)] = 15
     v1_max_age: Annotated[str, Field(pattern=r"^[1-9]\d{0,7}s$")] = "86400s"
 
     @property
@@ -105,6 +107,11 @@ class KooGallerySettings(Strict):
         """How old the `timeStamp` of a V1.0 call may be: the marketplace states no bound, and a
         call that is repeated changes nothing."""
         return int(self.v1_max_age[:-1]) * 1000
+
+    @property
+    def keep_released_ms(self) -> int:
+        """How long buyers' data outlive the release of their instance."""
+        return self.keep_released_days * 86_400_000
 
     @property
     def host(self) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from billing_sync import alert_metrics, push_metrics
+from billing_sync import alert_metrics, market_metrics, push_metrics
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
 from billing_sync.store import acts, ahead, alert_listing, findings, outbox, suspense, usage
@@ -32,6 +32,7 @@ class _LedgerFigures(NamedTuple):
     oldest_end: int
     risks: list[Risk]
     alerts: alert_listing.Standing
+    market: market_metrics.Standing
 
 
 @dataclass
@@ -162,6 +163,7 @@ class _Collector(Collector):
         yield from push_metrics.deadlines(figures.risks)
         now_ms = self._telemetry.clock.now_ms()
         yield from alert_metrics.standing(figures.alerts, now_ms)
+        yield from market_metrics.families(figures.market)
         buckets = GaugeMetricFamily(
             "billing_sync_bucket", "Usage on no bill, in meter units.", labels=["bucket"]
         )
@@ -212,6 +214,7 @@ class _Collector(Collector):
                 oldest_end,
                 risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
                 alert_listing.standing(session),
+                market_metrics.standing(session, keeper.terms.catalogue),
             )
 
 

@@ -11,10 +11,11 @@ from sqlalchemy import Engine
 from billing_sync.errors import BadQuestion
 from billing_sync.figures import UsageFigure
 from billing_sync.live import REDIS_BUDGET_S, Live
+from billing_sync.market_models import OpeningTotal
 from billing_sync.models import Instance
 from billing_sync.questions import MOST_CELLS, Usage, UsageFilter
 from billing_sync.records import value_of
-from billing_sync.store import adjustments
+from billing_sync.store import adjustments, taking_over
 from billing_sync.store import usage as store
 from billing_sync.store.engine import reading
 from billing_sync.store.package_totals import uses
@@ -77,16 +78,33 @@ class UsageView:
         owners = {partition_of(i.customer_id, self.partitions) for i in metered}
         moment = await self._live.moment(
             sorted(owners),
-            lambda s: (store.lifetimes(s, list(ids)), adjustments.totals(s, list(ids))),
+            lambda s: (
+                store.lifetimes(s, list(ids)),
+                adjustments.totals(s, list(ids)),
+                taking_over.openings(s, list(ids)),
+            ),
         )
-        totals, adjusted = moment.ledger
+        totals, adjusted, openings = moment.ledger
         for key, quantity in moment.deltas():
             if key.instance_id in ids:
                 place = (key.instance_id, key.meter)
                 totals[place] = totals.get(place, 0) + quantity
         return {
-            i.id: [self._lifetime(i, totals, adjusted.get(i.id, 0), moment.at_ms)] for i in metered
+            i.id: [
+                self._lifetime(
+                    i, totals, adjusted.get(i.id, 0) + self._before(i, openings), moment.at_ms
+                )
+            ]
+            for i in metered
         }
+
+    def _before(self, instance: Instance, openings: Mapping[str, OpeningTotal]) -> int:
+        """What it had used before it was taken over, if that was of the meter it has now."""
+        opening = openings.get(instance.id)
+        if opening is None:
+            return 0
+        then, now = (self.catalogue.get(p) for p in (opening.product_id, instance.product_id))
+        return opening.quantity if then and now and then.meter == now.meter else 0
 
     def _lifetime(
         self,

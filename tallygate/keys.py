@@ -4,7 +4,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-import anyio
 import click
 from anyio import to_thread
 
@@ -13,18 +12,15 @@ from billing_sync.asking import KeyPage
 from billing_sync.errors import BadQuestion, KeyRefused, UnknownCustomer, UnknownKey
 from billing_sync.key_ring import KeyRing, NewKey, Row
 from billing_sync.key_terms import key_asked, rotation_asked
-from billing_sync.projector import Projector
-from metering.errors import MeteringError
 from tallygate.config_errors import one_of
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
+from tallygate.telling import tell
 from tallygate.times import time_of
 
 T = TypeVar("T")
 
-_TELL_S: Final = 2.0
-_NOT_TOLD: Final = "gateways are not told yet; the control plane does it when it and Redis are up"
 _TITLES: Final = ("id", "customer", "begins", "status", "expires", "last used", "routes", "name")
 
 
@@ -100,21 +96,8 @@ async def _done(
             done = await change(key_ring_of(parts, _nothing))
         except (BadQuestion, KeyRefused, UnknownCustomer, UnknownKey) as problem:
             raise Misused(str(problem)) from None
-        await _tell(parts)
+        await tell(parts)
         return done
-
-
-async def _tell(parts: Parts) -> None:
-    """The control plane would tell the gateways too, a second later."""
-    told = False
-    with anyio.move_on_after(_TELL_S):
-        try:
-            await Projector(parts.engine, parts.redis, parts.clock).project_pending()
-            told = True
-        except MeteringError:
-            pass
-    if not told:
-        click.echo(_NOT_TOLD, err=True)
 
 
 def _say_new(made: NewKey, *, as_json: bool) -> None:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from metering.clock import SystemClock
 from tallygate.demo.upstream import StubUpstream
 from tests.installations import (
     ANY_PORT,
@@ -162,6 +164,29 @@ def test_a_freeze_shuts_every_worker_and_an_unfreeze_opens_them(
         opened = said_by_all(callers, "200")
         print(f"shut after {shut:.3f} s, opened after {opened:.3f} s")  # noqa: T201  (pytest -s)
         assert koo.findings() == []
+
+
+def test_expiry_renewal_and_release_reach_every_worker(tmp_path: Path) -> None:
+    """A renewal that is paid back, one that is paid for, and the end, on connections that stay open."""
+    with shop(tmp_path) as (served, koo), ExitStack() as stack:
+        (line,) = koo.buy("domain-1", "tokens")
+        address = urlsplit(served.gateway).netloc
+        callers = [
+            stack.enter_context(caller(address, line.app["password"])) for _ in range(CONNECTIONS)
+        ]
+        said_by_all(callers, "200")
+        took = {}
+        past = datetime.fromtimestamp(SystemClock().now_ms() // 1000 - 3600, UTC)
+        refund = {"scene": "UNSUBSCRIBE_RENEWAL_PERIOD", "expireTime": f"{past:%Y%m%d%H%M%S}"}
+        for action, more, verdict in (
+            ("refresh", refund, "instance_expired"),
+            ("refresh", {}, "200"),
+            ("release", {}, "instance_released"),
+        ):
+            said = koo.call("POST", f"/instances/{line.instance_id}/{action}", more)
+            assert said["reply"]["resultCode"] == "000000"
+            took[verdict] = said_by_all(callers, verdict)
+        print(f"seconds: {took}")  # noqa: T201  (pytest -s)
 
 
 def test_a_customer_sees_what_is_left_of_his_package(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ class ResultCode(StrEnum):
     UNKNOWN_INSTANCE = "000003"
     IN_PROCESS = "000004"
     INTERNAL = "000005"
+    NO_RESOURCE = "000100"
 
 
 OPEN_API_SUCCESS: Final = frozenset({"MKT.0000", "CBC.0000"})

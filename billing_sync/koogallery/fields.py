@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from billing_sync.errors import BadEvent
 from billing_sync.lifecycle import Activity
@@ -19,6 +19,7 @@ from billing_sync.lifecycle import Activity
 MAX_BODY: Final = 64 * 1024
 MAX_IDS: Final = 100
 MAX_ID: Final = 64
+_LINEAR_VALUE: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,18 @@ SCENES: Final = frozenset(
     {"TRIAL_TO_FORMAL", "RENEWAL", "UNSUBSCRIBE_RENEWAL_PERIOD", "RENEWAL_CHANGE"}
 )
 TEST: Final = Field("testFlag", required=False, length=2, allowed=frozenset({"0", "1"}))
+# An object, or the same written as a string: both were met.
+PRODUCT_INFO: Final = Field("productInfo", length=4096)
 
 TABLES: Final[Mapping[str, tuple[Field, ...]]] = {
-    Activity.NEW: (Field("orderId"), Field("orderLineId"), Field("businessId"), TEST),
+    # The page knows no productId, but says that pay-per-use orders are told apart by it.
+    Activity.NEW: (
+        Field("orderId"),
+        Field("orderLineId"),
+        Field("businessId"),
+        Field("productId", required=False),
+        TEST,
+    ),
     # The page prints length 100 beside "up to 100 ids": the ids decide.
     Activity.QUERY: (Field("instanceId", length=MAX_IDS * (MAX_ID + 1)), TEST),
     Activity.REFRESH: (
@@ -63,10 +73,12 @@ TABLES: Final[Mapping[str, tuple[Field, ...]]] = {
         TEST,
     ),
     Activity.UPGRADE: (Field("instanceId"), Field("orderId"), Field("orderLineId"), TEST),
+    Activity.CHECK: (Field("instanceId"), PRODUCT_INFO, TEST),
+    Activity.NOTIFY: (Field("orderId"), Field("orderLineId"), TEST),
 }
 
 # Documented activities that this version does not serve.
-NOT_YET_BUILT: Final = frozenset({"changeInstanceCheck", "getLicenseAsync", "orderNotify"})
+NOT_YET_BUILT: Final = frozenset({"getLicenseAsync"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,8 @@ def checked(field: Field, given: object) -> str:
     """The value of a field, empty where it is absent and may be. Raises BadEvent naming the field."""
     # testFlag is a number in the Kit and on older pages.
     value = str(given) if type(given) is int and field is TEST else given
+    if field is PRODUCT_INFO and isinstance(value, dict | list):
+        value = json.dumps(value)
     if value is None or value == "":
         if field.required:
             raise BadEvent(f"{field.name} is missing")
@@ -132,6 +146,33 @@ def checked(field: Field, given: object) -> str:
     if field.pattern and not field.pattern.fullmatch(value):
         raise BadEvent(f"{field.name} is not a number as documented")
     return value
+
+
+class Wanted(NamedTuple):
+    """The product that an instance shall be changed to; `linear_value` is None where none is said."""
+
+    product_id: str
+    linear_value: int | None
+
+
+def wanted_product(callback: Callback) -> Wanted:
+    """The target of changeInstanceCheck: one product of order query's shape (spec §2.12, §7.5).
+
+    Raises BadEvent.
+    """
+    try:
+        info = json.loads(callback.values["productInfo"])
+    except (ValueError, RecursionError):
+        raise BadEvent("productInfo is not JSON") from None
+    first = info[0] if isinstance(info, list) and info else info
+    if not isinstance(first, dict):
+        raise BadEvent("productInfo is not an object")
+    product_id = checked(Field("productId"), first.get("productId"))
+    value = first.get("linearValue")
+    plain = str(value) if type(value) is int or isinstance(value, str) else ""
+    if value is not None and not _LINEAR_VALUE.fullmatch(plain):
+        raise BadEvent("linearValue is not a number from 1 to 999999999")
+    return Wanted(product_id, int(plain) if plain else None)
 
 
 def instance_ids(callback: Callback) -> tuple[str, ...]:

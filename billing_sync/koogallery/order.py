@@ -1,7 +1,7 @@
 """What is known of an order line, whoever told it. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Order:
     expires: int = 0
     raw: str = ""
     linear_values: Mapping[str, int] = field(default_factory=dict)
+    trial: bool = False
 
     @property
     def complete(self) -> bool:
@@ -30,3 +31,11 @@ class Order:
     def linear_value(self, product_id: str) -> int:
         """How many of the product were bought: 1 where the order does not say."""
         return self.linear_values.get(product_id, 1)
+
+    def renamed(self, mapped: Mapping[str, str]) -> "Order":
+        """The same order of the products that its own are metered as."""
+        return replace(
+            self,
+            product_ids=tuple(dict.fromkeys(mapped.get(each, each) for each in self.product_ids)),
+            linear_values={mapped.get(p, p): value for p, value in self.linear_values.items()},
+        )

@@ -22,6 +22,7 @@ PATH: Final = "/api/mkp-openapi-public/global/v1/order/query"
 BUDGET_S: Final = 2.0  # a callback must be answered within 5 s, and this is one part of it
 _MAX_REPLY: Final = 1024 * 1024
 _MAX_TEXT: Final = 128
+_TRIAL: Final = "TRIAL"
 _CONTACT: Final = frozenset({"mobilePhone", "email"})  # nothing here needs them
 
 
@@ -113,6 +114,7 @@ def _order(info: dict[str, Any], line: dict[str, Any], order_id: str, order_line
         expires=_expiry(_text(line.get("expireTime"))),
         raw=json.dumps(_without_contact(info, line), ensure_ascii=True),
         linear_values={each: value for each, value in zip(ids, values, strict=True) if each},
+        trial=_text(info.get("orderType")) == _TRIAL,
     )
 
 

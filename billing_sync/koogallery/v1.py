@@ -48,6 +48,7 @@ def to_event(callback: Callback, sent_at: int) -> LifecycleEvent:
         product_id=values.get("productId", ""),
         expires=utc_ms("expireTime", refreshed) if refreshed else 0,
         accepted=utc_ms("acceptanceTime", accepted) if accepted else 0,
+        formal=values.get("trialToFormal") == "1",
     )
 
 
@@ -79,6 +80,7 @@ def order_of(callback: Callback) -> Order | None:
         expires=_informational(values.get("expireTime", "")),
         raw=_raw(callback),
         linear_values={product_id: max(1, int(amount))} if amount else {},
+        trial=values.get("trialFlag") == "1",
     )
 
 

@@ -3,8 +3,8 @@
 from billing_sync.koogallery import answers, query
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
-from billing_sync.koogallery.fields import Callback, instance_ids, utc_ms
-from billing_sync.lifecycle import Activity, Event, LifecycleEvent, instance_id_of
+from billing_sync.koogallery.fields import Callback, instance_ids, utc_ms, wanted_product
+from billing_sync.lifecycle import TRIAL_TO_FORMAL, Activity, Event, LifecycleEvent, instance_id_of
 
 _EVENTS = {
     Activity.NEW: Event.KNOWN,
@@ -32,6 +32,7 @@ def to_event(callback: Callback, sent_at: int) -> LifecycleEvent:
         order_id=order_id,
         order_line_id=line_id,
         scene=values.get("scene", ""),
+        formal=values.get("scene") == TRIAL_TO_FORMAL,
         product_id=values.get("productId", ""),
         expires=utc_ms("expireTime", expires) if expires else 0,
     )
@@ -45,6 +46,10 @@ def debug_answer(callback: Callback, now_ms: int, front_end_url: str) -> Answer:
     """
     if callback.activity is Activity.QUERY:
         return query.debug_answer(instance_ids(callback), front_end_url, now_ms)
+    if callback.activity is Activity.CHECK:
+        wanted_product(callback)
+    if callback.activity in (Activity.CHECK, Activity.NOTIFY):
+        return Answer(ResultCode.SUCCESS)
     event = to_event(callback, now_ms)
     if callback.activity is Activity.NEW:
         return answers.created(event.instance_id, settled=True)

@@ -14,6 +14,14 @@ def stored(session: Session, name: str) -> LifecycleInbox | None:
     return session.exec(select(LifecycleInbox).where(LifecycleInbox.identity == name)).first()
 
 
+def of_creation(session: Session, instance_id: str) -> LifecycleInbox | None:
+    """The row of the call that made an instance; None where no call did."""
+    query = select(LifecycleInbox).where(
+        LifecycleInbox.instance_id == instance_id, LifecycleInbox.activity == Activity.NEW
+    )
+    return session.exec(query.order_by(col(LifecycleInbox.id))).first()
+
+
 def remember(session: Session, event: LifecycleEvent, name: str, answer: Answer, at: int) -> None:
     """Keep the event under its identity; IntegrityError when somebody else was quicker."""
     row = LifecycleInbox(

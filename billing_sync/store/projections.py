@@ -65,7 +65,8 @@ def projection_done(session: Session, customer_id: str, since: int) -> None:
 def snapshots(session: Session, customer_ids: Sequence[str]) -> list[EntitlementSnapshot]:
     """What the gateways need to know of these customers; who is not a customer is left out.
 
-    Frozen and released instances are in it: the gateway refuses them by name. Keys of static
+    Frozen and released instances are in it: the gateway refuses them by name, until their buyer's data
+    are erased. Keys of static
     customers live in the configuration and are not.
     """
     wanted = list(customer_ids)
@@ -99,12 +100,14 @@ def _keys(session: Session, wanted: Iterable[str]) -> dict[str, list[EntitledKey
 def _instances(session: Session, wanted: Iterable[str]) -> dict[str, list[EntitledInstance]]:
     query = (
         select(Instance)
-        .where(col(Instance.customer_id).in_(wanted))
+        .where(col(Instance.customer_id).in_(wanted), Instance.erased == 0)
         .order_by(col(Instance.started), col(Instance.id))
     )
     found: dict[str, list[EntitledInstance]] = {}
     for row in session.exec(query):
         found.setdefault(row.customer_id, []).append(
-            EntitledInstance(row.id, row.product_id, InstanceStatus(row.status), row.expires)
+            EntitledInstance(
+                row.id, row.product_id, InstanceStatus(row.status), row.expires, row.trial
+            )
         )
     return found

@@ -39,7 +39,7 @@ class Plane:
         """Each loop once; `compare` also holds every entitlement in Redis against SQL."""
         projector = self.control.projector
         await self._try("projection", projector.run if compare else projector.project_pending)
-        await self._try("chores", self.control.callbacks.resolve_creating)
+        await self._try("chores", self.control.callbacks.resolve)
         await self._try("sync", self.control.runner.sync)
         await self._try("push", self.control.runner.outbox.push_due)
 

@@ -73,6 +73,8 @@ class FakeOrders:
         *,
         number: int = 1,
         linear_value: int = 1,
+        trial: bool = False,
+        expires: int = 0,
     ) -> None:
         """A line of a paid order."""
         line = f"{order_id}-{number:06}"
@@ -84,6 +86,8 @@ class FakeOrders:
             customer_id=customer_id,
             customer_name=f"Name of {customer_id}" if customer_id else "",
             linear_values={product_id: linear_value},
+            trial=trial,
+            expires=expires,
         )
 
     async def find(self, order_id: str, order_line_id: str) -> Order | None:

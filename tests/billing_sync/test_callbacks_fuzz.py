@@ -4,7 +4,7 @@ signature nothing is written."""
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,7 +23,7 @@ from tests.billing_sync.marketplace import sign
 from tests.billing_sync.v1_marketplace import V1Marketplace, stamp, token
 
 COMMON = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-V2 = [
+V2: list[dict[str, Any]] = [
     {"activity": "newInstance", "businessId": "b", "orderId": "o", "orderLineId": "l"},
     {"activity": "queryInstance", "instanceId": "i,j"},
     {"activity": "updateInstanceStatus", "instanceId": "i", "status": "FREEZE"},
@@ -37,6 +37,12 @@ V2 = [
         "instanceId": "i",
         "expireTime": "20270101000000",
     },
+    {
+        "activity": "changeInstanceCheck",
+        "instanceId": "i",
+        "productInfo": {"productId": "TOKENS", "linearValue": 2},
+    },
+    {"activity": "orderNotify", "orderId": "o", "orderLineId": "l"},
 ]
 
 
@@ -106,10 +112,10 @@ VALUES = st.recursive(
 )
 
 
-def mutated(calls: list[dict[str, str]], values: st.SearchStrategy[Any]) -> Any:
+def mutated(calls: Sequence[Mapping[str, Any]], values: st.SearchStrategy[Any]) -> Any:
     """Calls with some fields changed, left out, or added."""
 
-    def change(call: dict[str, str]) -> Any:
+    def change(call: Mapping[str, Any]) -> Any:
         names = st.sampled_from([*call, "testFlag", "productId", "expireTime", "extra"])
         changes = st.dictionaries(names, values, max_size=3)
         gone = st.sets(st.sampled_from(sorted(call)), max_size=1)

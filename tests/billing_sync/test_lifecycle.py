@@ -1,6 +1,7 @@
 """What can happen to an instance, and the ids computed from it."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,11 +49,33 @@ def test_ids_never_change() -> None:
 texts = st.text(max_size=6)
 
 
-@given(st.lists(st.tuples(texts, texts), min_size=2, max_size=2, unique=True))
-def test_two_lines_are_two(pairs: list[tuple[str, str]]) -> None:
-    """No separator inside an id makes two order lines one."""
-    first, second = (creation_identity(*pair) for pair in pairs)
+def creation(order_id: str, order_line_id: str, product_id: str = "") -> str:
+    """The identity of a creation, of one of several of its line if it names a product."""
+    new = LifecycleEvent(
+        Activity.NEW,
+        Event.KNOWN,
+        "i",
+        sent_at=1,
+        body="{}",
+        order_id=order_id,
+        order_line_id=order_line_id,
+        product_id=product_id,
+        apart=bool(product_id),
+    )
+    return creation_identity(new)
+
+
+@given(st.lists(st.tuples(texts, texts, texts), min_size=2, max_size=2, unique=True))
+def test_two_lines_are_two(bought: list[tuple[str, str, str]]) -> None:
+    """No separator inside an id makes two order lines one, nor two products of a line."""
+    first, second = (creation(*each) for each in bought)
     assert first != second
+
+
+def test_a_named_product_alone_makes_no_other_creation() -> None:
+    """V1.0 names it in every call; only ids per product tell instances apart by it."""
+    new = LifecycleEvent(Activity.NEW, Event.KNOWN, "i", 1, body="{}", order_id="o")
+    assert creation_identity(new) == creation_identity(replace(new, product_id="p"))
 
 
 def test_identities() -> None:
@@ -78,7 +101,7 @@ def test_a_status_change_is_recognised_by_its_beginning(name: str, event: Event,
 
 def test_an_acceptance_is_no_creation() -> None:
     """Whatever an order is called, its creation does not pass for an acceptance."""
-    assert acceptance_identity("i") != creation_identity("i", "accept")
+    assert acceptance_identity("i") != creation("i", "accept")
 
 
 def test_a_creation_has_no_identity_of_an_event() -> None:

@@ -1,5 +1,6 @@
 """From an order to an instance: now, later, or when it is asked for."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,8 +12,10 @@ from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import instance_id_of
 from billing_sync.models import Instance
-from billing_sync.provisioning import chosen_product, may_replace, retry_wait_ms
+from billing_sync.order_book import chosen_product
+from billing_sync.patience import retry_wait_ms
 from billing_sync.store.engine import reading, writing
+from billing_sync.store.product_changes import may_replace
 from billing_sync.store.projections import snapshots
 from metering import keys
 from metering.catalogue import Package, PackageItem, Product, catalogue
@@ -127,11 +130,11 @@ async def test_the_background_settles(engine: Engine) -> None:
     """A waiting instance becomes active without another callback, once its order is there."""
     market = Marketplace(engine)
     answer = await market.create("CS1")
-    assert await market.service.resolve_creating() == 0
+    assert await market.service.resolve() == 0
     market.orders.buy("CS1")
     market.clock.advance(seconds=5)
     changes = market.changes
-    assert await market.service.resolve_creating() == 1
+    assert await market.service.resolve() == 1
     assert market.changes == changes + 1
     assert instance(engine, answer["instanceId"]).status == "active"
     assert (await market.create("CS1"))["resultCode"] == "000000"
@@ -144,7 +147,7 @@ async def test_the_background_is_patient(engine: Engine) -> None:
     asked = []
     for _ in range(40):
         before = market.orders.asked
-        await market.service.resolve_creating()
+        await market.service.resolve()
         asked.append(market.orders.asked - before)
         market.clock.advance(seconds=1)
     assert [second for second, n in enumerate(asked) if n] == [0, 5, 15, 35]
@@ -160,7 +163,7 @@ async def test_many_waiting_instances_share(engine: Engine) -> None:
                 Instance(id=f"i{number}", order_id=f"CS{number}", order_line_id=line, started=1)
             )
             market.orders.buy(f"CS{number}")
-    assert [await market.service.resolve_creating() for _ in range(4)] == [8, 8, 4, 0]
+    assert [await market.service.resolve() for _ in range(4)] == [8, 8, 4, 0]
 
 
 async def test_an_order_settled_by_someone_else(engine: Engine) -> None:
@@ -181,4 +184,50 @@ async def test_a_ledger_that_is_away(engine: Engine) -> None:
     with writing(engine) as session:
         session.connection().exec_driver_sql("DROP TABLE api_key")
     with pytest.raises(SQLAlchemyError):
-        await market.service.resolve_creating()
+        await market.service.resolve()
+
+
+async def test_several_instances_of_one_line(engine: Engine) -> None:
+    """With ids per product a call that names its billing item gets an instance of its own."""
+    market = Marketplace(engine, create_per="product")
+    market.orders.buy("CS1")
+    line = market.orders.book["CS1", "CS1-000001"]
+    both = replace(line, product_ids=("TOKENS", "IMAGES"), linear_values={"IMAGES": 5})
+    market.orders.book["CS1", "CS1-000001"] = both
+    made: dict[str, str] = {}
+    for _ in range(2):
+        for product in ("IMAGES", "TOKENS"):
+            answer = await market.create("CS1", productId=product)
+            assert answer["resultCode"] == "000000"
+            assert made.setdefault(product, answer["instanceId"]) == answer["instanceId"]
+    assert made == {p: instance_id_of("CS1", "CS1-000001", p) for p in made}
+    assert instance(engine, made["IMAGES"]).linear_value == 5
+    with reading(engine) as session:
+        (snapshot,) = snapshots(session, ["cust-1"])
+    assert {i.instance_id: i.product_id for i in snapshot.instances} == {
+        instance_id: product for product, instance_id in made.items()
+    }
+
+
+async def test_several_instances_whose_order_comes_late(engine: Engine) -> None:
+    """Each remembers the billing item that it was asked for with, and polling ends in success."""
+    market = Marketplace(engine, create_per="product")
+    answers = [await market.create("CS1", productId=p) for p in ("IMAGES", "TOKENS")]
+    assert [answer["resultCode"] for answer in answers] == ["000004", "000004"]
+    ids = [str(answer["instanceId"]) for answer in answers]
+    waiting = await market.call("queryInstance", instanceId=",".join(ids))
+    assert waiting["resultCode"] == "000004"
+    market.orders.buy("CS1")
+    line = market.orders.book["CS1", "CS1-000001"]
+    market.orders.book["CS1", "CS1-000001"] = replace(line, product_ids=("TOKENS", "IMAGES"))
+    ready = await market.call("queryInstance", instanceId=",".join(ids))
+    assert ready["resultCode"] == "000000"
+    assert [instance(engine, each).product_id for each in ids] == ["IMAGES", "TOKENS"]
+
+
+async def test_a_named_product_does_not_split_a_line(engine: Engine) -> None:
+    """With ids per line it is an extra field: one instance, whatever it says."""
+    market = Marketplace(engine)
+    made = await market.bought("CS1")
+    for product in ("TOKENS", "IMAGES"):
+        assert (await market.create("CS1", productId=product))["instanceId"] == made

@@ -8,7 +8,7 @@ from sqlmodel import select
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import Instance
 from billing_sync.packages import NEVER
-from billing_sync.store import lifecycle
+from billing_sync.store import instances
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.freezing import freezes_of
 from tests.billing_sync.store.test_lifecycle import AT, make, purchase, refresh, send, status
@@ -62,6 +62,6 @@ def test_nothing_happened(engine: Engine) -> None:
     make(engine, bought=purchase())
     assert spans(engine) == []
     with writing(engine) as session:
-        row = lifecycle.by_ids(session, ["i-o"])["i-o"]
+        row = instances.by_ids(session, ["i-o"])["i-o"]
         row.status = "frozen"
     assert spans(engine) == [(0, NEVER)]

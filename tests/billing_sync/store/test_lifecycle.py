@@ -13,6 +13,7 @@ from billing_sync.key_making import MadeKey
 from billing_sync.key_models import ApiKey
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent
+from billing_sync.market_models import AwaitedChange
 from billing_sync.models import (
     CustomerRow,
     Instance,
@@ -21,9 +22,11 @@ from billing_sync.models import (
     ProjectionOutbox,
     UsageRecord,
 )
-from billing_sync.store import lifecycle
+from billing_sync.store import awaited, instances, lifecycle, product_changes, projections
 from billing_sync.store.engine import reading, writing
-from billing_sync.store.lifecycle import Purchase
+from billing_sync.store.lifecycle import Purchase, Successor
+from billing_sync.upgrade_models import Upgrade
+from metering.catalogue import Product, catalogue
 
 AT = 1_790_000_000_000
 
@@ -51,7 +54,7 @@ def status(event: Event, sent_at: int, instance_id: str = "i-o") -> LifecycleEve
     return LifecycleEvent(Activity.STATUS, event, instance_id, sent_at, body="{}")
 
 
-def refresh(sent_at: int, expires: int, order_id: str = "r", product: str = "") -> LifecycleEvent:
+def refresh(sent_at: int, expires: int, order_id: str = "r") -> LifecycleEvent:
     return LifecycleEvent(
         Activity.REFRESH,
         Event.REFRESH,
@@ -61,7 +64,6 @@ def refresh(sent_at: int, expires: int, order_id: str = "r", product: str = "") 
         order_id=order_id,
         order_line_id=f"{order_id}-1",
         scene="RENEWAL",
-        product_id=product,
         expires=expires,
     )
 
@@ -133,7 +135,7 @@ def test_without_an_order_it_waits(engine: Engine) -> None:
     assert (settled.status, settled.customer_id, settled.started) == ("active", "c", AT + 5)
     with reading(engine) as session:
         assert '"000000"' in session.exec(select(LifecycleInbox.answer)).one()
-        assert lifecycle.unsettled(session, 10) == []
+        assert instances.unsettled(session, 10) == []
 
 
 def test_a_repeat_with_an_order_settles(engine: Engine) -> None:
@@ -186,7 +188,7 @@ def test_a_static_instance_is_out_of_reach(engine: Engine) -> None:
         session.add(Instance(id="i-o", source="static", status="active", started=AT))
     assert send(engine, status(Event.FREEZE, AT)) is None
     with reading(engine) as session:
-        assert lifecycle.by_ids(session, ["i-o"]) == {}
+        assert instances.by_ids(session, ["i-o"]) == {}
     assert instance(engine).status == "active"
 
 
@@ -253,12 +255,107 @@ def test_a_refresh_before_the_order_is_known_wins(engine: Engine) -> None:
     assert instance(engine).expires == 5000
 
 
-@pytest.mark.parametrize(("allowed", "then"), [(True, "P-YEAR"), (False, "P")])
-def test_a_renewal_may_change_the_product(engine: Engine, allowed: bool, then: str) -> None:
-    """The product id follows a renewal only where the caller says that billing stays the same."""
+ALIKE = catalogue([Product(product_id=each, meter="m") for each in ("P", "P-YEAR", "Q-YEAR")])
+
+
+def test_a_renewal_may_change_the_product(engine: Engine) -> None:
+    """A product that is billed alike takes over at once, and nothing is cut."""
     make(engine, bought=purchase())
-    send(engine, refresh(AT + 1, 5000, product="P-YEAR"), may_replace=lambda _old, _new: allowed)
-    assert instance(engine).product_id == then
+    send(engine, refresh(AT + 1, 5000), successor=Successor("P-YEAR", catalogue=ALIKE))
+    assert instance(engine).product_id == "P-YEAR"
+    assert count(engine, Upgrade) == 0
+
+
+def test_a_renewal_to_another_kind_of_product(engine: Engine) -> None:
+    """What is billed differently goes the way of an upgrade: the old product is cut."""
+    make(engine, bought=purchase())
+    send(engine, refresh(AT + 1, 5000), successor=Successor("Q", catalogue=ALIKE))
+    assert (instance(engine).product_id, instance(engine).expires) == ("Q", 5000)
+    with reading(engine) as session:
+        (cut,) = session.exec(select(Upgrade)).all()
+    assert (cut.old_product_id, cut.new_product_id, cut.settled) == ("P", "Q", 0)
+
+
+def test_a_renewal_that_came_late_brings_its_product(engine: Engine) -> None:
+    """A plain renewal that overtook it keeps its expiry, and does not hide the product."""
+    make(engine, bought=purchase())
+    send(engine, refresh(AT + 20, 9000, "r2"))
+    send(engine, refresh(AT + 10, 5000, "r1"), successor=Successor("Q"))
+    assert (instance(engine).product_id, instance(engine).expires) == ("Q", 9000)
+
+
+def test_an_upgrade_that_a_renewal_overtook(engine: Engine) -> None:
+    """The newer renewal's product stays."""
+    make(engine, bought=purchase())
+    send(engine, refresh(AT + 20, 9000), successor=Successor("R"))
+    with writing(engine) as session:
+        order = Order("u", "", ("Q",))
+        product_changes.upgrade(session, upgrade(AT + 10), order, "Q", AT + 30)
+    assert instance(engine).product_id == "R"
+
+
+@pytest.mark.parametrize("successor", [Successor(""), Successor("Q", is_incomplete=True)])
+def test_what_a_renewal_lacks_is_awaited(engine: Engine, successor: Successor) -> None:
+    """The expiry counts at once; a row says what is still to be learnt, until the release."""
+    make(engine, bought=purchase())
+    send(engine, refresh(AT + 1, 5000), successor=successor)
+    assert instance(engine).expires == 5000
+    assert instance(engine).product_id == (successor.product_id or "P")
+    assert count(engine, AwaitedChange) == 1
+    send(engine, release(AT + 2))
+    assert count(engine, AwaitedChange) == 0
+
+
+def test_a_renewal_before_the_buyer_is_known(engine: Engine) -> None:
+    """Its product waits for him, and is not undone by what the first order says."""
+    make(engine)
+    send(engine, refresh(AT + 1, 5000), successor=Successor("Q"))
+    with writing(engine) as session:
+        (row,) = awaited.changes(session, 10)
+        assert not awaited.finish(session, row, "Q", None, ALIKE, AT + 2)
+        lifecycle.settle(session, "i-o", purchase(), AT + 3)
+        assert awaited.finish(session, row, "Q", None, ALIKE, AT + 4)
+        assert awaited.finish(session, row, "Q", None, ALIKE, AT + 4)
+    assert instance(engine).product_id == "Q"
+    assert count(engine, AwaitedChange) == 0
+
+
+def formal(sent_at: int) -> LifecycleEvent:
+    return replace(refresh(sent_at, AT + 10**9, "formal"), scene="TRIAL_TO_FORMAL", formal=True)
+
+
+def trial() -> Purchase:
+    bought = purchase()
+    return replace(bought, order=replace(bought.order, trial=True))
+
+
+def told_trial(engine: Engine) -> bool:
+    with reading(engine) as session:
+        (snapshot,) = projections.snapshots(session, ["c"])
+        return snapshot.instances[0].trial
+
+
+def test_a_trial_becomes_formal(engine: Engine) -> None:
+    """The gateways are told of a trial, and that it is none any more, also by a late call."""
+    make(engine, bought=trial())
+    assert told_trial(engine)
+    send(engine, refresh(AT + 20, 9000))
+    assert told_trial(engine)
+    with writing(engine) as session:
+        session.execute(delete(ProjectionOutbox))
+    send(engine, formal(AT + 10))
+    assert not told_trial(engine)
+    assert count(engine, ProjectionOutbox) == 1
+    assert instance(engine).expires == 9000
+
+
+def test_a_trial_that_was_formal_before_its_order_was_known(engine: Engine) -> None:
+    """What the trial's order says does not undo the conversion."""
+    make(engine)
+    send(engine, formal(AT + 1))
+    with writing(engine) as session:
+        lifecycle.settle(session, "i-o", trial(), AT + 2)
+    assert not told_trial(engine)
 
 
 def test_release(engine: Engine) -> None:
@@ -287,8 +384,8 @@ def test_a_released_stranger_needs_no_settling(engine: Engine) -> None:
     make(engine)
     send(engine, release(AT + 1))
     with reading(engine) as session:
-        assert lifecycle.unsettled(session, 10) == []
-    assert lifecycle.is_settled(instance(engine))
+        assert instances.unsettled(session, 10) == []
+    assert instances.is_settled(instance(engine))
 
 
 def test_what_others_made_of_it_meanwhile(engine: Engine) -> None:
@@ -297,7 +394,7 @@ def test_what_others_made_of_it_meanwhile(engine: Engine) -> None:
         pytest.skip("one writer at a time")
     make(engine)
     with writing(engine) as slow:
-        assert lifecycle.of_order_line(slow, "o", "o-1") is not None
+        assert instances.of_order_line(slow, "o", "o-1") is not None
         assert make(engine, bought=purchase()) == "000000"
         send(engine, status(Event.FREEZE, AT + 1))
         assert not lifecycle.settle(slow, "i-o", purchase(buyer="other"), AT + 2)
@@ -343,11 +440,11 @@ def test_a_renewal_that_an_upgrade_overtook(engine: Engine) -> None:
     make(engine, bought=purchase())
     order = Order("u", "", ("Q",), linear_values={"Q": 7})
     with writing(engine) as session:
-        lifecycle.upgrade(session, upgrade(AT + 10), order, "Q", AT + 10)
-    send(engine, refresh(AT + 5, 5000, product="P-YEAR"), may_replace=lambda _old, _new: True)
+        product_changes.upgrade(session, upgrade(AT + 10), order, "Q", AT + 10)
+    send(engine, refresh(AT + 5, 5000), successor=Successor("P-YEAR", catalogue=ALIKE))
     made = instance(engine)
     assert (made.product_id, made.linear_value, made.expires) == ("Q", 7, 5000)
-    send(engine, refresh(AT + 15, 6000, "r2", "Q-YEAR"), may_replace=lambda _old, _new: True)
+    send(engine, refresh(AT + 15, 6000, "r2"), successor=Successor("Q-YEAR", catalogue=ALIKE))
     assert instance(engine).product_id == "Q-YEAR"
 
 
@@ -357,7 +454,7 @@ def test_an_upgrade_that_another_overtook(engine: Engine) -> None:
     for at, product in ((20, "R"), (10, "Q")):
         order = Order(product, "", (product,), linear_values={product: at})
         with writing(engine) as session:
-            lifecycle.upgrade(session, upgrade(AT + at, product), order, product, AT + 20)
+            product_changes.upgrade(session, upgrade(AT + at, product), order, product, AT + 20)
     assert (instance(engine).product_id, instance(engine).linear_value) == ("R", 20)
 
 
@@ -393,3 +490,16 @@ def test_a_crash_undoes_a_release(engine: Engine) -> None:
         die()
     assert instance(engine).status == "active"
     assert count(engine, LifecycleInbox) == 1
+
+
+def test_an_upgrade_of_the_quantity_alone_is_told(engine: Engine) -> None:
+    """A larger package of the same product is more to lend: it must not wait for another change."""
+    make(engine, bought=purchase())
+    with writing(engine) as session:
+        session.execute(delete(ProjectionOutbox))
+    order = Order("u", "", ("P",), linear_values={"P": 9})
+    with writing(engine) as session:
+        product_changes.upgrade(session, upgrade(AT + 10), order, "P", AT + 10)
+    assert instance(engine).linear_value == 9
+    assert count(engine, ProjectionOutbox) == 1
+    assert count(engine, Upgrade) == 0
