@@ -2,6 +2,7 @@
 
 import secrets
 import ssl
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Final, NamedTuple
 
@@ -12,7 +13,7 @@ from .checks import Reply
 from .clock import Clock
 from .errors import BadRequest
 from .tampering import SignedCallback, signed_callback
-from .v1_calls import SignedCall
+from .v1_calls import SignedCall, signed_call
 
 MAX_REPLY: Final = 1_048_576
 _HEADERS: Final = {
@@ -62,6 +63,10 @@ class Callbacks:
     def sign(self, content: bytes, tamper: str = "none") -> SignedCallback:
         """Signs with a fresh nonce at the present time."""
         return signed_callback(self._key, content, new_nonce(), self._clock.now_ms(), tamper)
+
+    def sign_v1(self, parameters: Mapping[str, str], tamper: str = "none") -> SignedCall:
+        """A V1.0 call at the present time."""
+        return signed_call(self._key, parameters, self._clock.now_ms(), tamper)
 
     async def deliver(self, url: str, callback: SignedCallback | SignedCall) -> Reply:
         """POSTs it, or GETs a V1.0 call; a network failure is a Reply without status."""
