@@ -186,5 +186,8 @@ def _parameters(case: DebugCase) -> dict[str, str]:
 def _fresh(case: DebugCase) -> Mapping[str, object]:
     """A businessId differs on every request (§2.6)."""
     if case.line or case.tamper != "none":
-        return {**case.fields, **({"businessId": str(uuid4())} if "businessId" in case.fields else {})}
+        return {
+            **case.fields,
+            **({"businessId": str(uuid4())} if "businessId" in case.fields else {}),
+        }
     return case.fields

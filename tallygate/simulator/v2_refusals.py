@@ -79,7 +79,10 @@ def _badly_signed() -> Iterator[DebugCase]:
     replayed = EXPECTED["replay"]
     title = "the same nonce again"
     yield DebugCase(Version.V2, "newInstance", title, fields, "replay", replayed)
-    status = {"instanceId": "debug-instance", "status": "FREEZE"}  # a real call, if it were believed
+    status = {
+        "instanceId": "debug-instance",
+        "status": "FREEZE",
+    }  # a real call, if it were believed
     yield DebugCase(
         Version.V2, "updateInstanceStatus", "forged", status, "signature", AUTH_FAILED, real=True
     )
