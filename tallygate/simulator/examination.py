@@ -69,7 +69,7 @@ class Order:
 class Examination:
     """Of one production address. `heard` is told of each reply, for whoever shows progress."""
 
-    def __init__(  # noqa: PLR0913  (the parts of one play)
+    def __init__(
         self,
         callbacks: Callbacks,
         url: str,

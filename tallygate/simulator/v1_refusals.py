@@ -65,8 +65,8 @@ def _good(activity: str, now_ms: int) -> dict[str, object]:
     more: Mapping[str, object] = {
         "newInstance": {**bought, "orderId": "MOCKONDEMAND", "chargingMode": "0"},
         "refreshInstance": {
-            **{"orderId": "MOCKMONTYRENEW"},
-            **{"expireTime": format_compact_time(now_ms + 30 * DAY_MS)},
+            "orderId": "MOCKMONTYRENEW",
+            "expireTime": format_compact_time(now_ms + 30 * DAY_MS),
         },
         "expireInstance": {"orderId": "MOCKPERIODYEARNEW"},
         "releaseInstance": {"orderId": "MOCKPERIODYEARNEW"},

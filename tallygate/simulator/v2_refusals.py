@@ -25,8 +25,11 @@ _FIELDS: Final[Mapping[str, Mapping[str, int]]] = {
     "newInstance": {"orderId": 64, "orderLineId": 64, "businessId": 64},
     "queryInstance": {"instanceId": 64},
     "refreshInstance": {
-        **{"scene": 64, "orderId": 64, "orderLineId": 64},
-        **{"instanceId": 64, "expireTime": 20},
+        "scene": 64,
+        "orderId": 64,
+        "orderLineId": 64,
+        "instanceId": 64,
+        "expireTime": 20,
     },
     "updateInstanceStatus": {"instanceId": 64, "status": 32},
     "releaseInstance": {"instanceId": 64},
@@ -94,7 +97,8 @@ def _good(activity: str, now_ms: int) -> dict[str, object]:
         "newInstance": {**order("MOCKONDEMAND"), "businessId": "debug-business"},
         "refreshInstance": {
             **order("MOCKMONTYRENEW"),
-            **{"scene": "RENEWAL", "expireTime": format_compact_time(now_ms + 30 * DAY_MS)},
+            "scene": "RENEWAL",
+            "expireTime": format_compact_time(now_ms + 30 * DAY_MS),
         },
         "updateInstanceStatus": {"status": "FREEZE"},
         "upgradeInstance": order("MOCKMONTYCHANGE"),
