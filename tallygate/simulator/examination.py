@@ -16,7 +16,7 @@ import anyio
 from . import v1_cases, v1_refusals, v2_cases, v2_refusals
 from .callbacks import Callbacks
 from .canonical import canonical
-from .checks import Reply, check_reply
+from .checks import RESULT_CODES, Reply, check_reply
 from .clock import Clock
 from .conversation import instance_id_of
 from .debug_case import DebugCase, Version
@@ -134,7 +134,11 @@ class Examination:
         return await self._callbacks.deliver(self._url, callback)
 
     def _judge(self, case: DebugCase, reply: Reply) -> Iterator[Finding]:
-        yield from check_reply(case.activity, reply, case.accepted)
+        codes = case.accepted if case.is_right else RESULT_CODES
+        yield from check_reply(case.activity, reply, codes)
+        if not case.is_right and reply.result_code and reply.result_code not in case.accepted:
+            right = " or ".join(sorted(case.accepted))
+            yield Finding("refusal", f"answered {reply.result_code}, must be {right}")
         if case.version is Version.V1:
             yield from check_v1(case.activity, reply, self._key)
         if not case.is_right or reply.result_code not in case.accepted:
