@@ -102,14 +102,14 @@ def _patient(installation: "Installation | None", url: str | None) -> "Patient":
     from tallygate.simulator.errors import BadRequest
 
     if installation is None:
-        key = os.environ.get(KEY_VARIABLE, "")
+        address, key = url or "", os.environ.get(KEY_VARIABLE, "")
         if not key:
             raise Misused(f"no configuration here: set {KEY_VARIABLE} to the key of the address")
     else:
         secret = installation.config.koogallery.access_key
         key = secret.get_secret_value() if secret else ""
+        address = url or address_of(installation.config, announced(installation))
     try:
-        address = url or address_of(installation.config, announced(installation))  # type: ignore[union-attr]
         return Patient(check_url(address), key)
     except BadRequest as wrong:
         raise Misused(f"--url: {wrong}") from None

@@ -1,7 +1,6 @@
 """The doctor's report as people and as scripts read it. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import Final
 
 from tallygate.doctor.diagnosis import Diagnosis, State
@@ -38,18 +37,16 @@ def report_lines(
 
 
 def _rows(examined: Sequence[Examined]) -> Iterator[tuple[str, ...]]:
-    for key, group in groupby(examined, _together):
-        members = list(group)
-        for each in members if key[2] else ():
-            yield _row([each], each.case.title or "-")
-        if not key[2]:
+    """Version by version; of the wrong calls only those with findings stand alone."""
+    for version in dict.fromkeys(each.case.version for each in examined):
+        refused: dict[str, list[Examined]] = {}
+        for each in (each for each in examined if each.case.version is version):
+            if each.case.is_right or each.seen:
+                yield _row([each], each.case.title or "-")
+            else:
+                refused.setdefault(each.case.activity, []).append(each)
+        for members in refused.values():
             yield _row(members, f"{counted(len(members), 'wrong call')}, refused")
-
-
-def _together(each: Examined) -> tuple[str, str, bool]:
-    """Right ones and those with findings stand alone."""
-    alone = each.case.is_right or bool(each.seen)
-    return each.case.version.value, each.case.activity, alone
 
 
 def _row(members: Sequence[Examined], title: str) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ async def _connected(route: Route, url: str) -> None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         if parts.scheme == "https":
-            context = tls_context(route.upstream_ca_file)
+            context = tls_context(route.pool.ca_file)
             stream = await anyio.connect_tcp(
                 host, port or 443, ssl_context=context, tls_standard_compatible=False
             )

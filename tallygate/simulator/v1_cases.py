@@ -51,8 +51,8 @@ def others(ids: Ids, now_ms: int) -> Iterator[DebugCase]:
     yield _about(on_demand, "releaseInstance", "", {"orderId": ON_DEMAND})
     refund = {"orderId": "MOCKMONTYUNSUBSCRIBE", "orderAmount": "-12.500"}
     yield _about(on_demand, "releaseInstance", "orderAmount", refund)
-    status = {"instanceStatus": "FREEZE", "zzzNewField": "新 字段/+"}
-    yield _about(on_demand, "instanceStatus", "unknown parameters", status)
+    extra = {"instanceStatus": "FREEZE", "zzzNewField": "新 字段/+"}
+    yield _about(on_demand, "instanceStatus", "unknown parameters", extra)
 
 
 def _creation(order_id: str, title: str, more: Mapping[str, str]) -> DebugCase:

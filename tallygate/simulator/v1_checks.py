@@ -76,6 +76,8 @@ def _sensitive(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     info = body.get("info")
     for entry in [body, *(info if isinstance(info, list) else [])]:
         app_info = entry.get("appInfo") if isinstance(entry, dict) else None
-        for name in _SENSITIVE if isinstance(app_info, dict) else ():
+        if not isinstance(app_info, dict):
+            continue
+        for name in _SENSITIVE:
             if isinstance(value := app_info.get(name), str):
                 yield f"appInfo.{name}", value

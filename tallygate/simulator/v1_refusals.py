@@ -62,7 +62,7 @@ def unknown(instance_id: str, now_ms: int) -> Iterator[DebugCase]:
 def _good(activity: str, now_ms: int) -> dict[str, object]:
     """Parameters that pass."""
     bought = {"customerId": "cust", "businessId": "debug-business", "productId": "P"}
-    more: Mapping[str, object] = {
+    known: Mapping[str, Mapping[str, object]] = {
         "newInstance": {**bought, "orderId": "MOCKONDEMAND", "chargingMode": "0"},
         "refreshInstance": {
             "orderId": "MOCKMONTYRENEW",
@@ -72,7 +72,8 @@ def _good(activity: str, now_ms: int) -> dict[str, object]:
         "releaseInstance": {"orderId": "MOCKPERIODYEARNEW"},
         "upgrade": {"orderId": "MOCKMONTYCHANGE", "skuCode": "SKU-2", "productId": "P-2"},
         "instanceStatus": {"instanceStatus": "FREEZE"},
-    }.get(activity, {})
+    }
+    more = known.get(activity, {})
     about = {} if activity == "newInstance" else {"instanceId": "debug-instance"}
     return {**about, **more, "testFlag": "1"}
 

@@ -93,7 +93,7 @@ def _badly_signed() -> Iterator[DebugCase]:
 
 def _good(activity: str, now_ms: int) -> dict[str, object]:
     """A body that passes."""
-    more: Mapping[str, object] = {
+    known: Mapping[str, Mapping[str, object]] = {
         "newInstance": {**order("MOCKONDEMAND"), "businessId": "debug-business"},
         "refreshInstance": {
             **order("MOCKMONTYRENEW"),
@@ -104,7 +104,8 @@ def _good(activity: str, now_ms: int) -> dict[str, object]:
         "upgradeInstance": order("MOCKMONTYCHANGE"),
         "changeInstanceCheck": {"productInfo": {"productId": "MOCK-PERIOD"}},
         "orderNotify": order("MOCKONETIMENEW"),
-    }.get(activity, {})
+    }
+    more = known.get(activity, {})
     about = {} if activity in ("newInstance", "orderNotify") else {"instanceId": "debug-instance"}
     return {**about, **more, "testFlag": "1"}
 
