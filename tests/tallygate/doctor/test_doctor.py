@@ -64,9 +64,9 @@ def test_all_cases_pass(served: Served) -> None:
     assert KEY not in json.dumps(said)
     engine = create_engine(f"sqlite:///{served.folder}/var/ledger.db")
     with engine.connect() as connection:
-        for table in ("lifecycle_event", "instance"):
+        for table, expected in (("lifecycle_inbox", 0), ("order_line", 0), ("instance", 1)):
             count = connection.execute(text(f"select count(*) from {table}")).scalar()
-            assert count == (1 if table == "instance" else 0)  # the configuration's own
+            assert count == expected, table  # the instance is the configuration's own
     engine.dispose()
 
 
