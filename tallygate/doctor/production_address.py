@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from tallygate.addresses import is_this_machine
 from tallygate.config_schema import Config
 from tallygate.doctor.diagnosis import Diagnosis, finding, note, ok
 
@@ -27,7 +28,7 @@ def look_at_address(url: str) -> Iterator[Diagnosis]:
     """HTTPS and a domain name; an address of this machine is no more than a rehearsal."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if _is_local(host):
+    if is_this_machine(host):
         yield note(_ABOUT, f"{url} is on this machine: KooGallery needs a public https:// address")
         return
     if parts.scheme != "https":
@@ -44,7 +45,3 @@ def _is_ip(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_local(host: str) -> bool:
-    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
