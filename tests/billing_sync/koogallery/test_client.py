@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import ByteStream
+from anyio.streams.tls import TLSStream
 
 from billing_sync.koogallery.client import NOT_SENT, Call, OpenApi
 from billing_sync.settings import KooGallerySettings
@@ -122,11 +123,9 @@ async def test_a_certificate_nobody_signed(tmp_path: Path) -> None:
     host = Host()
 
     async def take(stream: ByteStream) -> None:
-        with anyio.move_on_after(2):
-            try:
-                await host.take(await anyio.streams.tls.TLSStream.wrap(stream, ssl_context=server))
-            except (ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream):
-                await stream.aclose()
+        async with stream:
+            with suppress(ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream):
+                await host.take(await TLSStream.wrap(stream, ssl_context=server))
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as group, http_client() as http:
