@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import which
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -183,6 +184,8 @@ def main(seconds: int, rate: float, share: float, count: int) -> None:
     Example:
       python -m loadtests.callbacks --seconds 60
     """
+    if (os.cpu_count() or 1) < 2 or which("wrk") is None:
+        raise click.ClickException("this needs two cores, and wrk to find the gateway's maximum")
     click.echo(f"load before: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(Path(folder), Terms(seconds, rate, share, count))
