@@ -3,6 +3,7 @@
 Open loop: a time counts from the moment the call was due, so that a slow reply cannot hide others.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,14 +11,14 @@ from typing import Any, Final
 
 import anyio
 
-from tallygate.simulator.callbacks import Callbacks
+from loadtests.callbacks.line import Line
+from tallygate.simulator.callbacks import new_nonce
 from tallygate.simulator.canonical import canonical
-from tallygate.simulator.checks import SUCCESS, Reply
+from tallygate.simulator.checks import SUCCESS
 from tallygate.simulator.clock import WallClock
-from tallygate.simulator.conversation import instance_id_of
+from tallygate.simulator.tampering import signed_callback
 from tallygate.simulator.times import DAY_MS, format_compact_time
-
-_TIMEOUT_S: Final = 20.0
+from tallygate.simulator.v1_calls import signed_call
 
 
 @dataclass
@@ -27,11 +28,14 @@ class Called:
     seconds: list[float] = field(default_factory=list)
     wrong: dict[str, int] = field(default_factory=dict)
 
-    def hear(self, reply: Reply, due: float) -> None:
+    def hear(self, reply: bytes, due: float) -> dict[str, Any]:
+        """What it says; its time counts from `due`."""
         self.seconds.append(time.perf_counter() - due)
-        code = reply.result_code or f"HTTP {reply.status} {reply.failure}"
+        said: dict[str, Any] = json.loads(reply or b"{}")
+        code = said.get("resultCode", "none")
         if code != SUCCESS:
             self.wrong[code] = self.wrong.get(code, 0) + 1
+        return said
 
 
 @dataclass
@@ -47,30 +51,30 @@ class Caller:
 
     async def run(self, seconds: float) -> None:
         """Until every call was answered."""
-        callbacks = Callbacks(self.key, WallClock(), _TIMEOUT_S)
+        self._line = Line(self.url)
         try:
-            await self._buy(callbacks, "first", time.perf_counter())
+            await self._buy("first", time.perf_counter())
             self.called = Called()
             began = time.perf_counter()
             async with anyio.create_task_group() as group:
                 for number in range(int(self.rate * seconds)):
                     due = began + number / self.rate
                     await anyio.sleep(max(0.0, due - time.perf_counter()))
-                    group.start_soon(self._call, callbacks, number, due)
+                    group.start_soon(self._call, number, due)
         finally:
-            await callbacks.close()
+            self._line.close()
 
-    async def _call(self, callbacks: Callbacks, number: int, due: float) -> None:
+    async def _call(self, number: int, due: float) -> None:
         """Every fifth call buys, and of the others two freeze or unfreeze, one renews, one asks."""
         if number % 5 == 0:
-            await self._buy(callbacks, f"order-{number}", due)
+            await self._buy(f"order-{number}", due)
             return
         instance = self._bought[number % len(self._bought)]
-        body = {"instanceId": instance, **_BODIES[number % 5](number)}
-        sent = callbacks.sign(canonical(body).encode())
-        self.called.hear(await callbacks.deliver(self.url, sent), due)
+        content = canonical({"instanceId": instance, **_BODIES[number % 5](number)}).encode()
+        sent = signed_callback(self.key, content, new_nonce(), WallClock().now_ms())
+        self.called.hear(await self._line.send(sent), due)
 
-    async def _buy(self, callbacks: Callbacks, order_id: str, due: float) -> None:
+    async def _buy(self, order_id: str, due: float) -> None:
         call = {
             "activity": "newInstance",
             "customerId": f"buyer-{order_id}",
@@ -79,9 +83,9 @@ class Caller:
             "productId": self.product_id,
             "chargingMode": "0",
         }
-        reply = await callbacks.deliver(self.url, callbacks.sign_v1(call))
-        self.called.hear(reply, due)
-        if made := instance_id_of(reply):
+        sent = signed_call(self.key, call, WallClock().now_ms())
+        said = self.called.hear(await self._line.send(sent), due)
+        if made := said.get("instanceId"):
             self._bought.append(made)
 
 

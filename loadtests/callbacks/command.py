@@ -57,12 +57,13 @@ class Measured:
     called: Called = field(default_factory=Called)
     drains: int = 0
     busy: float = 0.0  # of the control plane's core, by its process
+    core: float = 0.0  # the same core, by everything on it
 
     def lines(self) -> Iterator[str]:
         """For people."""
         traffic = self.traffic
         yield f"gateway: {self.most:.0f} calls a second at most; {traffic['rate']:.0f} kept, {traffic['errors']} errors, p99 {traffic['p99'] * 1000:.1f} ms"
-        yield f"control plane: {self.drains} drains, {self.busy:.0%} of its core"
+        yield f"control plane: {self.drains} drains, {self.busy:.0%} of its core; {self.core:.0%} with Valkey, the sender and others"
         shown = ", ".join(figures(self.called.seconds))
         yield f"callbacks: {len(self.called.seconds)}, {shown}, {self.called.wrong or 'all 000000'}"
 
@@ -104,13 +105,15 @@ def _both(
 ) -> None:
     """Traffic and callbacks at once."""
     ledger, before = folder / "var" / "ledger.db", _ticks(int(control["pid"]))
-    drains = _drains(ledger)
+    drains, idle = _drains(ledger), _idle(terms.cores[0])
     caller = Caller(f"{control['public']}/koogallery", KEY, "TOKENS", terms.rate)
     with _traffic(terms, port, measured.most * terms.share) as traffic:
         anyio.run(caller.run, terms.seconds)
         measured.called = caller.called
         measured.drains = _drains(ledger) - drains
         used = _ticks(int(control["pid"])) - before
+        idle = (_idle(terms.cores[0]) - idle) / os.sysconf("SC_CLK_TCK")
+        measured.core = 1 - idle / terms.seconds
         measured.busy = used / os.sysconf("SC_CLK_TCK") / terms.seconds
         said, _ = traffic.communicate(timeout=terms.seconds + 60)
     measured.traffic = json.loads(said)
@@ -142,6 +145,13 @@ def _ticks(pid: int) -> int:
     """Processor time that a process has used, in clock ticks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def _idle(core: int) -> int:
+    """How long a core had nothing to do, in clock ticks: idle, and waiting for a disk."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    fields = next(line for line in lines if line.startswith(f"cpu{core} ")).split()
+    return int(fields[4]) + int(fields[5])
 
 
 def _drains(ledger: Path) -> int:
