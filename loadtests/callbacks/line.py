@@ -4,6 +4,7 @@ It shares a core with what is measured, so each call must cost little.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -25,8 +26,16 @@ class Line:
 
     async def send(self, call: SignedCallback | SignedCall) -> bytes:
         """The body of the reply; empty for anything but HTTP 200."""
-        reader, writer = connection = await self._connection()
-        writer.write(self._request(call))
+        request = self._request(call)
+        while self._free:
+            connection = self._free.pop()
+            with suppress(asyncio.IncompleteReadError, ConnectionError):  # kept for too long
+                return await self._exchange(connection, request)
+        return await self._exchange(await self._connection(), request)
+
+    async def _exchange(self, connection: Connection, request: bytes) -> bytes:
+        reader, writer = connection
+        writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         at = head.lower().index(b"content-length:") + 15
         body = await reader.readexactly(int(head[at : head.index(b"\r\n", at)]))
@@ -38,8 +47,6 @@ class Line:
             writer.close()
 
     async def _connection(self) -> Connection:
-        if self._free:
-            return self._free.pop()
         parts = urlsplit(self.url)
         async with asyncio.timeout(_CONNECT_S):
             return await asyncio.open_connection(parts.hostname, parts.port)
