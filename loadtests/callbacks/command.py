@@ -79,8 +79,8 @@ def measure(folder: Path, terms: Terms) -> Measured:
     with ExitStack() as stack:
         with on_cores(gateway_core):
             upstream = _free_address()
-            words = ("loadtests.compare.origin", "--listen", upstream, "--answering", "json")
-            stack.enter_context(process(*words, log=folder / "origin.log"))
+            answering = ("loadtests.compare.origin", "--listen", upstream, "--answering", "json")
+            stack.enter_context(process(*answering, log=folder / "origin.log"))
         path = folder / "tallygate.yaml"
         path.write_text(json.dumps(_configuration(f"http://{upstream}", terms)))
         with on_cores(control_core):
@@ -112,8 +112,8 @@ def _both(
         measured.called = caller.called
         measured.drains = _drains(ledger) - drains
         used = _ticks(int(control["pid"])) - before
-        idle = (_idle(terms.cores[0]) - idle) / os.sysconf("SC_CLK_TCK")
-        measured.core = 1 - idle / terms.seconds
+        unused = _idle(terms.cores[0]) - idle
+        measured.core = 1 - unused / os.sysconf("SC_CLK_TCK") / terms.seconds
         measured.busy = used / os.sysconf("SC_CLK_TCK") / terms.seconds
         said, _ = traffic.communicate(timeout=terms.seconds + 60)
     measured.traffic = json.loads(said)
