@@ -11,6 +11,7 @@ from tallygate.control_plane import http_client
 from tallygate.doctor.diagnosis import Diagnosis
 from tallygate.doctor.marketplace import look_at_keys, look_at_open_api
 from tallygate.doctor.stores import look_at_folder, look_at_ledger, look_at_redis
+from tallygate.doctor.tls import look_at_tls
 from tallygate.doctor.upstreams import look_at_routes
 from tallygate.installation import Installation
 from tallygate.simulator.callbacks import Callbacks
@@ -32,7 +33,7 @@ async def look_around(installation: Installation) -> Sequence[Diagnosis]:
     config, clock = installation.config, SystemClock()
     found: dict[int, Sequence[Diagnosis]] = {
         0: [look_at_folder(installation)],
-        3: list(look_at_keys(config.koogallery)),
+        3: [*look_at_tls(config), *look_at_keys(config.koogallery)],
     }
 
     async def redis() -> None:
