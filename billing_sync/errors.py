@@ -6,6 +6,7 @@ BillingSyncError
 ├── Undecipherable     a value that was encrypted with another key
 ├── UnknownTransition  the lifecycle table lacks a row
 ├── OrderUnavailable   the marketplace did not say what was ordered
+│   └── TooOften       because it was asked too often
 ├── StaticConflict     a static customer names an instance that belongs to someone else
 ├── LaneIsAlive        a lane that still beats cannot be given up
 ├── LaneUnknown        a lane that nobody ever heard of
@@ -50,6 +51,10 @@ class UnknownTransition(BillingSyncError):
 
 class OrderUnavailable(BillingSyncError):
     """The order query failed or did not answer in time; asking again later is right."""
+
+
+class TooOften(OrderUnavailable):
+    """The order query was asked too often."""
 
 
 class StaticConflict(BillingSyncError):

@@ -116,11 +116,16 @@ class KooGallerySettings(Strict):
     @property
     def host(self) -> str:
         """Base URL of the open APIs (spec §7)."""
-        return (self.base_url or _HOSTS[self.site]).rstrip("/")
+        return self.hosts[0]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The same, and the fallback where the site has one."""
+        return (self.base_url.rstrip("/"),) if self.base_url else _HOSTS[self.site]
 
 
 _HOSTS = {
-    "cn": "https://mkt.myhuaweicloud.com",
-    "intl": "https://mkt-intl.myhuaweicloud.com",
-    "eu": "https://mkt.myhuaweicloud.eu",
+    "cn": ("https://mkt.myhuaweicloud.com", "https://mkt.myhuaweicloud.cn"),
+    "intl": ("https://mkt-intl.myhuaweicloud.com", "https://mkt.myhuaweicloud.cn"),
+    "eu": ("https://mkt.myhuaweicloud.eu",),
 }

@@ -32,6 +32,14 @@ def shifted(address: Address, steps: int) -> Address:
     return address._replace(port=address.port and address.port + steps)
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host, without brackets, is the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _host(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         return str(ipaddress.IPv6Address(text[1:-1]))

@@ -31,6 +31,7 @@ ELSEWHERE: Final = {
     "adjust": "tallygate.adjust_command",
     "alerts": "tallygate.alerts_command",
     "demo": "tallygate.demo.command",
+    "doctor": "tallygate.doctor.command",
     "drill": "tallygate.drills.command",
     "explain": "tallygate.reconciliation.explain_command",
     "export": "tallygate.exporting.export_command",

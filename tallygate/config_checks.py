@@ -9,13 +9,14 @@ from billing_sync.zones import BadZone, day_zone
 from gateway.settings import Route
 from metering.redis_urls import is_cluster, parse_cluster
 from metering.usage import METER_UNITS
-from tallygate.addresses import HIGHEST_PORT, Address, parse_address, shifted
+from tallygate.addresses import HIGHEST_PORT, Address, is_this_machine, parse_address, shifted
 from tallygate.config_catalogue import check_customers, check_products
 from tallygate.config_errors import Place, Problem, dotted, one_of, repeats
 from tallygate.config_schema import EMBEDDED, Config
 from tallygate.database_urls import wrong_with
 
 _UNIX: Final = "http+unix://"  # of an upstream at a socket; its path begins with a slash
+_OPEN_API: Final[Place] = ("koogallery", "base_url")
 _REDIS_SCHEMES: Final = ("redis", "rediss")
 
 
@@ -89,11 +90,20 @@ def _check_public_urls(config: Config) -> Iterator[Problem]:
     urls: dict[Place, str | None] = {
         ("gateway", "public_url"): config.gateway.public_url,
         ("control", "public_url"): config.control.public_url,
-        ("koogallery", "base_url"): config.koogallery.base_url,
+        _OPEN_API: config.koogallery.base_url,
     }
     for place, url in urls.items():
         if url is not None and not _is_url(url, ("http", "https")):
             yield Problem(place, "must be a URL such as https://api.example.com")
+        elif place == _OPEN_API and url is not None and not _is_safe(url):
+            text = "the open API is called by https:// alone, but for a simulator on this machine"
+            yield Problem(place, text)
+
+
+def _is_safe(url: str) -> bool:
+    """Nobody in between reads what is signed, or could change it."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_this_machine(parts.hostname or "")
 
 
 def _check_routes(routes: list[Route]) -> Iterator[Problem]:

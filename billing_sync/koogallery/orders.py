@@ -7,21 +7,21 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-import anyio
 import httpx
 
-from billing_sync.errors import BadEvent, OrderUnavailable
-from billing_sync.koogallery.aksk import AkSkAuth
-from billing_sync.koogallery.codes import OPEN_API_SUCCESS
+from billing_sync.errors import BadEvent, OrderUnavailable, TooOften
+from billing_sync.koogallery.client import Call, OpenApi, Reply, aksk_of
+from billing_sync.koogallery.error_codes import Kind, Meaning, meaning_of
 from billing_sync.koogallery.fields import utc_ms
 from billing_sync.koogallery.order import Order
+from billing_sync.koogallery.throttle import Throttle
 from billing_sync.settings import KooGallerySettings
 from metering.clock import Clock
 
 PATH: Final = "/api/mkp-openapi-public/global/v1/order/query"
 BUDGET_S: Final = 2.0  # a callback must be answered within 5 s, and this is one part of it
-_MAX_REPLY: Final = 1024 * 1024
 _MAX_TEXT: Final = 128
+_TOO_OFTEN: Final = 429
 _TRIAL: Final = "TRIAL"
 _CONTACT: Final = frozenset({"mobilePhone", "email"})  # nothing here needs them
 
@@ -36,10 +36,11 @@ class OrderClient:
         clock: Clock,
         budget_s: float = BUDGET_S,
     ) -> None:
-        self._http = http
-        self._url = settings.host + PATH
-        self._auth = _auth(settings, clock)
+        self._api = OpenApi(http, settings, clock, budget_s)
+        self._auth = aksk_of(settings, clock)
+        self._clock = clock
         self._budget_s = budget_s
+        self._throttle = Throttle()
 
     async def find(self, order_id: str, order_line_id: str) -> Order | None:
         """The order line, or None when the marketplace does not know it.
@@ -49,38 +50,26 @@ class OrderClient:
         auth = self._auth
         if auth is None:
             raise OrderUnavailable("order query needs koogallery.ak and koogallery.sk")
+        if wait_ms := self._throttle.wait_ms(self._clock.now_ms()):
+            raise OrderUnavailable(f"order query was asked too often; quiet for {wait_ms} ms more")
+        params = {"orderId": order_id, "orderLineId": order_line_id}
+        call = Call("GET", PATH, params, headers={"Content-Type": "application/json"})
         try:
-            with anyio.fail_after(self._budget_s):
-                status, body = await self._ask(auth, order_id, order_line_id)
+            reply = await self._api.call(call, auth)
         except TimeoutError:
             raise OrderUnavailable(f"order query took longer than {self._budget_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise OrderUnavailable(f"order query failed: {type(error).__name__}") from None
-        return read_reply(status, body, order_id, order_line_id)
+        return self._read(reply, order_id, order_line_id)
 
-    async def _ask(self, auth: httpx.Auth, order_id: str, order_line_id: str) -> tuple[int, bytes]:
-        params = {"orderId": order_id, "orderLineId": order_line_id}
-        headers = {"Content-Type": "application/json"}
-        async with self._http.stream(
-            "GET", self._url, params=params, headers=headers, auth=auth
-        ) as reply:
-            return reply.status_code, await bounded(reply, _MAX_REPLY)
-
-
-def _auth(settings: KooGallerySettings, clock: Clock) -> AkSkAuth | None:
-    if settings.ak is None or settings.sk is None:
-        return None
-    return AkSkAuth(settings.ak.get_secret_value(), settings.sk.get_secret_value(), clock)
-
-
-async def bounded(reply: httpx.Response, limit: int) -> bytes:
-    """A streamed reply of at most `limit` bytes; a longer one counts as empty."""
-    body = bytearray()
-    async for chunk in reply.aiter_bytes():
-        body += chunk
-        if len(body) > limit:
-            return b""
-    return bytes(body)
+    def _read(self, reply: Reply, order_id: str, order_line_id: str) -> Order | None:
+        try:
+            order = read_reply(reply.status, reply.body, order_id, order_line_id)
+        except TooOften:
+            self._throttle.refused(self._clock.now_ms(), reply.retry_after_s)
+            raise
+        self._throttle.served()
+        return order
 
 
 def read_reply(status: int, body: bytes, order_id: str, order_line_id: str) -> Order | None:
@@ -90,13 +79,23 @@ def read_reply(status: int, body: bytes, order_id: str, order_line_id: str) -> O
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise OrderUnavailable(f"order query answered HTTP {status} without JSON")
-    code = data.get("resultCode") or data.get("error_code")
-    if code not in OPEN_API_SUCCESS:
-        raise OrderUnavailable(f"order query answered {_text(code) or f'HTTP {status}'}")
+        refusal = TooOften if status == _TOO_OFTEN else OrderUnavailable
+        raise refusal(f"order query answered HTTP {status} without JSON")
+    code = _text(data.get("resultCode") or data.get("error_code"))
+    known = meaning_of(code)
+    if known is None or known.kind is not Kind.ACCEPTED:
+        raise _refusal(status, code, known)
     info = _one(data.get("orderInfo"))
     line = _line(_many(info.get("orderLine")), order_line_id)
     return None if line is None else _order(info, line, order_id, order_line_id)
+
+
+def _refusal(status: int, code: str, known: Meaning | None) -> OrderUnavailable:
+    text = f"order query answered {code or f'HTTP {status}'}"
+    if known is not None:
+        text = f"{text} ({known.kind}: {known.text})"
+    often = status == _TOO_OFTEN or (known is not None and known.kind is Kind.TRANSIENT)
+    return TooOften(text) if often else OrderUnavailable(text)
 
 
 def _order(info: dict[str, Any], line: dict[str, Any], order_id: str, order_line_id: str) -> Order:

@@ -5,30 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from typing import Any, Final, cast
 
-from billing_sync.koogallery.codes import OPEN_API_SUCCESS, RECORDS_REFUSED, open_api_number
+from billing_sync.koogallery.error_codes import RECORDS_REFUSED, Blame, Kind, meaning_of
+
+__all__ = ["Blame", "Kind", "PushOutcome", "classify", "seconds_of"]
 
 _MAX_MESSAGE: Final = 255
 _MAX_RETRY_AFTER_S: Final = 3600.0
-
-
-class Kind(StrEnum):
-    """What an attempt came to."""
-
-    ACCEPTED = "accepted"  # taken at the interface; validated later, in the background
-    TRANSIENT = "transient"  # not taken; the same bytes may pass later
-    PERMANENT = "permanent"  # not taken; the same bytes never will be until someone acts
-    AMBIGUOUS = "ambiguous"  # nobody knows; resend the same bytes
-
-
-class Blame(StrEnum):
-    """Whose fault a failure is: splitting a batch helps only against bad records."""
-
-    NOBODY = ""
-    RECORDS = "records"
-    CALLER = "caller"  # keys, address, rights, or our haste: every batch would fail alike
 
 
 Place = tuple[str, str, str]
@@ -51,22 +35,6 @@ class PushOutcome:
     abnormal_places: tuple[Place, ...] = ()
 
 
-# By the number of the code: MKT here, CBC on the pages of the order query (spec §7.3, §7.5).
-_NUMBERS: Final[dict[str, tuple[Kind, Blame]]] = {
-    "0999": (Kind.TRANSIENT, Blame.NOBODY),  # internal error
-    "0250": (Kind.TRANSIENT, Blame.CALLER),  # too frequent
-    "0100": (Kind.PERMANENT, Blame.RECORDS),  # parameter check failed
-    "0101": (Kind.PERMANENT, Blame.RECORDS),  # extra or missing parameter
-    "0102": (Kind.PERMANENT, Blame.CALLER),  # body signature wrong
-    "0199": (Kind.PERMANENT, Blame.RECORDS),  # other parameter error
-    "0150": (Kind.PERMANENT, Blame.RECORDS),  # an instance of another seller
-    "0151": (Kind.PERMANENT, Blame.CALLER),  # not a seller
-    "0154": (Kind.PERMANENT, Blame.CALLER),  # illegal token
-    "9001": (Kind.PERMANENT, Blame.RECORDS),  # instance not found
-    "9002": (Kind.PERMANENT, Blame.RECORDS),  # invalid usage entity
-    "9003": (Kind.PERMANENT, Blame.RECORDS),  # more than 1000 records
-    "9004": (Kind.PERMANENT, Blame.RECORDS),  # begin_time older than 21 days
-}
 _TRANSIENT_STATUS: Final = frozenset({408, 425})
 _TOO_OFTEN: Final = 429
 
@@ -95,13 +63,12 @@ def _printable(given: object, most: int) -> str:
 
 
 def _by_code(code: str, http_status: int) -> tuple[Kind, Blame] | None:
-    if code in OPEN_API_SUCCESS:
-        return (Kind.ACCEPTED if http_status < 300 else Kind.AMBIGUOUS), Blame.NOBODY
-    if code == RECORDS_REFUSED:
-        return Kind.PERMANENT, Blame.RECORDS
-    if code.startswith("9406"):  # the newer family; one of them is "ISV status invalid"
-        return Kind.PERMANENT, Blame.CALLER
-    return _NUMBERS.get(open_api_number(code))
+    known = meaning_of(code)
+    if known is None:
+        return None
+    if known.kind is Kind.ACCEPTED and http_status >= 300:
+        return Kind.AMBIGUOUS, Blame.NOBODY
+    return known.kind, known.blame
 
 
 def _by_status(status: int, retry_after_s: float | None) -> tuple[Kind, Blame]:

@@ -8,12 +8,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import anyio
 import httpx
 
 from billing_sync.koogallery.aksk import AkSkAuth, sdk_date
-from billing_sync.koogallery.orders import bounded
-from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome, classify, seconds_of
+from billing_sync.koogallery.client import NOT_SENT, Call, OpenApi, aksk_of
+from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome, classify
 from billing_sync.koogallery.signing import push_signature
 from billing_sync.models import UsageRecord
 from billing_sync.settings import KooGallerySettings
@@ -23,7 +22,6 @@ PATH: Final = "/api/mkp-openapi-public/global/v1/isv/usage-data"
 OLD_PATH: Final = "/rest/marketplace/v1/isv/usage-data"
 MAX_RECORDS: Final = 1000
 BUDGET_S: Final = 30.0
-_MAX_REPLY: Final = 1024 * 1024
 
 
 def serialise(records: Sequence[UsageRecord]) -> bytes:
@@ -77,11 +75,10 @@ class PushClient:
         nonce: Callable[[], str],
         budget_s: float = BUDGET_S,
     ) -> None:
-        self._http = http
+        self._api = OpenApi(http, settings, clock, budget_s)
         self._settings = settings
         self._clock = clock
         self._nonce = nonce
-        self._budget_s = budget_s
         is_old = settings.push_interface == "old"
         self._path = OLD_PATH if is_old else PATH
         self._way = "aksk" if is_old else settings.push_auth  # the old one knows nothing else
@@ -93,16 +90,16 @@ class PushClient:
                 Kind.PERMANENT, "configuration", f"needs koogallery.{missing}", blame=Blame.CALLER
             )
         try:
-            with anyio.fail_after(self._budget_s):
-                return await self._send(body)
+            reply = await self._api.call(self._call(body), self._auth())
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
             return PushOutcome(
                 Kind.PERMANENT, "configuration", "koogallery.base_url is no URL", blame=Blame.CALLER
             )
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        except NOT_SENT as error:
             return PushOutcome(Kind.TRANSIENT, type(error).__name__, "was not sent")
         except (httpx.HTTPError, TimeoutError) as error:
             return PushOutcome(Kind.AMBIGUOUS, type(error).__name__, "no answer after sending")
+        return classify(reply.status, reply.body, reply.retry_after_s)
 
     def _missing(self) -> str | None:
         settings, way = self._settings, self._way
@@ -111,16 +108,9 @@ class PushClient:
         )
         return next((name for name in needed if getattr(settings, name) is None), None)
 
-    async def _send(self, body: bytes) -> PushOutcome:
-        async with self._http.stream(
-            "POST",
-            self._settings.host + self._path,
-            content=body,
-            headers={"Content-Type": "application/json", **self._signature(body)},
-            auth=self._auth(),
-        ) as reply:
-            wait = seconds_of(reply.headers.get("retry-after"), self._clock.now_ms())
-            return classify(reply.status_code, await bounded(reply, _MAX_REPLY), wait)
+    def _call(self, body: bytes) -> Call:
+        headers = {"Content-Type": "application/json", **self._signature(body)}
+        return Call("POST", self._path, content=body, headers=headers)
 
     def _signature(self, body: bytes) -> dict[str, str]:
         key = self._settings.access_key
@@ -131,7 +121,4 @@ class PushClient:
         return {"signature": signature, "ts": ts, "nonce": nonce}
 
     def _auth(self) -> AkSkAuth | None:
-        ak, sk = self._settings.ak, self._settings.sk
-        if self._way == "signature" or ak is None or sk is None:
-            return None
-        return AkSkAuth(ak.get_secret_value(), sk.get_secret_value(), self._clock)
+        return None if self._way == "signature" else aksk_of(self._settings, self._clock)

@@ -1,7 +1,7 @@
 """Opens the ledger, on SQLite or PostgreSQL, at the newest revision; its transactions."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -79,7 +79,8 @@ def first_line(failure: DBAPIError) -> str:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
     """One transaction: committed when the block ends, rolled back when it raises."""
-    with Session(engine, expire_on_commit=False) as session, session.begin():
+    turn = nullcontext() if engine.dialect.name == POSTGRESQL else on_sqlite.turn_of(engine)
+    with turn, Session(engine, expire_on_commit=False) as session, session.begin():
         yield session
 
 

@@ -1,12 +1,24 @@
 """The SQL of the inbox: every lifecycle callback once, with the answer that it got."""
 
-from sqlalchemy import ColumnElement, and_, case, func
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func
 from sqlmodel import Session, col, select
 
 from billing_sync.koogallery import answers
 from billing_sync.koogallery.answers import Answer
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent, status_prefix
 from billing_sync.models import LifecycleInbox
+
+_SIDES: Final = (Event.FREEZE, Event.UNFREEZE)  # told apart by how the identity begins
+_KINDS: Final[Mapping[Event, Activity]] = {
+    **dict.fromkeys(_SIDES, Activity.STATUS),
+    Event.EXPIRE: Activity.EXPIRE,
+    Event.REFRESH: Activity.REFRESH,
+    Event.UPGRADE: Activity.UPGRADE,
+}
 
 
 def stored(session: Session, name: str) -> LifecycleInbox | None:
@@ -39,21 +51,25 @@ def remember(session: Session, event: LifecycleEvent, name: str, answer: Answer,
 
 def marks(session: Session, instance_id: str) -> dict[Event, int]:
     """The newest timestamp of each kind of event in the inbox; kinds that never came are left out."""
-    activity, sent_at = col(LifecycleInbox.activity), col(LifecycleInbox.sent_at)
-    kinds = {
-        event: and_(activity == Activity.STATUS, _begins(status_prefix(instance_id, event)))
-        for event in (Event.FREEZE, Event.UNFREEZE)
-    }
-    kinds |= {
-        Event.EXPIRE: activity == Activity.EXPIRE,
-        Event.REFRESH: activity == Activity.REFRESH,
-        Event.UPGRADE: activity == Activity.UPGRADE,
-    }
-    newest = [func.max(case((kind, sent_at), else_=0)) for kind in kinds.values()]
-    query = select(*newest).where(LifecycleInbox.instance_id == instance_id)
-    found = session.execute(query).one()
-    return {event: at for event, at in zip(kinds, found, strict=True) if at}
+    asked: dict[str, object] = {"instance": instance_id}
+    for event in _SIDES:
+        prefix = status_prefix(instance_id, event)
+        asked |= {f"prefix_{event}": prefix, f"length_{event}": len(prefix)}
+    found = session.execute(_newest(), asked).one()
+    return {event: at for event, at in zip(_KINDS, found, strict=True) if at}
 
 
-def _begins(prefix: str) -> ColumnElement[bool]:
-    return func.substr(LifecycleInbox.identity, 1, len(prefix)) == prefix
+@cache
+def _newest() -> Select[Any]:
+    """Made once: putting it together took longer than the database took to answer."""
+    sent_at = col(LifecycleInbox.sent_at)
+    newest = [func.max(case((_is_of(kind), sent_at), else_=0)) for kind in _KINDS]
+    return select(*newest).where(col(LifecycleInbox.instance_id) == bindparam("instance"))
+
+
+def _is_of(kind: Event) -> ColumnElement[bool]:
+    activity = col(LifecycleInbox.activity)
+    if kind not in _SIDES:
+        return activity == _KINDS[kind]
+    begins = func.substr(LifecycleInbox.identity, 1, bindparam(f"length_{kind}"))
+    return and_(activity == _KINDS[kind], begins == bindparam(f"prefix_{kind}"))

@@ -1,6 +1,7 @@
 """SQLite as a ledger: WAL with synchronous=FULL; writers take their lock at BEGIN."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection
 
 _BUSY_MS: Final = 5000
+TURN: Final = "turn"  # the execution option under which an engine's writers find their lock
 _WAL_TRIES: Final = 100
 _WAL_PAUSE_S: Final = 0.05
 
@@ -22,7 +24,11 @@ def sqlite_url(path: Path) -> str:
 
 def create(url: str) -> Engine:
     """An engine that has not connected yet."""
-    engine = create_engine(url, hide_parameters=True)  # they may be sealed keys
+    engine = create_engine(
+        url,
+        hide_parameters=True,  # they may be sealed keys
+        execution_options={TURN: threading.RLock()},
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi_connection, _record) -> None:  # type: ignore[no-untyped-def]
@@ -43,6 +49,23 @@ def create(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+@contextmanager
+def turn_of(engine: Engine) -> Iterator[None]:
+    """The writers of this process wait for each other here, and are woken.
+
+    At SQLite's own lock they would ask again and again, with longer and longer pauses, and who comes
+    new is as likely to get it: beside a drain of many partitions some waited for seconds. Who has had
+    no turn in the time that SQLite would have given him tries his luck there.
+    """
+    lock: threading.RLock = engine.get_execution_options()[TURN]
+    held = lock.acquire(timeout=_BUSY_MS / 1000)
+    try:
+        yield
+    finally:
+        if held:
+            lock.release()
 
 
 @contextmanager

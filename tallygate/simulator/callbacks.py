@@ -2,8 +2,9 @@
 
 import secrets
 import ssl
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 import httpx
@@ -12,6 +13,7 @@ from .checks import Reply
 from .clock import Clock
 from .errors import BadRequest
 from .tampering import SignedCallback, signed_callback
+from .v1_calls import SignedCall, signed_call
 
 MAX_REPLY: Final = 1_048_576
 _HEADERS: Final = {
@@ -62,28 +64,51 @@ class Callbacks:
         """Signs with a fresh nonce at the present time."""
         return signed_callback(self._key, content, new_nonce(), self._clock.now_ms(), tamper)
 
-    async def deliver(self, url: str, callback: SignedCallback) -> Reply:
-        """POSTs it; a network failure is a Reply without status, never an exception."""
+    def sign_v1(self, parameters: Mapping[str, str], tamper: str = "none") -> SignedCall:
+        """A V1.0 call at the present time."""
+        return signed_call(self._key, parameters, self._clock.now_ms(), tamper)
+
+    async def deliver(self, url: str, callback: SignedCallback | SignedCall) -> Reply:
+        """POSTs it, or GETs a V1.0 call; a network failure is a Reply without status."""
         began = perf_counter()
         try:
             with anyio.fail_after(self._timeout):
-                status, content_type, content = await self._post(url, callback)
+                if isinstance(callback, SignedCall):
+                    said = await self._send("GET", _with_query(url, callback.query), None)
+                else:
+                    target = httpx.URL(url).copy_merge_params(dict(callback.params))
+                    said = await self._send("POST", target, callback.content)
         except TimeoutError:
             return _no_reply(began, f"time-out {self._timeout:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
             return _no_reply(began, f"{type(error).__name__}: {error}"[:200])
-        return Reply(status, content_type, content, _elapsed_ms(began))
+        media_type = next((v for n, v in said.headers if n.lower() == "content-type"), "")
+        return Reply(
+            said.status, media_type, said.content, _elapsed_ms(began), headers=said.headers
+        )
 
-    async def _post(self, url: str, callback: SignedCallback) -> tuple[int, str, bytes]:
-        target = httpx.URL(url).copy_merge_params(dict(callback.params))
-        content = bytearray()
-        async with self._client.stream("POST", target, content=callback.content) as response:
+    async def _send(self, method: str, target: httpx.URL, content: bytes | None) -> "_Said":
+        received = bytearray()
+        async with self._client.stream(method, target, content=content) as response:
             async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > MAX_REPLY:
+                received += chunk
+                if len(received) > MAX_REPLY:
                     raise httpx.DecodingError("the reply is longer than 1 MiB")
-            media_type = response.headers.get("content-type", "")
-            return response.status_code, media_type, bytes(content)
+            raw = response.headers.raw  # spelt as they came
+            headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
+            return _Said(response.status_code, tuple(headers), bytes(received))
+
+
+class _Said(NamedTuple):
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    content: bytes
+
+
+def _with_query(url: str, query: str) -> httpx.URL:
+    target = httpx.URL(url)
+    own = target.query.decode("ascii")
+    return target.copy_with(query=f"{own}&{query}".lstrip("&").encode())
 
 
 def _elapsed_ms(began: float) -> int:

@@ -22,13 +22,17 @@ ADVISED_MS: Final = 5_000
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back. `failure` says why there is none; then `status` is None."""
+    """What came back. `failure` says why there is none; then `status` is None.
+
+    `headers` are spelt as they came.
+    """
 
     status: int | None
     content_type: str
     content: bytes
     elapsed_ms: int
     failure: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def body(self) -> Mapping[str, object] | None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.addresses import Address, parse_address
+from tallygate.addresses import Address, is_this_machine, parse_address
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,20 @@ def test_text_gives_an_address_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert parse_address(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("", False),
+        ("10.0.0.1", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_this_machine(host: str, here: bool) -> None:
+    """Loopback and its name; no name is looked up."""
+    assert is_this_machine(host) is here

@@ -161,6 +161,7 @@ def test_a_key_hash_is_64_hex_digits(digest: str) -> None:
         ("database: mysql://u:s3cret@h/db", "database: write embedded, or postgresql+psycopg://host:5432/database with user:password@ before the host"),
         ("data_dir: ~/var", "data_dir: ~ is not expanded; write ${HOME}/… instead"),
         ("gateway: {public_url: api.example.com}", "gateway.public_url: must be a URL such as https://api.example.com"),
+        ("koogallery: {base_url: 'http://mkt.example.com'}", "koogallery.base_url: the open API is called by https:// alone, but for a simulator on this machine"),
         ("koogallery: {base_url: 'http://[::1'}", "koogallery.base_url: must be a URL such as https://api.example.com"),
         ("gateway: {listen: '8080'}", "gateway.listen: '8080' is not an address; write host:port, such as 127.0.0.1:8080 or [::1]:8080"),
         ("control: {listen: '127.0.0.1:8080'}", "control.listen: gateway.listen listens here too; choose another port"),

@@ -243,3 +243,29 @@ def test_the_quantity_the_buyer_chose(told: object, value: int) -> None:
     assert order is not None
     assert order.linear_value("P") == value
     assert (order.linear_value("Q"), order.linear_value("unheard of")) == (1, 1)
+
+
+@pytest.mark.parametrize("code", ["CBC.0250", "APIGW.0308"])
+async def test_too_often(code: str) -> None:
+    """Who was refused so asks nobody for a while, and then again."""
+    shop, clock = Shop(), FakeClock()
+    answer, shop.body = shop.body, json.dumps({"resultCode": code}).encode()
+    settings = KooGallerySettings.model_validate(
+        {"ak": "AK", "sk": "SK", "base_url": "http://koo.test/"}
+    )
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(shop.app))
+    client = OrderClient(http, settings, clock)
+    with pytest.raises(OrderUnavailable, match="called too often"):
+        await client.find("o", "o-1")
+    shop.body = answer
+    with pytest.raises(OrderUnavailable, match="quiet for 1000 ms"):
+        await client.find("o", "o-1")
+    assert len(shop.requests) == 1
+    clock.advance(ms=1000)
+    assert await client.find("o", "o-1") is not None
+
+
+def test_a_refusal_says_what_it_means() -> None:
+    """Code, class and what to do about it."""
+    with pytest.raises(OrderUnavailable, match=r"CBC\.0154 \(permanent: illegal token"):
+        read(INFO, "CBC.0154")

@@ -17,7 +17,7 @@ def body(code: str, **more: object) -> bytes:
     ("status", "code", "kind", "blame"),
     [
         (200, "MKT.0000", "accepted", ""),
-        (500, "MKT.0999", "transient", ""),
+        (500, "MKT.0999", "ambiguous", ""),
         (500, "MKT.0100", "permanent", "records"),
         (400, "MKT.0101", "permanent", "records"),
         (400, "MKT.0102", "permanent", "caller"),

@@ -151,7 +151,7 @@ async def test_the_old_interface_knows_ak_and_sk_only(way: str) -> None:
 async def test_a_refusal_is_judged() -> None:
     """Status, code and Retry-After reach the outcome."""
     outcome = await pusher(Mill('{"error_code":"MKT.0999"}', 500)).push(b"{}")
-    assert (outcome.kind, outcome.code, outcome.retry_after_s) == (Kind.TRANSIENT, "MKT.0999", 7.0)
+    assert (outcome.kind, outcome.code, outcome.retry_after_s) == (Kind.AMBIGUOUS, "MKT.0999", 7.0)
 
 
 async def test_no_answer_in_time() -> None:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from sqlalchemy import Engine, text
@@ -44,3 +45,48 @@ def test_writers_wait_for_each_other(engine: Engine) -> None:
         list(pool.map(add_one, range(40)))
     with reading(engine) as session:
         assert session.get_one(Meta, "n").value == "40"
+
+
+def test_a_writer_is_woken(engine: Engine) -> None:
+    """Beside one who writes again and again he has his turn, and does not ask in vain."""
+    turns: list[str] = []
+    begun, over = Event(), Event()
+
+    def busy() -> None:
+        while not over.is_set():
+            with writing(engine):
+                begun.set()
+                turns.append("busy")
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(busy)
+        begun.wait()
+        for _ in range(20):
+            with writing(engine):
+                turns.append("other")
+        over.set()
+    assert turns.count("other") == 20
+
+
+def test_a_failed_transaction_gives_its_turn_back(engine: Engine) -> None:
+    """Also one that could not begin."""
+    with pytest.raises(ZeroDivisionError), writing(engine):
+        raise ZeroDivisionError
+    with ThreadPoolExecutor(1) as pool, writing(engine) as session:
+        session.add(Meta(key="n", value="0"))
+        reader = pool.submit(lambda: _value(engine))
+        assert reader.result() is None  # who reads waits for nobody
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: _write(engine)).result()
+    assert _value(engine) == "1"
+
+
+def _value(engine: Engine) -> str | None:
+    with reading(engine) as session:
+        row = session.get(Meta, "n")
+        return None if row is None else row.value
+
+
+def _write(engine: Engine) -> None:
+    with writing(engine) as session:
+        session.get_one(Meta, "n").value = "1"

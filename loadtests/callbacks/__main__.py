@@ -1,0 +1,5 @@
+"""`python -m loadtests.callbacks`."""
+
+from loadtests.callbacks.command import main
+
+main()
