@@ -25,7 +25,7 @@ from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.cycles import last_complete
 from billing_sync.grouping import Group, Terms
 from billing_sync.recording import Recording
-from billing_sync.store import alerts, ledger, pages, stops, upgrades, waiting
+from billing_sync.store import alerts, elsewhere, ledger, pages, stops, upgrades, waiting
 from billing_sync.store.engine import writing
 from billing_sync.store.pages import Wanted
 from billing_sync.store.partitioning import partition_count
@@ -85,6 +85,8 @@ class Closer:
                 ):
                     return made
                 row.closing = max(row.closing, through_ms)
+                if elsewhere.put_away(session, partition, wanted.through, self.rows):
+                    continue
                 if at == _At():
                     waiting.settle_partition(session, partition, self.catalogue, now_ms)
                     alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)

@@ -31,7 +31,7 @@ from billing_sync.settings import KooGallerySettings
 from billing_sync.store import lifecycle
 from billing_sync.store.lifecycle import Purchase
 from billing_sync.store.worker import SqlWorker
-from metering.catalogue import Catalogue, Product
+from metering.catalogue import AGENTS_GATEWAY, Catalogue, Product
 from metering.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,13 @@ def may_replace(catalogue: Catalogue, old: str, new: str) -> bool:
 def _billing(product: Product | None) -> tuple[object, ...] | None:
     if product is None:
         return None
-    return product.meter, product.unit, product.cycle, product.charged_by, product.package
+    return (
+        product.meter,
+        product.unit,
+        product.cycle,
+        product.charged_by == AGENTS_GATEWAY,
+        product.package,
+    )
 
 
 def retry_wait_ms(attempts: int) -> int:

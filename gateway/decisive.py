@@ -64,6 +64,12 @@ class Kinds(dict[bytes, bytes | Kind]):
         return isinstance(self[name], bytes)
 
 
+def request_kinds(own: frozenset[bytes]) -> Kinds:
+    """As `REQUEST`, where these fields may prove who calls: heads with one are read as a whole."""
+    others = own - CREDENTIAL_HEADERS
+    return Kinds({**_OF_REQUESTS, **dict.fromkeys(others, "unclear")}) if others else REQUEST
+
+
 REQUEST: Final = Kinds(_OF_REQUESTS)
 REPLY: Final = Kinds(_OF_REPLIES)
 
@@ -78,7 +84,7 @@ class Apart(NamedTuple):
     dated: bool
 
 
-def request_apart(head: bytes, caller: bytes, most: int) -> Apart | None:
+def request_apart(head: bytes, caller: bytes, most: int, kinds: Kinds = REQUEST) -> Apart | None:
     """None for a head, of at most so many fields, that must be read as a whole.
 
     Who sends it belongs to its shape.
@@ -87,7 +93,6 @@ def request_apart(head: bytes, caller: bytes, most: int) -> Apart | None:
     if lines is None:
         return None
     shape, credentials, passing = [caller, lines[0]], [], []
-    kinds = REQUEST
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         kind = kinds[name]

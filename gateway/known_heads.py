@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from gateway import parsing
 from gateway.admission import Directory
-from gateway.decisive import Apart, only_usual_options, request_apart
+from gateway.credentials import CREDENTIAL_HEADERS
+from gateway.decisive import Apart, only_usual_options, request_apart, request_kinds
 from gateway.errors import UnknownRoute
 from gateway.known_replies import Replies
 from gateway.known_request import (
@@ -61,7 +62,10 @@ class NotProxied(Exception):
 
 
 class KnownHeads:
-    """Of one worker. `passage` decides on a head (Gate.passage); `now_ms` tells the time (UTC)."""
+    """Of one worker. `passage` decides on a head (Gate.passage); `now_ms` tells the time (UTC).
+
+    `credentials` are the fields by which a caller may say who it is, as the gate reads them.
+    """
 
     def __init__(
         self,
@@ -69,8 +73,10 @@ class KnownHeads:
         directory: Directory,
         now_ms: Callable[[], int],
         max_bytes: int = MAX_BYTES,
+        credentials: frozenset[bytes] = CREDENTIAL_HEADERS,
     ) -> None:
         self._passage = passage
+        self._kinds = request_kinds(credentials)
         self._directory = directory
         self._now_ms = now_ms
         self._max_bytes = max_bytes
@@ -90,9 +96,12 @@ class KnownHeads:
         """What they take, at most."""
         return self._bytes
 
-    def serve(self, directory: Directory) -> None:
+    def serve(
+        self, directory: Directory, credentials: frozenset[bytes] = CREDENTIAL_HEADERS
+    ) -> None:
         """Forget everything: the routes have changed, and these are the customers from now on."""
         self._directory = directory
+        self._kinds = request_kinds(credentials)
         self._bytes = 0
         self._kept.clear()
         self._seen.clear()
@@ -135,7 +144,8 @@ class KnownHeads:
         """What a head amounts to that is not kept; `key` holds it without its length."""
         parts = None
         if len(key) <= _MAX_HEAD:
-            parts = request_apart(key[: -len(caller.key)], caller.key, MAX_REQUEST_FIELDS)
+            head = key[: -len(caller.key)]
+            parts = request_apart(head, caller.key, MAX_REQUEST_FIELDS, self._kinds)
         known = self._quickly(parts) if parts is not None else None
         if known is None:
             known, usual = self._read(raw, caller)

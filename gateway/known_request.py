@@ -115,7 +115,7 @@ def shape_of(known: KnownRequest, parts: Apart, customer: Customer) -> Shape | N
 def quickly(shape: Shape, customer: Customer, passing: bytes) -> KnownRequest:
     """What a request of this shape amounts to."""
     first = shape.known
-    route, _, path, head_only, has_body, collects, _, outgoing, reads = first.passage
+    route, _, path, head_only, has_body, collects, _, outgoing, reads, _ = first.passage
     lines = passing + customer.lines
     return KnownRequest(
         Passage(
