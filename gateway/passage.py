@@ -71,7 +71,7 @@ class Outgoing:
     route: ServedRoute
     admitted: Admitted
     about_caller: Headers
-    credentials: frozenset[bytes] = CREDENTIAL_HEADERS
+    credentials: frozenset[bytes] = field(default=CREDENTIAL_HEADERS, repr=False)
 
     def target(self, upstream: Upstream) -> bytes:
         """The target there, raw."""

@@ -49,6 +49,8 @@ def _placed(placed: Placed) -> Iterator[str]:
         f"             {time(record.time_ms)}, route {record.route}, customer "
         f"{record.customer_id}, status {record.status}, {record.outcome}"
     )
+    if record.repeat:
+        yield "  repeat     its id had been counted shortly before; it counts all the same"
     for meter, (value, grade) in record.quantities.items():
         yield f"  used       {number(value)} {meter}, {grade}"
     if not record.quantities:
