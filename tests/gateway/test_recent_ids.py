@@ -17,7 +17,11 @@ def test_an_id_comes_again() -> None:
 
 def test_it_is_forgotten_after_ten_minutes_or_a_little_later() -> None:
     """A tenth of the window, at most."""
-    for later, known in ((0, True), (WINDOW_MS, True), (WINDOW_MS + WINDOW_MS // SLICES + 1, False)):
+    for later, known in (
+        (0, True),
+        (WINDOW_MS, True),
+        (WINDOW_MS + WINDOW_MS // SLICES + 1, False),
+    ):
         recent = RecentIds()
         recent.comes_again("a", 1000)
         assert recent.comes_again("a", 1000 + later) is known
