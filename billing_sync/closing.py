@@ -9,6 +9,7 @@ The order, and what a crash after each step leaves behind:
 4. records, remainders and marks of  all of the page or nothing: steps 1 to 4 are one transaction, and
    a page of instances               so is every further page; the next close begins with the pages
                                      that are not done, because only those have unrecorded usage
+                                     (what stands under accounts is a page before the first one)
 5. with the last page                done; until then the close is made up for by the next run
    `closed_through`
 """

@@ -102,6 +102,15 @@ HeaderName = Annotated[
 ]
 
 
+def _not_empty(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value():
+        raise ValueError("is empty: anybody could prove to be the Agents gateway")
+    return secret
+
+
+Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+
+
 class AgentApp(Strict):
     """An APP key pair of the Agents gateway (spec §1.5).
 
@@ -109,14 +118,14 @@ class AgentApp(Strict):
     """
 
     app_key: Annotated[str, Field(min_length=1, max_length=256)]
-    app_secret: Annotated[SecretStr, Field(min_length=1)]
+    app_secret: Secret
 
 
 class ConstantHeader(Strict):
     """The self-defined alternative to the JWT (spec §1.5): who sends it is the Agents gateway."""
 
     name: HeaderName
-    value: Annotated[SecretStr, Field(min_length=1)]
+    value: Secret
 
     @field_validator("value")
     @classmethod

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import Engine
 
 from billing_sync.models import Bucket, UsageWindow
+from billing_sync.store import elsewhere
 from billing_sync.store.balancing import holdings, instance_ids
-from billing_sync.store.engine import reading
+from billing_sync.store.engine import reading, writing
 from metering.catalogue import agents_account
 from metering.usage import Grade
 from tallygate.reconciliation.balance import balance
@@ -83,6 +84,18 @@ def test_more_than_a_page_takes_several_transactions(books: Books) -> None:
     assert {row.quantity for row in books.all(Bucket)} == {30}
     assert len(books.all(Bucket)) == 9
     assert all(row.recorded == row.quantity for row in books.all(UsageWindow))
+    audit(books)
+
+
+def test_a_close_that_was_killed_behind_a_page_is_made_up_for(books: Books) -> None:
+    """What was named then is not named again."""
+    for customer in range(9):
+        books.use(agents_account("TOKENS", f"c{customer}"), 10, customer_id=f"c{customer}")
+    with writing(books.engine) as session:
+        assert elsewhere.put_away(session, 0, HOUR, 4)
+    books.to_the_next_hour()
+    books.close()
+    assert [row.quantity for row in books.all(Bucket)] == [10] * 9
     audit(books)
 
 
