@@ -109,7 +109,13 @@ def build_public(  # noqa: PLR0913  (a composition)
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
-    heads = KnownHeads(gate.passage, directory, clock.now_ms, credentials=gate.served.credentials)
+    heads = KnownHeads(
+        gate.passage,
+        directory,
+        clock.now_ms,
+        credentials=gate.served.credentials,
+        believing=gate,
+    )
     workings = Workings(upstreams, recorder, clock, telemetry, drains, desk=desk)
     shared = Crossings(
         heads=heads,

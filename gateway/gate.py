@@ -10,7 +10,7 @@ from gateway.admission import Admitted, Directory, admit_key, admit_proved, admi
 from gateway.agent_errors import AgentUnproved
 from gateway.agents import Agents, Proof, Verdict
 from gateway.credentials import CREDENTIAL_HEADERS, Networks, presented_key, trusted_identity
-from gateway.errors import BadIdentity, EntitlementsStale, KeyExpired, Unauthenticated
+from gateway.errors import BadIdentity, EntitlementsStale, Headers, KeyExpired, Unauthenticated
 from gateway.exchange import Exchange
 from gateway.limit_settings import NO_LIMITS, Limits
 from gateway.limits import Braking, Caller
@@ -102,12 +102,7 @@ class Gate:
         if self.shut:
             raise EntitlementsStale
         admitted, believed_id = self._admit(served, head, route)
-        if self._braking is not None:
-            brakes = self._braking.of(
-                served.limits, served.table.packages, route.name, _caller_of(admitted)
-            )
-            if brakes is not None:
-                admitted = replace(admitted, brakes=brakes)
+        admitted = self._braked(admitted, route)
         about_caller = fields.forwarded(
             head.headers,
             peer=head.peer,
@@ -126,12 +121,36 @@ class Gate:
             return passage
         return passage._replace(request_id=believed_id, recent=self.recent)
 
+    def believed(self, route: ServedRoute, headers: Headers) -> tuple[Admitted, str | None] | None:
+        """The verdict where these fields of a head prove that the Agents gateway calls.
+
+        With the id of its request. None where they do not; as `passage` in all else.
+        """
+        agents, now_ms = self.served.agents, self._now_ms()
+        if agents is None or "koogallery" not in route.identity or self.shut:
+            return None
+        proof = agents.prove(headers, now_ms)
+        if proof is None or not proof.holds:
+            return None
+        self.proofs[proof.verdict] += 1
+        admitted, request_id = _admit_proved(self.served, headers, route, proof, now_ms)
+        return self._braked(admitted, route), request_id
+
+    def _braked(self, admitted: Admitted, route: ServedRoute) -> Admitted:
+        """With the limits of the caller, if there are any."""
+        if self._braking is None:
+            return admitted
+        served = self.served
+        caller = _caller_of(admitted)
+        brakes = self._braking.of(served.limits, served.table.packages, route.name, caller)
+        return admitted if brakes is None else replace(admitted, brakes=brakes)
+
     def _admit(
         self, served: Served, head: RequestHead, route: ServedRoute
     ) -> tuple[Admitted, str | None]:
         proof = self._proof(served, head, route)
         if proof is not None and proof.holds:
-            return _admit_proved(served, head, route, proof, self._now_ms())
+            return _admit_proved(served, head.headers, route, proof, self._now_ms())
         if "trusted" in route.identity and head.peer in served.trusted_peers:
             who = trusted_identity(head.headers)
             if who is not None:
@@ -158,10 +177,10 @@ class Gate:
 
 
 def _admit_proved(
-    served: Served, head: RequestHead, route: ServedRoute, proof: Proof, now_ms: int
+    served: Served, headers: Headers, route: ServedRoute, proof: Proof, now_ms: int
 ) -> tuple[Admitted, str | None]:
     """Only now do the identity headers count."""
-    who = trusted_identity(head.headers)
+    who = trusted_identity(headers)
     if who is None:
         raise BadIdentity
     admitted = admit_proved(served.directory, route, who, now_ms, until_ms=proof.until_ms)

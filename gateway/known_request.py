@@ -94,11 +94,10 @@ def let_go(passage: Passage) -> Passage:
     return passage._replace(outgoing=Outgoing(_NO_HEAD, b"", passage.route, _NOBODY, []))
 
 
-def customer_of(known: KnownRequest) -> Customer:
-    """The customer of a request."""
-    admitted = known.passage.admitted
+def customer_of(admitted: Admitted, generation: int) -> Customer:
+    """The customer of requests with this verdict."""
     about: Headers = identity("", admitted.customer_id, admitted.customer_name)
-    return Customer(admitted, known.generation, serialised(b"", about))
+    return Customer(admitted, generation, serialised(b"", about))
 
 
 def shape_of(known: KnownRequest, parts: Apart, customer: Customer) -> Shape | None:
