@@ -227,6 +227,18 @@ def test_what_the_merchant_charges_must_be_bought_by_who_is_known() -> None:
         assert gw.record().charges == ()
 
 
+def test_a_new_secret_counts_at_once() -> None:
+    """Taken over between two calls; what was remembered under the old one is forgotten."""
+    fresh = Agents([AgentApp(APP, b"a new secret")])
+    with upstream(answer) as up, gateway(up.url, agents=AGENTS) as gw:
+        old = called(token(said_at(NOW)), customer="cust-1")
+        new = called(token(said_at(NOW), "a new secret"), customer="cust-1")
+        assert [gw.ask(headers=old, key=None)[0].status for _ in range(4)] == [200] * 4
+        served = gw.public._gate.served._replace(agents=fresh)
+        gw.in_loop(lambda: gw.public.serve(served))
+        assert [gw.ask(headers=each, key=None)[0].status for each in (old, new)] == [401, 200]
+
+
 def test_both_spellings_of_trust_keep_their_order() -> None:
     """A proof counts before a key that comes beside it: the Agents gateway passes on what it got."""
     with upstream(answer) as up, gateway(up.url, agents=AGENTS) as gw:
