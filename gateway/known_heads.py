@@ -211,8 +211,10 @@ class KnownHeads:
     def _believed(self, parts: Apart, shape: Shape, claims: Headers) -> KnownRequest | None:
         """Nothing of a proof is remembered: it stands in the head, and says how long it holds."""
         believing = self._believing
-        verdict = believing and believing.believed(shape.known.passage.route, claims)
-        if believing is None or verdict is None:
+        if believing is None:
+            return None
+        verdict = believing.believed(shape.known.passage.route, claims)
+        if verdict is None:
             return None
         admitted, request_id = verdict
         customer = customer_of(admitted, self._directory.generation)

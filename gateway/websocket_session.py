@@ -112,8 +112,9 @@ class Session:
 
     def _comes_again(self, time_ms: int) -> bool:
         """Later stretches have ids of ours."""
-        first = self.accepted and self._stretch == 0 and self._recent is not None
-        return first and self._recent.comes_again(self._first_id, time_ms)
+        if self._recent is None or self._stretch or not self.accepted:
+            return False
+        return self._recent.comes_again(self._first_id, time_ms)
 
     def go_on(self, admitted: Admitted) -> None:
         """The present stretch is recorded; the next one begins, charged as is said now."""

@@ -13,10 +13,9 @@ def agents_of(settings: KooGallerySettings) -> Agents | None:
     constant = settings.constant_header
     if not apps and constant is None:
         return None
-    header = constant and (
-        constant.name.lower().encode(),
-        constant.value.get_secret_value().encode(),
-    )
+    header = None
+    if constant is not None:
+        header = (constant.name.lower().encode(), constant.value.get_secret_value().encode())
     return Agents(
         apps,
         jwt_header=settings.jwt_header.lower().encode(),
