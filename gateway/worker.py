@@ -116,15 +116,9 @@ class Worker:
         alone = self.settings.on_store_down == "allow"
         tell = (self.clock, time.monotonic)
         self.limiting = limiting(self.limits, bank, lane, *tell, go_on_alone=alone)
+        served = (self.table, self.directory, self.recorder, self.clock)
         self._customers = build_public(
-            self.table,
-            self.directory,
-            self.recorder,
-            self.clock,
-            self.settings,
-            self.telemetry,
-            limiting=self.limiting,
-            agents=self.agents,
+            *served, self.settings, self.telemetry, limiting=self.limiting, agents=self.agents
         )
         limits_now = LimitsNow(self.limiting.braking, bank, self.clock.now_ms)
         self._customers.tell_quota(QuotaSource(bank, limits_now, self.partitions))
