@@ -9,6 +9,7 @@ The order, and what a crash after each step leaves behind:
 4. records, remainders and marks of  all of the page or nothing: steps 1 to 4 are one transaction, and
    a page of instances               so is every further page; the next close begins with the pages
                                      that are not done, because only those have unrecorded usage
+                                     (what stands under accounts is a page before the first one)
 5. with the last page                done; until then the close is made up for by the next run
    `closed_through`
 """
@@ -25,7 +26,7 @@ from billing_sync.alerts import SILENT, AlertTerms
 from billing_sync.cycles import last_complete
 from billing_sync.grouping import Group, Terms
 from billing_sync.recording import Recording
-from billing_sync.store import alerts, ledger, pages, stops, upgrades, waiting
+from billing_sync.store import alerts, elsewhere, ledger, pages, stops, upgrades, waiting
 from billing_sync.store.engine import writing
 from billing_sync.store.pages import Wanted
 from billing_sync.store.partitioning import partition_count
@@ -85,6 +86,8 @@ class Closer:
                 ):
                     return made
                 row.closing = max(row.closing, through_ms)
+                if elsewhere.put_away(session, partition, wanted.through, self.rows):
+                    continue
                 if at == _At():
                     waiting.settle_partition(session, partition, self.catalogue, now_ms)
                     alerts.raise_passed(session, self.catalogue, self.alerts, now_ms)

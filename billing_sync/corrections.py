@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 from billing_sync.errors import CorrectionRefused
 from billing_sync.records import MAX_STEPS, SCALE
-from metering.catalogue import Catalogue, Product
+from metering.catalogue import AGENTS_GATEWAY, Catalogue, Product
 from metering.entitlement import InstanceStatus
 
 MOST_UNITS: Final = 10**14  # meter units at once
@@ -177,7 +177,7 @@ def _billed(
         raise CorrectionRefused(
             f"product {instance.product_id or '?'} of instance {instance_id} is not configured"
         )
-    if product.charged_by != "merchant":
+    if product.charged_by == AGENTS_GATEWAY:
         raise CorrectionRefused(
             f"product {product.product_id} is charged by the marketplace's own gateway, not by you"
         )

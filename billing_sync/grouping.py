@@ -13,7 +13,7 @@ from billing_sync import origins
 from billing_sync.cycles import Span, cycle_of
 from billing_sync.origins import Origins
 from billing_sync.upgrades import Tenure, tenure_of
-from metering.catalogue import Product
+from metering.catalogue import AGENTS_GATEWAY, Product
 from metering.windows import Window, window_of
 
 
@@ -99,4 +99,4 @@ def _by_cycle(usage: Iterable[Unrecorded], tenure: Tenure, terms: Terms) -> list
 
 def _is_billed(product: Product, meter: str) -> bool:
     """Only the product's own meter is. What the marketplace charges itself only needs its name."""
-    return product.meter == meter or product.charged_by != "merchant"
+    return product.meter == meter or product.charged_by == AGENTS_GATEWAY

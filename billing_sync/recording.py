@@ -22,10 +22,9 @@ from billing_sync.store.pages import DueCarry, Holder, Page
 from billing_sync.store.results import Held, Results
 from billing_sync.store.upgrades import changes_of
 from billing_sync.upgrades import Tenure, in_force, remainder_key, tenures
-from metering.catalogue import Product
+from metering.catalogue import AGENTS_GATEWAY, Product
 from metering.entitlement import InstanceStatus
 
-AGENTS_GATEWAY: Final = "agents_gateway"
 _NOTHING: Final = Held()
 _NONE_GIVEN: Final[Mapping[tuple[str, int], Mapping[str, int]]] = {}
 _ALL: Final = 2**62
@@ -105,7 +104,7 @@ class _Account:
         product, usage = group.product, group.usage
         if product is None:
             return False
-        if product.charged_by != "merchant":
+        if product.charged_by == AGENTS_GATEWAY:
             self.results.put_in_bucket(usage, AGENTS_GATEWAY, group.quantity)
         else:
             room = self._room(group, group.tenure.ends)
@@ -123,7 +122,7 @@ class _Account:
         """Only into a cycle without a record, and else with the next one: one record a cycle."""
         terms, tenure = self.recording.terms, in_force(self.held)
         product = terms.catalogue.get(tenure.product_id)
-        if product is None or product.charged_by != "merchant":
+        if product is None or product.charged_by == AGENTS_GATEWAY:
             return
         cycle = last_complete(through_ms, product.cycle, terms.zone)
         group = Group(tenure, product, cycle, ())

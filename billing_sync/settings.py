@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from metering.catalogue import Strict
 
@@ -67,18 +67,73 @@ class BillingSettings(Strict):
         return int(self.push_by[3:]) * 60_000
 
 
-class AgentApp(Strict):
-    """An APP key pair of the Agents gateway (spec §1.5)."""
+# A field that a server reads itself, or that every caller may set, proves nothing.
+_NO_PROOF = frozenset(
+    [
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "forwarded",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-customer-id",
+        "x-customer-name",
+        "x-request-id",
+    ]
+)
 
-    app_key: str
-    app_secret: SecretStr
+
+def _proving(name: str) -> str:
+    if name.lower() in _NO_PROOF or name.lower().startswith("x-forwarded-"):
+        raise ValueError(f"{name} has another meaning; choose another header")
+    return name
+
+
+HeaderName = Annotated[
+    str,
+    Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"),
+    AfterValidator(_proving),
+]
+
+
+def _not_empty(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value():
+        raise ValueError("is empty: anybody could prove to be the Agents gateway")
+    return secret
+
+
+Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+
+
+class AgentApp(Strict):
+    """An APP key pair of the Agents gateway (spec §1.5).
+
+    While the secret changes, the key may be listed with both.
+    """
+
+    app_key: Annotated[str, Field(min_length=1, max_length=256)]
+    app_secret: Secret
 
 
 class ConstantHeader(Strict):
-    """The self-defined alternative to the JWT (spec §1.5)."""
+    """The self-defined alternative to the JWT (spec §1.5): who sends it is the Agents gateway."""
 
-    name: str
-    value: SecretStr
+    name: HeaderName
+    value: Secret
+
+    @field_validator("value")
+    @classmethod
+    def _legible(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text != text.strip() or not text.isascii() or not text.isprintable():
+            raise ValueError("must be printable ASCII without blanks around it")
+        return value
 
 
 class KooGallerySettings(Strict):
@@ -94,13 +149,18 @@ class KooGallerySettings(Strict):
     push_interface: Literal["new", "old"] = "new"  # spec §7.1 and §7.4
     create_per: Literal["line", "product"] = "line"
     agent_apps: list[AgentApp] = []
-    jwt_header: str = "Authorization"
+    jwt_header: HeaderName = "Authorization"
+    jwt_tolerance: Annotated[str, Field(pattern=r"^\d{1,5}s$")] = "60s"  # between the clocks
     constant_header: ConstantHeader | None = None
     private_key_file: str | None = None
     encrypt_bits: Literal[128, 256] = 256  # V1.0, as chosen when the product was published
     # Buyers' data of released instances; the frozen period before the release is 15 days (spec §2.15).
     keep_released_days: Annotated[int, Field(ge=0, le=36500)] = 15
     v1_max_age: Annotated[str, Field(pattern=r"^[1-9]\d{0,7}s$")] = "86400s"
+
+    @property
+    def jwt_tolerance_ms(self) -> int:
+        return int(self.jwt_tolerance[:-1]) * 1000
 
     @property
     def v1_max_age_ms(self) -> int:

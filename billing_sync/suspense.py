@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from billing_sync.booking import UsageRow
-from metering.catalogue import Product, sold_on
+from metering.catalogue import AGENTS_GATEWAY, Product, sold_on
 
 ASSIGNED = "assigned"  # the mark of usage that was suspense before
 
@@ -61,7 +61,7 @@ def sold(products: Iterable[Product], rows: Iterable[UsageRow]) -> Sold:
     every = list(products)
     for route in {row.route for row in rows}:
         for product in sold_on(every, route):
-            if product.charged_by == "merchant" and product.meter is not None:
+            if product.charged_by != AGENTS_GATEWAY and product.meter is not None:
                 place = (route, product.meter)
                 found[place] = (*found.get(place, ()), product.product_id)
     return found

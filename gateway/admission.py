@@ -1,7 +1,8 @@
 """Who may call a route, and which instances the call is charged to. Pure.
 
 A product charged by the marketplace's own Agents gateway is not for callers with an API key: nobody
-would charge such a call, so it neither entitles nor charges them.
+would charge such a call, so it neither entitles nor charges them. Calls that this gateway proves to be
+its own are charged by it, unless a product says that the merchant does.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from gateway.brakes import Brakes
+from gateway.charging import charges_elsewhere, charges_of, until_of
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
     EntitlementsStale,
@@ -19,9 +21,6 @@ from gateway.errors import (
 )
 from gateway.routing import ServedRoute
 from gateway.settings import Customer, StaticKey
-from gateway.standing_errors import REFUSED
-from gateway.statuses import STOPPING, Standing, nearest, passes, standing_of
-from metering.catalogue import Product
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.keys import digest, digest_of_sha256, static_key_id
 from metering.usage import Charge
@@ -35,6 +34,7 @@ class Admitted:
 
     `grounds` is what was known of the customer; None for one nobody has told us of. `key_id` is
     empty for callers without an API key; the verdict holds until `until_ms` (UTC), 0 is for ever.
+    `proved`: by the Agents gateway.
     """
 
     customer_id: str
@@ -43,6 +43,7 @@ class Admitted:
     grounds: EntitlementSnapshot | None = field(default=None, repr=False, compare=False)
     key_id: str = ""
     until_ms: int = 0
+    proved: bool = False
     brakes: Brakes | None = field(default=None, repr=False, compare=False)
 
     def over(self, now_ms: int) -> bool:
@@ -191,6 +192,33 @@ def admit_trusted(
     return replace(admitted, customer_name=who.customer_name or admitted.customer_name)
 
 
+def admit_proved(
+    directory: Directory,
+    route: ServedRoute,
+    who: TrustedIdentity,
+    now_ms: int,
+    *,
+    until_ms: int = 0,
+) -> Admitted:
+    """The verdict on a customer for whom the Agents gateway calls. Raises NotEntitled.
+
+    `until_ms`: when the gateway's proof ends, 0 for never. Nothing need be bought here for what the
+    gateway charges.
+    """
+    customer = directory.get(who.customer_id)
+    instances = customer.instances if customer is not None else ()
+    charges = charges_elsewhere(route.products, who.customer_id, instances, now_ms)
+    if customer is None:
+        return Admitted(who.customer_id, who.customer_name, charges, until_ms=until_ms, proved=True)
+    ours = [product for product in route.products if product.charged_by == "merchant"]
+    if (ours or (route.products and not charges)) and not directory.admitted_everywhere(customer):
+        charges += charges_of(ours, instances, now_ms=now_ms, beside=bool(charges))
+    ends = [end for end in (until_ms, until_of(charges, instances)) if end]
+    name = who.customer_name or customer.name
+    until_ms = min(ends, default=0)
+    return Admitted(who.customer_id, name, charges, customer, until_ms=until_ms, proved=True)
+
+
 def admit_again(
     directory: Directory, route: ServedRoute, admitted: Admitted, now_ms: int
 ) -> Admitted:
@@ -198,7 +226,8 @@ def admit_again(
     customer = directory.get(admitted.customer_id)
     if not admitted.key_id:
         who = TrustedIdentity(admitted.customer_id, admitted.customer_name, None)
-        return admit_trusted(directory, route, who, now_ms)
+        admit = admit_proved if admitted.proved else admit_trusted
+        return admit(directory, route, who, now_ms)
     keys = customer.keys if customer is not None else ()
     key = next((each for each in keys if each.key_id == admitted.key_id), None)
     if customer is None or key is None:
@@ -225,56 +254,6 @@ def _admit(
     ends = [end for end in (key_until_ms, until_of(charges, customer.instances)) if end]
     until_ms = min(ends, default=0)
     return Admitted(customer.customer_id, customer.name, charges, customer, key_id, until_ms)
-
-
-def charges_of(
-    products: Iterable[Product],
-    instances: tuple[EntitledInstance, ...],
-    *,
-    now_ms: int = 0,
-    vouched: bool = False,
-) -> tuple[Charge, ...]:
-    """One charge for each product of which the customer has an instance that may be used, its first.
-
-    Raises NotEntitled, or the reason why what the customer has of these products is not usable now
-    (UTC ms). A product that is frozen or expired refuses the call even beside others: its share would
-    go unpaid. Products that the marketplace's own gateway charges count only for callers it vouches
-    for, and never refuse.
-    """
-    charges: list[Charge] = []
-    unusable: set[Standing] = set()
-    charged_elsewhere = False
-    for product in products:
-        elsewhere = product.charged_by != "merchant"
-        if product.meter is None or (elsewhere and not vouched):
-            continue
-        charged_elsewhere |= elsewhere
-        mine = [
-            (i, standing_of(i, now_ms)) for i in instances if i.product_id == product.product_id
-        ]
-        usable = next((i for i, standing in mine if passes(standing)), None)
-        if usable is not None:
-            charges.append(Charge(usable.instance_id, product.meter))
-        elif not elsewhere:
-            unusable.update(_unusable({standing for _, standing in mine}))
-    if not charges and not charged_elsewhere:
-        raise REFUSED[nearest(unusable)]
-    return tuple(charges)
-
-
-def _unusable(standings: set[Standing]) -> set[Standing]:
-    """Why a product cannot be charged. Raises NotEntitled where that stops the call at once."""
-    said = nearest(standings)
-    if said in STOPPING:
-        raise REFUSED[said]
-    return standings
-
-
-def until_of(charges: Iterable[Charge], instances: Iterable[EntitledInstance]) -> int:
-    """When the first instance of these charges expires, in UTC ms; 0 for never."""
-    charged = {charge.instance_id for charge in charges}
-    ends = [i.expires for i in instances if i.expires and i.instance_id in charged]
-    return min(ends, default=0)
 
 
 def _snapshot(pepper: bytes, customer: Customer) -> EntitlementSnapshot:

@@ -15,6 +15,8 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.admission import Directory
+from gateway.agent_metrics import AgentMetrics
+from gateway.agents import Agents
 from gateway.credentials import Networks
 from gateway.crossings import Crossings
 from gateway.cutting import Cutting
@@ -56,6 +58,10 @@ class Public:
     _heads: KnownHeads
     _front: Front
 
+    def agent_metrics(self) -> AgentMetrics:
+        """Of calls through the Agents gateway."""
+        return AgentMetrics(self._gate.proofs, self._gate.recent)
+
     def tell_quota(self, source: QuotaSource) -> None:
         """Tell customers who ask what is left to them, as this source has it."""
         proxy = self._front.proxy
@@ -71,14 +77,15 @@ class Public:
         if self.pools.runs:
             self.pools.serve(served.table.routes)
         self._gate.served = served
-        self._heads.serve(served.directory)
+        self._heads.serve(served.directory, served.credentials)
         self._front.say()
         self.cutting.look()
 
     def shut(self, shut: bool) -> None:
         """Refuse every call, or let in again who may come; open exchanges go on."""
         self._gate.shut = shut
-        self._heads.serve(self._gate.served.directory)  # what is kept of a head would let it in
+        served = self._gate.served  # what is kept of a head would let it in
+        self._heads.serve(served.directory, served.credentials)
 
 
 def build_public(  # noqa: PLR0913  (a composition)
@@ -90,17 +97,25 @@ def build_public(  # noqa: PLR0913  (a composition)
     telemetry: Telemetry,
     *,
     limiting: Limiting | None = None,
+    agents: Agents | None = None,
 ) -> Public:
     """The customers' listener: every path is the proxy's, but for one. Its lifespan owns the upstreams.
 
     Under `shell: linerate` only what is not proxied reaches the application. Without `limiting` there
-    are no limits, and no package stops.
+    are no limits, and no package stops; without `agents` nobody is the Agents gateway.
     """
-    gate, desk = _gate(table, directory, settings, clock, limiting)
+    limits = limiting.settings if limiting else NO_LIMITS
+    gate, desk = _gate(served_by(table, directory, settings, limits, agents), clock, limiting)
     new_id = RequestIds(os.urandom)
     drains = Drains(telemetry)
     upstreams, pools = Upstreams(), Pools()
-    heads = KnownHeads(gate.passage, directory, clock.now_ms)
+    heads = KnownHeads(
+        gate.passage,
+        directory,
+        clock.now_ms,
+        credentials=gate.served.credentials,
+        believing=gate,
+    )
     workings = Workings(upstreams, recorder, clock, telemetry, drains, desk=desk)
     shared = Crossings(
         heads=heads,
@@ -141,25 +156,22 @@ def build_public(  # noqa: PLR0913  (a composition)
     return Public(app, protocol, pools, cutting, gate, heads, front)
 
 
-def _gate(
-    table: RouteTable,
-    directory: Directory,
-    settings: GatewaySettings,
-    clock: Clock,
-    limiting: Limiting | None,
-) -> tuple[Gate, Desk | None]:
+def _gate(served: Served, clock: Clock, limiting: Limiting | None) -> tuple[Gate, Desk | None]:
     if limiting is None:
-        return Gate(served_by(table, directory, settings), clock.now_ms), None
-    served = served_by(table, directory, settings, limiting.settings)
+        return Gate(served, clock.now_ms), None
     return Gate(served, clock.now_ms, limiting.braking), limiting.desk
 
 
 def served_by(
-    table: RouteTable, directory: Directory, settings: GatewaySettings, limits: Limits = NO_LIMITS
+    table: RouteTable,
+    directory: Directory,
+    settings: GatewaySettings,
+    limits: Limits = NO_LIMITS,
+    agents: Agents | None = None,
 ) -> Served:
     """Routes, customers and limits, with whom these settings trust."""
     proxies, peers = Networks(settings.trusted_proxies), Networks(settings.trusted_peers)
-    return Served(table, directory, proxies, peers, limits)
+    return Served(table, directory, proxies, peers, limits, agents)
 
 
 def build_admin(

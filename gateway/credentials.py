@@ -48,7 +48,7 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class TrustedIdentity:
-    """Whom a trusted peer says it calls for; `request_id` is its own, when it is a UUID."""
+    """Whom somebody who is believed calls for; `request_id` is its own, when it is a UUID."""
 
     customer_id: str
     customer_name: str
@@ -83,7 +83,9 @@ def _key_in(name: bytes, value: bytes) -> bytes | None:
 
 
 def trusted_identity(headers: Headers) -> TrustedIdentity | None:
-    """The identity headers of a trusted peer, None when it names no customer. Raises BadIdentity.
+    """The identity headers of somebody who is believed, None when they name no customer.
+
+    Raises BadIdentity.
 
     Values are read as the gateway writes them: UTF-8, percent-encoded or not.
     """

@@ -12,7 +12,7 @@ from gateway.errors import Headers
 from gateway.headers import HOP_BY_HOP, REWRITTEN, folded, values_of
 from gateway.strictness import MAX_REPLY_FIELDS
 
-Kind = Literal["decides", "credential", "dropped", "unclear"]
+Kind = Literal["decides", "credential", "proof", "identity", "dropped", "unclear"]
 
 _REMEMBERED: Final = 4096
 _CRLF: Final = b"\r\n"
@@ -20,6 +20,7 @@ _CRLFS: Final = _CRLF * (MAX_REPLY_FIELDS + 2)
 _TEXT: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _LENGTH: Final = b"content-length"
+_CUSTOMER: Final = b"x-customer-id"
 _DIGITS: Final = re.compile(rb"[1-9][0-9]{0,17}")
 _CUT_OUT: Final = b"\0"  # in no line of a head: where its length was
 _HARMLESS: Final = HOP_BY_HOP | {b"", b"close"}
@@ -28,10 +29,7 @@ _BODY_READ_BY: Final = frozenset({b"accept-encoding", b"content-encoding", b"con
 _OF_REQUESTS: Final[dict[bytes, Kind]] = {
     **dict.fromkeys(REWRITTEN | _BODY_READ_BY, "decides"),
     **dict.fromkeys(CREDENTIAL_HEADERS, "credential"),
-    # Whom a trusted peer speaks for. Where it names nobody, its other words count as little as
-    # anybody's.
-    **dict.fromkeys(IDENTITY_HEADERS, "dropped"),
-    b"x-customer-id": "unclear",
+    **dict.fromkeys(IDENTITY_HEADERS, "identity"),
 }
 _OF_REPLIES: Final[dict[bytes, Kind]] = {
     **dict.fromkeys(HOP_BY_HOP | {_LENGTH, b"content-type", b"content-encoding"}, "decides"),
@@ -64,21 +62,32 @@ class Kinds(dict[bytes, bytes | Kind]):
         return isinstance(self[name], bytes)
 
 
+def request_kinds(own: frozenset[bytes]) -> Kinds:
+    """As `REQUEST`, where these fields may prove who calls."""
+    others = own - CREDENTIAL_HEADERS
+    return Kinds({**_OF_REQUESTS, **dict.fromkeys(others, "proof")}) if others else REQUEST
+
+
 REQUEST: Final = Kinds(_OF_REQUESTS)
 REPLY: Final = Kinds(_OF_REPLIES)
 
 
 class Apart(NamedTuple):
-    """A head taken apart: lines that decide, with the start line, and lines that pass."""
+    """A head taken apart: lines that decide, with the start line, and lines that pass.
+
+    `claims` are the fields that say, and may prove, for whom somebody else calls; none where no
+    customer is named, for then those words count as little as anybody's.
+    """
 
     shape: bytes
     credentials: bytes
     passing: bytes
     length: int  # of a reply, where it says it as is usual; otherwise -1
     dated: bool
+    claims: Headers | tuple[()] = ()
 
 
-def request_apart(head: bytes, caller: bytes, most: int) -> Apart | None:
+def request_apart(head: bytes, caller: bytes, most: int, kinds: Kinds = REQUEST) -> Apart | None:
     """None for a head, of at most so many fields, that must be read as a whole.
 
     Who sends it belongs to its shape.
@@ -86,8 +95,8 @@ def request_apart(head: bytes, caller: bytes, most: int) -> Apart | None:
     lines = _lines(head, most)
     if lines is None:
         return None
-    shape, credentials, passing = [caller, lines[0]], [], []
-    kinds = REQUEST
+    shape, passing = [caller, lines[0]], []
+    said: list[tuple[Kind, bytes]] = []
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         kind = kinds[name]
@@ -95,13 +104,30 @@ def request_apart(head: bytes, caller: bytes, most: int) -> Apart | None:
             passing.append(kind + value.strip(b" \t"))
         elif kind == "decides":
             shape.append(line)
-        elif kind == "credential":
-            credentials.append(line)
-        elif kind == "unclear" or not colon:
+        elif isinstance(kind, bytes) or kind == "unclear" or not colon:
             return None
+        else:
+            said.append((kind, line))
+    credentials = [line for kind, line in said if kind == "credential"]
+    claims = _claims(said) if len(credentials) < len(said) else []
+    if claims is None:
+        return None
     if passing:
         passing.append(b"")
-    return Apart(_CRLF.join(shape), _CRLF.join(credentials), _CRLF.join(passing), -1, dated=True)
+    whole = _CRLF.join(shape), _CRLF.join(credentials), _CRLF.join(passing)
+    return Apart(*whole, -1, dated=True, claims=claims)
+
+
+def _claims(said: list[tuple[Kind, bytes]]) -> Headers | None:
+    """The fields by which somebody may speak for a customer, empty where none is named.
+
+    None where something may be proved and nobody is named: the gate must say what that is.
+    """
+    parted = [line.partition(b":") for _, line in said]
+    fields = [(name.lower(), value.strip(b" \t")) for name, _, value in parted]
+    if any(name == _CUSTOMER for name, _ in fields):
+        return fields
+    return None if any(kind == "proof" for kind, _ in said) else []
 
 
 def reply_apart(head: bytes) -> Apart | None:

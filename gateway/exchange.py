@@ -177,7 +177,8 @@ class Exchange:
         self._ended = self._reply_over = True
         self._status = answer.status
         self._bytes_out = len(body)
-        admitted = self.passage.admitted
+        passage = self.passage
+        admitted = passage.admitted
         return UsageRecord(
             self.request_id,
             time_ms,
@@ -187,6 +188,7 @@ class Exchange:
             Outcome.COMPLETE,
             quantities,
             admitted.charges,
+            passage.recent is not None and passage.recent.comes_again(self.request_id, time_ms),
         )
 
     def so_far(self) -> Mapping[str, Quantity]:
@@ -232,6 +234,7 @@ class Exchange:
         if not status:
             return None
         used = status < 400
+        recent = self.passage.recent if used else None  # what used nothing may well come again
         return UsageRecord(
             request_id=self.request_id,
             time_ms=time_ms,
@@ -241,6 +244,7 @@ class Exchange:
             outcome=outcome,
             quantities=self._quantities() if used else {},
             charges=self.passage.admitted.charges if used else (),
+            repeat=recent is not None and recent.comes_again(self.request_id, time_ms),
         )
 
     def _quantities(self) -> Quantities:

@@ -10,12 +10,13 @@ asked for, and those that say who asks. Where both are known the rest just passe
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from gateway import parsing
-from gateway.admission import Directory
-from gateway.decisive import Apart, only_usual_options, request_apart
-from gateway.errors import UnknownRoute
+from gateway.admission import Admitted, Directory
+from gateway.credentials import CREDENTIAL_HEADERS
+from gateway.decisive import Apart, only_usual_options, request_apart, request_kinds
+from gateway.errors import Headers, UnknownRoute
 from gateway.known_replies import Replies
 from gateway.known_request import (
     Customer,
@@ -29,6 +30,8 @@ from gateway.known_request import (
 )
 from gateway.passage import Passage, RequestHead
 from gateway.raw_heads import RawRequest
+from gateway.recent_ids import RecentIds
+from gateway.routing import ServedRoute
 from gateway.strictness import MAX_REQUEST_FIELDS, origin_form
 from gateway.websocket_head import is_asked_for
 
@@ -42,6 +45,17 @@ _LENGTH_BYTES: Final = 18
 _DIGITS: Final = 18  # no honest length has more; those that do are read each time
 _OVERHEAD: Final = 640  # of the objects around the bytes of one head
 _ONE_IN: Final = 7  # heads that come again, where another has to go for it
+
+
+class Believing(Protocol):
+    """Decides on somebody who may prove for whom he calls; gate.Gate does."""
+
+    @property
+    def recent(self) -> RecentIds: ...
+
+    def believed(self, route: ServedRoute, headers: Headers) -> tuple[Admitted, str | None] | None:
+        """The verdict, and the request's id; None where nothing is proved. Raises GatewayError."""
+        ...
 
 
 class Caller(NamedTuple):
@@ -61,7 +75,11 @@ class NotProxied(Exception):
 
 
 class KnownHeads:
-    """Of one worker. `passage` decides on a head (Gate.passage); `now_ms` tells the time (UTC)."""
+    """Of one worker. `passage` decides on a head (Gate.passage); `now_ms` tells the time (UTC).
+
+    `credentials` are the fields by which a caller may say who it is, as the gate reads them;
+    `believing` decides on somebody who may prove for whom he calls (Gate), with each call.
+    """
 
     def __init__(
         self,
@@ -69,8 +87,12 @@ class KnownHeads:
         directory: Directory,
         now_ms: Callable[[], int],
         max_bytes: int = MAX_BYTES,
+        credentials: frozenset[bytes] = CREDENTIAL_HEADERS,
+        believing: Believing | None = None,
     ) -> None:
         self._passage = passage
+        self._believing = believing
+        self._kinds = request_kinds(credentials)
         self._directory = directory
         self._now_ms = now_ms
         self._max_bytes = max_bytes
@@ -90,9 +112,12 @@ class KnownHeads:
         """What they take, at most."""
         return self._bytes
 
-    def serve(self, directory: Directory) -> None:
+    def serve(
+        self, directory: Directory, credentials: frozenset[bytes] = CREDENTIAL_HEADERS
+    ) -> None:
         """Forget everything: the routes have changed, and these are the customers from now on."""
         self._directory = directory
+        self._kinds = request_kinds(credentials)
         self._bytes = 0
         self._kept.clear()
         self._seen.clear()
@@ -135,7 +160,8 @@ class KnownHeads:
         """What a head amounts to that is not kept; `key` holds it without its length."""
         parts = None
         if len(key) <= _MAX_HEAD:
-            parts = request_apart(key[: -len(caller.key)], caller.key, MAX_REQUEST_FIELDS)
+            head = key[: -len(caller.key)]
+            parts = request_apart(head, caller.key, MAX_REQUEST_FIELDS, self._kinds)
         known = self._quickly(parts) if parts is not None else None
         if known is None:
             known, usual = self._read(raw, caller)
@@ -168,6 +194,8 @@ class KnownHeads:
         shape = self._shapes.get(parts.shape)
         if shape is None:
             return None
+        if parts.claims:
+            return self._believed(parts, shape, parts.claims)
         customer = self._customers.get((parts.credentials, shape.route))
         directory = self._directory
         if (
@@ -180,17 +208,32 @@ class KnownHeads:
         directory.used.add(customer.admitted.key_id)
         return quickly(shape, customer, parts.passing)
 
+    def _believed(self, parts: Apart, shape: Shape, claims: Headers) -> KnownRequest | None:
+        """Nothing of a proof is remembered: it stands in the head, and says how long it holds."""
+        believing = self._believing
+        if believing is None:
+            return None
+        verdict = believing.believed(shape.known.passage.route, claims)
+        if verdict is None:
+            return None
+        admitted, request_id = verdict
+        customer = customer_of(admitted, self._directory.generation)
+        known = quickly(shape, customer, parts.passing)
+        recent = None if request_id is None else believing.recent
+        return known._replace(passage=known.passage._replace(request_id=request_id, recent=recent))
+
     def _learn(self, parts: Apart, known: KnownRequest) -> None:
         passage = known.passage
-        if passage.admitted.grounds is None or passage.route.forward_authorization:
+        if passage.route.forward_authorization:
             return
-        customer = customer_of(known)
+        customer = customer_of(passage.admitted, known.generation)
         shape = shape_of(known, parts, customer)
         if shape is None:
             return
-        if len(self._customers) >= _MAX_CUSTOMERS:
-            self._customers.clear()
-        self._customers[parts.credentials, shape.route] = customer
+        if passage.admitted.grounds is not None and not parts.claims:
+            if len(self._customers) >= _MAX_CUSTOMERS:
+                self._customers.clear()
+            self._customers[parts.credentials, shape.route] = customer
         if parts.shape not in self._shapes:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()

@@ -94,11 +94,10 @@ def let_go(passage: Passage) -> Passage:
     return passage._replace(outgoing=Outgoing(_NO_HEAD, b"", passage.route, _NOBODY, []))
 
 
-def customer_of(known: KnownRequest) -> Customer:
-    """The customer of a request."""
-    admitted = known.passage.admitted
+def customer_of(admitted: Admitted, generation: int) -> Customer:
+    """The customer of requests with this verdict."""
     about: Headers = identity("", admitted.customer_id, admitted.customer_name)
-    return Customer(admitted, known.generation, serialised(b"", about))
+    return Customer(admitted, generation, serialised(b"", about))
 
 
 def shape_of(known: KnownRequest, parts: Apart, customer: Customer) -> Shape | None:
@@ -115,7 +114,7 @@ def shape_of(known: KnownRequest, parts: Apart, customer: Customer) -> Shape | N
 def quickly(shape: Shape, customer: Customer, passing: bytes) -> KnownRequest:
     """What a request of this shape amounts to."""
     first = shape.known
-    route, _, path, head_only, has_body, collects, _, outgoing, reads = first.passage
+    route, _, path, head_only, has_body, collects, _, outgoing, reads, _ = first.passage
     lines = passing + customer.lines
     return KnownRequest(
         Passage(

@@ -12,6 +12,7 @@ from gateway.admission import Admitted
 from gateway.credentials import CREDENTIAL_HEADERS
 from gateway.decoding import is_event_stream, is_json, is_plain
 from gateway.errors import Headers
+from gateway.recent_ids import RecentIds
 from gateway.routing import ServedRoute, Upstream
 from gateway.strictness import check_reply
 
@@ -70,6 +71,7 @@ class Outgoing:
     route: ServedRoute
     admitted: Admitted
     about_caller: Headers
+    credentials: frozenset[bytes] = field(default=CREDENTIAL_HEADERS, repr=False)
 
     def target(self, upstream: Upstream) -> bytes:
         """The target there, raw."""
@@ -85,7 +87,7 @@ class Outgoing:
         sent = self.head.headers
         without = fields.REWRITTEN
         if not self.route.forward_authorization:
-            without |= CREDENTIAL_HEADERS
+            without |= self.credentials
         framing = fields.request_framing(sent)
         if length is not None:
             framing = [(b"content-length", b"%d" % length)]
@@ -113,7 +115,8 @@ class Passage(NamedTuple):
     """The verdict on a head that may pass.
 
     `path` is the client's, decoded, and `head_only` says that the reply has no body (HEAD).
-    `request_id` is a trusted peer's own. `collects`: the body is wanted whole before it is sent.
+    `request_id` is the caller's own, of one who is believed, and `recent` tells whether it came
+    before. `collects`: the body is wanted whole before it is sent.
     `reads`: the request's Content-Encoding where something is counted in its body.
     """
 
@@ -126,6 +129,7 @@ class Passage(NamedTuple):
     request_id: str | None
     outgoing: Outgoing
     reads: bytes | None = None
+    recent: RecentIds | None = None
 
     @property
     def announced(self) -> int:
@@ -179,9 +183,9 @@ def passage_of(
     admitted: Admitted,
     *,
     about_caller: Headers,
-    request_id: str | None,
+    credentials: frozenset[bytes] = CREDENTIAL_HEADERS,
 ) -> Passage:
-    """The passage of a head that was let in. Raises BadPath."""
+    """The passage of a head that was let in; its request's id is to be made. Raises BadPath."""
     has_body = bool(fields.request_framing(head.headers))
     content_type = fields.first(head.headers, b"content-type")
     reads = has_body and bool(route.plan.asked) and is_json(content_type)
@@ -191,7 +195,8 @@ def passage_of(
         path=path,
         content_type=content_type,
     )
-    outgoing = Outgoing(head, route.rest_of(head.target), route, admitted, about_caller)
+    rest = route.rest_of(head.target)
+    outgoing = Outgoing(head, rest, route, admitted, about_caller, credentials)
     return Passage(
         route,
         admitted,
@@ -199,7 +204,7 @@ def passage_of(
         head.method == "HEAD",
         has_body,
         collects,
-        request_id,
+        None,
         outgoing,
         fields.first(head.headers, b"content-encoding") if reads else None,
     )

@@ -34,6 +34,7 @@ class Session:
         self._stretch = 0
         self._route = passage.route.name
         self._admitted = passage.admitted
+        self._recent = passage.recent
         self._responses = Responses(passage.route.plan)
         self._status = 0
         self._accepted_s = 0.0
@@ -106,7 +107,14 @@ class Session:
             outcome=outcome,
             quantities=self._quantities(now_s, last=last) if self.accepted else {},
             charges=self._admitted.charges if self.accepted else (),
+            repeat=self._comes_again(time_ms),
         )
+
+    def _comes_again(self, time_ms: int) -> bool:
+        """Later stretches have ids of ours."""
+        if self._recent is None or self._stretch or not self.accepted:
+            return False
+        return self._recent.comes_again(self._first_id, time_ms)
 
     def go_on(self, admitted: Admitted) -> None:
         """The present stretch is recorded; the next one begins, charged as is said now."""

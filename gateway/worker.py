@@ -21,6 +21,7 @@ from anyio import to_thread
 from starlette.applications import Starlette
 
 from gateway.admission import Directory
+from gateway.agents import Agents
 from gateway.app import Public, build_admin, build_public
 from gateway.caretaker import Caretaker, Helper
 from gateway.entitlement_file import EntitlementFile
@@ -91,6 +92,7 @@ class Worker:
     start_helper: Callable[[list[str]], Helper]
     file: EntitlementFile
     limits: Limits = NO_LIMITS
+    agents: Agents | None = None
     check_s: float = CHECK_S
     last_flush_s: float = LAST_FLUSH_S
 
@@ -114,14 +116,9 @@ class Worker:
         alone = self.settings.on_store_down == "allow"
         tell = (self.clock, time.monotonic)
         self.limiting = limiting(self.limits, bank, lane, *tell, go_on_alone=alone)
+        served = (self.table, self.directory, self.recorder, self.clock)
         self._customers = build_public(
-            self.table,
-            self.directory,
-            self.recorder,
-            self.clock,
-            self.settings,
-            self.telemetry,
-            limiting=self.limiting,
+            *served, self.settings, self.telemetry, limiting=self.limiting, agents=self.agents
         )
         limits_now = LimitsNow(self.limiting.braking, bank, self.clock.now_ms)
         self._customers.tell_quota(QuotaSource(bank, limits_now, self.partitions))
@@ -174,6 +171,7 @@ class Worker:
         registry.register(self._customers.cutting)
         registry.register(self.reloads)
         registry.register(LimitMetrics(self.limiting))
+        registry.register(self._customers.agent_metrics())
         return build_admin(registry, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:

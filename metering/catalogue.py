@@ -15,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 # deducted from a package bought later, or it is charged as pay-per-use.
 Overshoot = Literal["absorb", "next_package", "pay_per_use"]
 
+AGENTS_GATEWAY: Final = "agents_gateway"
+
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -109,7 +111,9 @@ class Product(Strict):
     meter: str | None = None
     unit: Annotated[int, Field(ge=1)] = 1
     cycle: Literal["hour", "day"] = "hour"
-    charged_by: Literal["merchant", "agents_gateway"] = "merchant"
+    # Unset, calls that the Agents gateway proves to be its own are charged by it, all others by the
+    # merchant: nobody pays twice.
+    charged_by: Literal["merchant", "agents_gateway"] | None = None
     price: Price | None = None
     package: Package | None = None
 
@@ -119,6 +123,16 @@ class Product(Strict):
 
 
 Catalogue = Mapping[str, Product]
+
+AGENTS_ACCOUNTS: Final = f"{AGENTS_GATEWAY}/"
+
+
+def agents_account(product_id: str, customer_id: str) -> str:
+    """Where use of a product is counted that the Agents gateway charges and no instance is known of.
+
+    It stands in the place of an instance's id, so that nobody takes such use for forgotten.
+    """
+    return f"{AGENTS_ACCOUNTS}{product_id}/{customer_id}"
 
 
 def catalogue(products: Iterable[Product]) -> Catalogue:

@@ -1,7 +1,7 @@
 """One usage record as bytes of a segment. Pure.
 
     entry  = length u32 | CRC-32 u32 | body           little-endian; both are of the body
-    body   = kind u8 | outcome u8 | status u16 | meters u8 | id length u8 | number u64 | time_ms u64
+    body   = kind u8 | outcome u8, with REPEAT | status u16 | meters u8 | id length u8 | number u64 | time_ms u64
              | request id | value i64 × meters | grade u8 × meters | names
     names  = JSON [route, customer, [[instance, meter], …], [meter, …]]
 
@@ -25,6 +25,7 @@ USAGE: Final = 1
 FOOTER: Final = 2
 START: Final = 3
 MAX_ENTRY: Final = 1 << 20  # a length above this is no length
+REPEAT: Final = 0x80  # the highest bit of the outcome: UsageRecord.repeat
 
 _FIXED: Final = struct.Struct("<BBHBBQQ")
 _GRADES: Final = tuple(Grade)
@@ -90,9 +91,10 @@ def write_record(shape: Shape, view: memoryview, at: int, number: int, record: U
     if type(quantities) is not Quantities:
         quantities = compact(quantities)
     outcome = record.outcome
+    code = 0 if outcome is _COMPLETE else _OUTCOME_CODES[outcome]
     body = pack(
         USAGE,
-        0 if outcome is _COMPLETE else _OUTCOME_CODES[outcome],
+        code | REPEAT if record.repeat else code,
         record.status,
         meters,
         id_length,
@@ -154,9 +156,10 @@ class Decoder:
             route=names.route,
             customer_id=names.customer_id,
             status=status,
-            outcome=_OUTCOMES[outcome],
+            outcome=_OUTCOMES[outcome & ~REPEAT],
             quantities=Quantities(names.kind, amounts),
             charges=names.charges,
+            repeat=bool(outcome & REPEAT),
         )
 
     def _names_of(self, count: int, raw: bytes) -> "_Names":

@@ -70,7 +70,8 @@ class UsageRecord(msgspec.Struct, frozen=True, gc=False):
     """The end of one exchange. Written exactly once; becomes a line of a lane.
 
     `time_ms` is UTC and never goes back within a lane. `charges` may be empty: usage without an
-    instance is still counted for its customer (suspense).
+    instance is still counted for its customer (suspense). `repeat`: the request id was its caller's,
+    and a call with it had been counted shortly before; it counts all the same.
     """
 
     request_id: str
@@ -81,3 +82,4 @@ class UsageRecord(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
     quantities: Mapping[str, Quantity] = msgspec.field(default_factory=dict)
     charges: tuple[Charge, ...] = ()
+    repeat: bool = False

@@ -5,8 +5,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from billing_sync.settings import KooGallerySettings
 from tallygate.config_schema import Config
 
+AGENTS: Final = frozenset(
+    f"koogallery.{name}"
+    for name in ("agent_apps", "jwt_header", "jwt_tolerance", "constant_header")
+)
 AT_ONCE: Final = frozenset(
     {
         "routes",
@@ -21,12 +26,14 @@ AT_ONCE: Final = frozenset(
         "gateway.trusted_proxies",
         "gateway.trusted_peers",
     }
+    | AGENTS
 )
 # Those of the control plane, which is started anew by a supervisor: nothing is served there that a
 # second's pause breaks.
 OF_CONTROL: Final = frozenset(
-    {"products", "customers", "billing", "alerts", "koogallery", "gateway.public_url"}
+    {"products", "customers", "billing", "alerts", "gateway.public_url"}
     | {f"control.{name}" for name in ("public_url", "admin_token")}
+    | ({f"koogallery.{name}" for name in KooGallerySettings.model_fields} - AGENTS)
 )
 # Where the two planes meet: neither may go on alone with another one.
 _SHARED: Final = frozenset({"data_dir", "redis", "database", "partitions", "secret_key"})

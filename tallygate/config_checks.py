@@ -26,6 +26,7 @@ def check(config: Config) -> Iterator[Problem]:
     yield from _check_listeners(config)
     yield from _check_public_urls(config)
     yield from _check_routes(config.routes)
+    yield from _check_proofs(config)
     yield from _check_meters(config)
     yield from _check_day_zone(config)
     yield from check_products(config)
@@ -119,6 +120,16 @@ def _check_routes(routes: list[Route]) -> Iterator[Problem]:
             yield Problem(place, "must not be less than eject")
         for number, url in enumerate(route.upstream):
             yield from _check_upstream(("routes", index, "upstream", number), url)
+
+
+def _check_proofs(config: Config) -> Iterator[Problem]:
+    """A route that believes the Agents gateway alone needs something to know it by."""
+    if config.koogallery.agent_apps or config.koogallery.constant_header is not None:
+        return
+    for index, route in enumerate(config.routes):
+        if set(route.identity) == {"koogallery"}:
+            text = "nobody could call: give koogallery.agent_apps or koogallery.constant_header"
+            yield Problem(("routes", index, "identity"), text)
 
 
 def _check_upstream(place: Place, url: str) -> Iterator[Problem]:

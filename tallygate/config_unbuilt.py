@@ -14,9 +14,6 @@ from tallygate.config_shape import field_at
 # `*` stands for every item of a list. When a setting is built, its line goes.
 SETTINGS: Final = (
     "koogallery.kit_key",
-    "koogallery.agent_apps",
-    "koogallery.jwt_header",
-    "koogallery.constant_header",
     "koogallery.private_key_file",
 )
 

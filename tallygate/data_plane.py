@@ -23,6 +23,7 @@ from gateway.worker import Worker
 from metering import keys
 from metering.clock import SystemClock
 from metering.journal import Durability, Journal
+from tallygate.agents import agents_of
 from tallygate.certificates import certificate_of
 from tallygate.handing_on import new_handle
 from tallygate.helping import helper_starter
@@ -132,4 +133,5 @@ def _worker(
         start_helper=start_helper,
         file=EntitlementFile(installation.data_dir, keys.digest(pepper, "entitlement file")[:16]),
         limits=config.limits,
+        agents=agents_of(config.koogallery),
     )

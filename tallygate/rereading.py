@@ -13,6 +13,7 @@ from gateway.gate import Served
 from gateway.routing import RouteTable
 from gateway.worker import Worker
 from metering.entitlement import EntitlementSnapshot
+from tallygate.agents import agents_of
 from tallygate.changes import AT_ONCE, difference, merged
 from tallygate.config import Config, ConfigInvalid, load
 from tallygate.handing_on import put
@@ -61,7 +62,8 @@ class Rereading:
         for snapshot in projected.values():
             directory.put(snapshot)
         table = RouteTable(read.routes, read.products, read.meters)
-        return read, served_by(table, directory, read.gateway, read.limits)
+        agents = agents_of(read.koogallery)
+        return read, served_by(table, directory, read.gateway, read.limits, agents)
 
     def _refused(self, why: str) -> None:
         self.worker.reloads.refused()

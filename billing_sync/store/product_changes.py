@@ -18,7 +18,7 @@ from billing_sync.store import inbox, instances, projections
 from billing_sync.store.partitioning import partition_count
 from billing_sync.transitions import decide
 from billing_sync.upgrade_models import Upgrade
-from metering.catalogue import Catalogue, Product
+from metering.catalogue import AGENTS_GATEWAY, Catalogue, Product
 from metering.partitions import partition_of
 
 
@@ -51,7 +51,8 @@ def may_replace(catalogue: Catalogue, old: str, new: str) -> bool:
 def _billing(product: Product | None) -> tuple[object, ...] | None:
     if product is None:
         return None
-    return product.meter, product.unit, product.cycle, product.charged_by, product.package
+    elsewhere = product.charged_by == AGENTS_GATEWAY
+    return product.meter, product.unit, product.cycle, elsewhere, product.package
 
 
 def upgradable(session: Session, event: LifecycleEvent) -> Upgradable:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from gateway.settings import Route
-from metering.catalogue import Product
+from metering.catalogue import AGENTS_GATEWAY, Product
 from tallygate.config_schema import Config
 from tallygate.drills.calls import Caller
 
@@ -31,7 +31,7 @@ def throw_away(given: Config | None, upstream: str, changes: Mapping[str, Any]) 
     are settings, those of a section as a mapping.
     """
     source = given or _BUILT_IN
-    products = [p for p in source.products if not p.is_package and p.charged_by == "merchant"]
+    products = [p for p in source.products if not p.is_package and p.charged_by != AGENTS_GATEWAY]
     listen = {"listen": _ANY_PORT, "admin_listen": _ANY_PORT}
     kept = {
         "journal": _plain(source.gateway.journal),

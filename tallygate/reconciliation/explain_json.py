@@ -71,6 +71,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "customer_id": record.customer_id,
         "status": record.status,
         "outcome": record.outcome,
+        "repeat": record.repeat,
         "quantities": {
             meter: {"value": quantity.value, "grade": quantity.grade}
             for meter, quantity in record.quantities.items()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from billing_sync.models import UsageRecord
+from metering.catalogue import AGENTS_ACCOUNTS
 from metering.lanes import State
 from tallygate.reconciliation.explaining import (
     Account,
@@ -16,6 +17,7 @@ from tallygate.reconciliation.explaining import (
 )
 from tallygate.reconciliation.tables import amount, counted, hour, number, table, time
 
+_NO_RECORDS = "; only instances of the marketplace get records"
 _STANDS = {
     Stands.JOURNAL: "in the journal alone, on its way to Redis",
     Stands.REDIS: "in Redis, on its way to the ledger",
@@ -49,6 +51,8 @@ def _placed(placed: Placed) -> Iterator[str]:
         f"             {time(record.time_ms)}, route {record.route}, customer "
         f"{record.customer_id}, status {record.status}, {record.outcome}"
     )
+    if record.repeat:
+        yield "  repeat     its id had been counted shortly before; it counts all the same"
     for meter, (value, grade) in record.quantities.items():
         yield f"  used       {number(value)} {meter}, {grade}"
     if not record.quantities:
@@ -73,20 +77,24 @@ def _stands(placed: Placed) -> str:
 
 
 def _charged(charged: Charged, stands: Stands) -> Iterator[str]:
-    yield (
-        f"  charged    {number(charged.quantity.value)} {charged.meter} to instance "
-        f"{charged.instance_id}{'' if charged.source else ', which the ledger does not know'}"
-    )
+    used = f"{number(charged.quantity.value)} {charged.meter}"
+    why = "" if charged.source == "koogallery" else _NO_RECORDS
+    if charged.instance_id.startswith(AGENTS_ACCOUNTS):
+        why = "; the close names it agents_gateway"
+        yield f"  charged    {used} by KooGallery's Agents gateway: {charged.instance_id}"
+    else:
+        unknown = "" if charged.source else ", which the ledger does not know"
+        yield f"  charged    {used} to instance {charged.instance_id}{unknown}"
     if stands is Stands.LEDGER:
         yield f"  booked     {' or '.join(map(_booked, charged.booked)) or 'nowhere'}"
-    yield from _account(charged.account, charged.source)
+    yield from _account(charged.account, why)
 
 
 def _booked(place: Booked) -> str:
     return f"in the hour {hour(place.window)}{f', {place.mark}' if place.mark else ''}"
 
 
-def _account(account: Account, source: str) -> Iterator[str]:
+def _account(account: Account, why: str) -> Iterator[str]:
     for record, quantity in account.carried:
         yield (
             f"  recorded   {record.metering_sn} ({record.state}) carries {number(quantity)} of the "
@@ -97,7 +105,6 @@ def _account(account: Account, source: str) -> Iterator[str]:
     for name, quantity in sorted(account.buckets.items()):
         yield f"  recorded   {number(quantity)} of the hour it is billed in stand in bucket {name}"
     if account.unrecorded:
-        why = "" if source == "koogallery" else "; only instances of the marketplace get records"
         yield f"  recorded   {number(account.unrecorded)} of the hour: not yet{why}"
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from billing_sync.booking import UsageRow, book
 from billing_sync.suspense import Holding, sold, take, undecided, unmatched
-from metering.catalogue import Product
+from metering.catalogue import Product, agents_account
 from metering.deltas import merge
 from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
 from metering.windows import HOUR_MS, start_ms
@@ -110,6 +110,14 @@ def test_a_change_from_one_to_the_other() -> None:
 def test_an_instance_nobody_knows_was_charged_all_the_same() -> None:
     """Its usage is kept under its own name."""
     assert found([row(5), row(5, "new")], TWO) == {}
+
+
+def test_what_the_agents_gateway_charges_is_matched() -> None:
+    """A person who assigned it to an instance would make its customer pay twice."""
+    account = agents_account("BASIC", "cust-1")
+    both = Holding(frozenset({"BASIC", "PRO"}), {"i": "BASIC", "j": "PRO"})
+    assert found([row(5), row(5, account)], TWO) == {}
+    assert found([row(9), row(5, account), row(4, "i"), row(4, "j")], TWO, both) == {}
 
 
 def test_holdings_are_asked_for_only_where_they_decide() -> None:

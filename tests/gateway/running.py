@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from gateway.admission import Directory
+from gateway.agents import Agents
 from gateway.app import Public, build_public
 from gateway.errors import NotCounted
 from gateway.limiting import Limiting
@@ -160,6 +161,7 @@ def gateway(
     limiting: Limiting | None = None,
     packages: tuple[Product, ...] = (),
     products: Sequence[Product] = (TOKENS,),
+    agents: Agents | None = None,
     **route: Any,
 ) -> Iterator[Running]:
     """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`.
@@ -175,7 +177,9 @@ def gateway(
     kept, telemetry = Kept(), Telemetry()
     directory = Directory(b"pepper", [customer])
     clock = FakeClock()
-    public = build_public(table, directory, kept, clock, config, telemetry, limiting=limiting)
+    public = build_public(
+        table, directory, kept, clock, config, telemetry, limiting=limiting, agents=agents
+    )
     sockets = websocket_options(config.websocket)
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -15,9 +15,8 @@ from gateway.admission import (
     admit_again,
     admit_key,
     admit_trusted,
-    charges_of,
-    until_of,
 )
+from gateway.charging import charges_of, until_of
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
     EntitlementsStale,

@@ -37,6 +37,7 @@ RECORDS = st.builds(
     outcome=st.sampled_from(Outcome),
     quantities=st.dictionaries(NAMES, QUANTITIES, max_size=12),
     charges=st.lists(st.builds(Charge, NAMES, NAMES), max_size=4).map(tuple),
+    repeat=st.booleans(),
 )
 
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from sqlalchemy import delete, update
 from sqlmodel import select
 
@@ -11,6 +11,7 @@ from billing_sync.models import Bucket, Carry, Drain, PackageUse, UsageRecord, U
 from billing_sync.store import findings
 from billing_sync.store.engine import reading, writing
 from metering.board import Open
+from metering.catalogue import agents_account
 from metering.connection import connect_one
 from metering.counters import Counters
 from metering.findings import Finding
@@ -81,6 +82,24 @@ async def test_a_request_is_followed_on_its_way(site: Site) -> None:
     assert f"{record['metering_sn']} (pending) carries 3,000 of the hour" in text
     assert "1,000 tokens_in, exact" in text
     assert "in the ledger, by drain id" in text
+
+
+async def test_what_the_agents_gateway_charges_is_followed_too(site: Site) -> None:
+    """To the bucket of its name; and an id that came again says so."""
+    account = agents_account("TOKENS", "a")
+    asked = site.call(tokens=500, instance=account)
+    site.lane("lane-1").append(replace(asked, repeat=True))
+    await site.flush()
+    await site.drain()
+    said, text = await of_request(site, asked.request_id)
+    assert [each["repeat"] for each in said["records"]] == [False, True]
+    assert text.count("its id had been counted shortly before") == 1
+    assert f"1,000 tokens_total by KooGallery's Agents gateway: {account}" in text
+    assert "not yet; the close names it agents_gateway" in text
+    site.clock.advance(ms=HOUR_MS)
+    site.close()
+    _, text = await of_request(site, asked.request_id)
+    assert "2,000 of the hour it is billed in stand in bucket agents_gateway" in text
 
 
 async def test_a_request_is_found_in_the_audit_trail(site: Site) -> None:

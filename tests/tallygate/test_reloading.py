@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from metering.clock import SystemClock
 from tallygate.demo.upstream import StubUpstream
+from tests.gateway.agent_tokens import APP, called, said_at, token
 from tests.installations import (
     CHAT,
     KEY,
@@ -212,3 +214,30 @@ def test_a_supervisor_passes_it_on(tmp_path: Path, upstreams: tuple[str, str]) -
             assert served.command.end() == 0
     assert "Traceback" not in served.command.stderr
     assert served.command.stderr.count("Error:") == 0
+
+
+def test_a_secret_of_the_agents_gateway_is_exchanged_while_it_runs(
+    tmp_path: Path, upstreams: tuple[str, str]
+) -> None:
+    """What the old one signed proves nothing any more, though its head was known."""
+    one, _ = upstreams
+    folder = tmp_path / "x"
+
+    def config(secret: str) -> Any:
+        apps = [{"app_key": APP, "app_secret": secret}]
+        return config_with(one, {"v1": one}, [], **more, koogallery={"agent_apps": apps})
+
+    def asks(secret: str) -> int:
+        sent = called(token(said_at(SystemClock().now_ms()), secret), customer="domain-1")
+        return served.http.post(served.gateway + CHAT, json=BODY, headers=sent).status_code
+
+    with valkey_on_tcp(tmp_path) as redis:
+        more: dict[str, Any] = {"redis": redis}
+        with gateway(folder, config("the first")) as served:
+            assert [asks("the first"), asks("the first"), asks("the second")] == [200, 200, 401]
+            write(folder, config("the second"))
+            served.command.tell(signal.SIGHUP)
+            eventually(lambda: reloads(served, "ok") == 1)
+            assert [asks("the first"), asks("the second")] == [401, 200]
+            assert served.metric("gateway_agent_proofs_total", verdict="proved") == 3
+    assert "changed: koogallery.agent_apps" in served.command.stderr
