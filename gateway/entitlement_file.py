@@ -76,7 +76,7 @@ class EntitlementFile:
         try:
             document = msgspec.json.decode(text, type=_Document)
             each = msgspec.json.decode(document.customers, type=list[msgspec.Raw])
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise FileUnusable("it is torn, or none of ours") from error
         if document.format != _FORMAT:
             raise FileUnusable(f"its format is {document.format}, not {_FORMAT}")

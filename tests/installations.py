@@ -218,6 +218,11 @@ class Served:
         headers = {"Authorization": f"Bearer {key}"}
         return self.http.post(self.gateway + CHAT, json=body, headers=headers)
 
+    def quota(self, key: str) -> list[dict[str, Any]]:
+        """The packages that the owner of the key is told of."""
+        reply = self.http.get(f"{self.gateway}/-/quota", headers={"Authorization": f"Bearer {key}"})
+        return list(reply.json()["packages"]) if reply.status_code == 200 else []
+
     def api(self, path: str, **asked: str) -> Any:
         """What the operator's API answers; None while it does not answer."""
         token = (self.folder / "var" / "admin_token").read_text().strip()

@@ -270,6 +270,7 @@ def test_a_package_of_two_items_says_what_it_gave_to_each(served: Served, koo: M
         assert len(entries) == 2
         return {e["relatedInstanceId"]: Decimal(str(e["usageValue"])) for e in entries}
 
+    eventually(lambda: bundle.instance_id in {p["package_id"] for p in served.quota(key)})
     eventually(used_up)
     assert answers.count(200) == 2
     expected = {calls.instance_id: Decimal(2), tokens.instance_id: Decimal("0.05")}
