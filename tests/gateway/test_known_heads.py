@@ -75,7 +75,7 @@ class Counting:
         self.clock = FakeClock()
         self.gate = Gate(Served(table, self.directory, Networks([]), peers), self.clock.now_ms)
         self.asked = 0
-        self.heads = KnownHeads(self.passage, self.directory, self.clock.now_ms, **known)
+        self.heads = KnownHeads(self.passage, self.directory, self.clock.now_ms, **known)  # type: ignore[arg-type]  # sizes
 
     def is_kept(self, raw: bytes) -> bool:
         """Whether the very same comes back for a head."""
