@@ -8,7 +8,7 @@ from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
 
 Kind: TypeAlias = Literal["concurrent", "requests", "tokens", "package"]
 
-_TOGETHER: Final = 32
+_TOGETHER: Final = 128
 _TOGETHER_S: Final = 0.005
 TOKENS: Final = "tokens_total"  # what tokens_per_minute counts
 

@@ -110,6 +110,10 @@ class Desk:
     def give_back(self, hold: Hold) -> None:
         """The call is over; what it did not settle is released."""
         hold.release()
+        self.has_more()
+
+    def has_more(self) -> None:
+        """A call gave something back."""
         if self._waiting:
             self.wake()
 
@@ -203,6 +207,7 @@ class Desk:
         if purse.local or not self._go_on_alone or isinstance(purse, PackagePurse):
             return False
         purse.local = True
+        purse.valid_until_s = -math.inf  # so that `take` of the purse itself is asked
         return True
 
     # What becomes of it

@@ -29,6 +29,8 @@ _ELSEWHERE: Final = frozenset(
     b"document previous_response_id conversation cachedContent cached_content".split()
 )
 _LOOKED_FOR: Final = _MOST | _CHOICES | _ELSEWHERE
+_ALONE: Final = {frozenset((key,)): key for key in _MOST}
+_OF_TOKENS: Final = frozenset(("tokens_out", "tokens_total"))
 _DIGITS: Final = 15
 _SCALE: Final = 4  # binary digits behind the point
 _MEMORY: Final = 16  # a mean is mostly that of the last so many calls
@@ -85,36 +87,42 @@ def estimate(meter: str, body: bytes, length: int, mean: Mean) -> Estimate:
 
 def most_used(meter: str, body: bytes, length: int) -> int:
     """The most a call can use of `meter`; below zero what it can be thought to; 0 if nothing is known."""
-    if meter == "requests":
-        return 1
-    if meter == "bytes_in":
-        return max(1, length) if length >= 0 else 0
-    if meter not in ("tokens_out", "tokens_total"):
-        return 0
-    parts = body.split(
-        b'"'
-    )  # what is between two quotation marks, and what is between two of those
-    found = _LOOKED_FOR.intersection(parts)
+    if meter not in _OF_TOKENS:
+        if meter == "requests":
+            return 1
+        return max(1, length) if meter == "bytes_in" and length >= 0 else 0
+    parts = body.split(b'"')
+    found = _found(body, parts)
     most = _most_tokens_made(parts, found)
     if most is None:
         return 0
     if meter == "tokens_out":
-        return max(1, most)
+        return most or 1
     # No token of a text is shorter than a byte; JSON takes more than what a model puts around it.
-    amount = max(1, most + max(length, len(body)))
-    return amount if 0 <= length <= len(body) and found.isdisjoint(_ELSEWHERE) else -amount
+    come = len(body)
+    if 0 <= length <= come and (found in _ALONE or found.isdisjoint(_ELSEWHERE)):
+        return most + come or 1
+    return -max(1, most + max(length, come))
 
 
 def most_tokens_made(body: bytes) -> int | None:
     """The most tokens the request lets the model make, over all choices; None if it says nothing."""
     parts = body.split(b'"')
-    return _most_tokens_made(parts, _LOOKED_FOR.intersection(parts))
+    return _most_tokens_made(parts, _found(body, parts))
+
+
+def _found(body: bytes, parts: list[bytes]) -> frozenset[bytes]:
+    # Every other part is a string, as long as no quotation mark in one of them is escaped.
+    return _LOOKED_FOR.intersection(parts if b"\\" in body else parts[1::2])
 
 
 def _most_tokens_made(parts: list[bytes], found: frozenset[bytes]) -> int | None:
+    alone = _ALONE.get(found)
+    if alone is not None and parts.count(alone) == 1 and parts[-1] != alone:  # as most requests are
+        return _number(parts[parts.index(alone) + 1])
     if found.isdisjoint(_MOST):
         return None
-    stated = _largest(parts, found if len(found) == 1 else found & _MOST)
+    stated = _largest(parts, found & _MOST)
     if stated is None:
         return None
     choices = 1 if found.isdisjoint(_CHOICES) else _largest(parts, found & _CHOICES) or 1
@@ -137,7 +145,7 @@ def _largest(parts: list[bytes], keys: frozenset[bytes]) -> int | None:
 
 def _number(behind: bytes) -> int | None:
     """What `: 123, ` says, None for anything else."""
-    if behind[:1] != b":" and behind.lstrip()[:1] != b":":
+    if not behind.startswith(b":") and not behind.lstrip().startswith(b":"):
         return None
     text = behind.strip(b": ,}]\t\r\n")
     return int(text) if text.isdigit() and len(text) <= _DIGITS else None

@@ -123,9 +123,13 @@ class Express(Crossing):
         telemetry.bytes_out += len(body)
         before, after, _, _ = reply.head
         end = _PLAIN_END if self.keep_alive else _CLOSE_END
-        if self._hold is not None:
-            self._hold.settle(record.quantities, number)
-            end = self._hold.brakes.lines(now_s) + end
+        hold = self._hold
+        if hold is not None:
+            self._hold = None
+            hold.settle(record.quantities, number)
+            end = hold.brakes.lines(now_s) + end
+            if shared.desk is not None:
+                shared.desk.has_more()
         client = self._client
         whole = b"".join((before, exchange.request_id.encode(), after, end, body))
         shared.writes.put(client, whole)

@@ -31,11 +31,11 @@ class Hold:
         self._needs = self._amounts = needs = brakes.ones[:]
         for at, _, _, mean in brakes.tokens:  # what a mean was too little is made good at the end
             needs[at] = mean.usual
-        for at, _, meter, mean in brakes.packages:
+        for at, package, meter, mean in brakes.packages:
             amount = most_used(meter, body, length)
-            if amount <= 0:
+            if amount <= 0 or package.passed:
                 self._guesses += (at,)
-                amount = -amount or mean.high
+                amount = max(abs(amount), mean.high) if package.passed else -amount or mean.high
             needs[at] = amount
 
     @property
@@ -62,7 +62,7 @@ class Hold:
             self.exceeded = ()
         purses = brakes.purses
         for purse, need in zip(purses, needs):  # noqa: B905  (as long as each other, and called often)
-            if purse.spare < need or now_s >= purse.valid_until_s or purse.local:
+            if purse.spare < need or now_s >= purse.valid_until_s:
                 return self._take_each(now_s, rest=rest)
         if not brakes.distinct:
             return self._take_each(now_s, rest=rest)
@@ -133,8 +133,11 @@ class Hold:
                 rate.settle(amounts[at], actual)
         for at, package, meter, mean in brakes.packages:
             actual = amount_of(used, meter)
-            if actual and at in self._guesses:
-                mean.learn(actual)
+            if at in self._guesses:
+                if actual:
+                    mean.learn(actual)
+            elif actual > amounts[at]:
+                package.passed = True
             package.settle(amounts[at], actual, number)
 
     def _guessed(self, *, over: bool) -> None:

@@ -35,6 +35,7 @@ class PackagePurse(Lease):
         "ledger_s",
         "meter",
         "most_over",
+        "passed",
         "reserved",
         "used",
     )
@@ -47,6 +48,7 @@ class PackagePurse(Lease):
         self.guesses = 0  # open calls of which nobody knows how much they will use
         self.guessed = 0  # reserved by those
         self.largest = 0  # what a call used at most
+        self.passed = False  # a call used more than its request said it could
         self.most_over = 0  # the bound where it was greatest
         self.ledger: Balance | None = None  # as the bank shows it
         self.ledger_s = float("-inf")  # when it was asked for

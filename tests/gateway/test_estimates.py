@@ -63,6 +63,26 @@ def test_what_says_no_number_says_nothing(said: str) -> None:
     assert not found.bound
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"user": "a \\" b", "max_tokens": 9}',
+        b'{"messages": [{"content": "x"}], "max_tokens" : 9 }',
+        b'{"max_tokens":9}',
+        b'{"max_tokens": 9, "stop": ["max_tokens"]}',
+    ],
+)
+def test_it_is_found_wherever_it_stands(body: bytes) -> None:
+    """Behind escaped quotation marks, last, first, and beside its own name."""
+    assert most_tokens_made(body) == 9
+
+
+@pytest.mark.parametrize("body", [b'{"max_tokens"', b'"max_tokens', b'["max_tokens", 9]', b'"'])
+def test_what_is_cut_or_no_field_says_nothing(body: bytes) -> None:
+    """However it ends."""
+    assert most_tokens_made(body) is None
+
+
 def test_of_two_statements_the_larger_counts() -> None:
     """A body that says it twice is read by somebody who takes the other."""
     assert most_tokens_made(b'{"max_tokens": 5, "max_completion_tokens": 70}') == 70

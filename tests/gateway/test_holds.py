@@ -5,9 +5,11 @@ import pytest
 from gateway.brakes import Brake, Brakes
 from gateway.desk import Desk
 from gateway.errors import GatewayError
+from gateway.estimates import Mean
 from gateway.holds import Hold
 from gateway.purse import PackagePurse, RatePurse, SlotsPurse
-from metering.lending import Lent, RateAsk, SlotsAsk
+from metering.lending import Lent, PackageAsk, RateAsk, SlotsAsk
+from metering.usage import Grade, Quantity
 
 NOTHING_LENT = PackagePurse("account", 0, "tokens_total")
 
@@ -64,3 +66,18 @@ def test_a_call_that_waits_exceeds_a_limit_that_only_reports_once() -> None:
     for _ in range(5):
         desk.serve()
     assert not desk.shadow_refusals
+
+
+def test_what_a_request_says_is_not_believed_again_once_it_was_passed() -> None:
+    """A number that nobody heeds, such as in its metadata: from then on it is what others used."""
+    purse = PackagePurse("account", 0, "tokens_out")
+    purse.told(PackageAsk("account", 0, 9000, 1), Lent("ok", 9000, 0), 0.0, 0.0)
+    brakes = Brakes((Brake(purse, "package", "package", "tokens_out", mean=Mean("tokens_out")),))
+    lie = b'{"metadata": {"max_tokens": 1}}'
+    hold = Hold(brakes, lie, len(lie))
+    assert hold.take(0.5)
+    assert (purse.reserved, purse.guesses) == (1, 0)
+    hold.settle({"tokens_out": Quantity(300, Grade.EXACT)}, 1)
+    hold = Hold(brakes, lie, len(lie))
+    assert hold.take(0.5)
+    assert (purse.reserved, purse.guesses) == (4096, 1)
