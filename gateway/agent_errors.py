@@ -28,7 +28,7 @@ class AgentUnproved(Unauthenticated):
     message = "The Agents gateway's proof does not hold."
     message_zh = "Agents 网关的身份证明无效。"
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Verdict = Verdict.MALFORMED) -> None:
         text, text_zh = _TOLD[verdict]
         super().__init__(
             f"The Agents gateway's proof does not hold: {text}.",

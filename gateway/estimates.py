@@ -29,11 +29,14 @@ _ELSEWHERE: Final = frozenset(
     b"document previous_response_id conversation cachedContent cached_content".split()
 )
 _LOOKED_FOR: Final = _MOST | _CHOICES | _ELSEWHERE
+_NOTHING: Final[frozenset[bytes]] = frozenset()
+_BEGINS: Final = b'"max'  # all of them
 _ALONE: Final = {frozenset((key,)): key for key in _MOST}
 _OF_TOKENS: Final = frozenset(("tokens_out", "tokens_total"))
 _DIGITS: Final = 15
 _SCALE: Final = 4  # binary digits behind the point
 _MEMORY: Final = 16  # a mean is mostly that of the last so many calls
+_SOME: Final = 4
 _FIRST: Final[Mapping[str, int]] = {"bytes_out": 4096, "bytes_in": 1024, "duration_ms": 60_000}
 _FIRST_OTHER: Final = 1
 _FIRST_TOKENS: Final = 4096  # rather too much: many may come before one is over
@@ -52,14 +55,19 @@ class Mean:
     Both are at least 1, and begin with a guess.
     """
 
-    __slots__ = ("_calls", "_deviation", "_mean", "high", "usual")
+    __slots__ = ("_calls", "_deviation", "_mean", "_skipped", "high", "usual")
 
     def __init__(self, meter: str) -> None:
         self.usual = self.high = _first(meter)
         self._mean = self._deviation = self._calls = 0  # the first two are scaled
+        self._skipped = 0
 
     def learn(self, actual: int) -> None:
-        """A call used so much."""
+        """A call used so much. Once enough are known, one in some is enough."""
+        self._skipped += 1
+        if self._skipped < _SOME and self._calls >= _MEMORY:
+            return
+        self._skipped = 0
         scaled = actual << _SCALE
         if not self._calls:
             self._mean, self._deviation, self._calls = scaled, scaled >> 1, 1
@@ -91,9 +99,12 @@ def most_used(meter: str, body: bytes, length: int) -> int:
         if meter == "requests":
             return 1
         return max(1, length) if meter == "bytes_in" and length >= 0 else 0
-    parts = body.split(b'"')
-    found = _found(body, parts)
-    most = _most_tokens_made(parts, found)
+    if body.find(_BEGINS) < 0:
+        most, found = None, _NOTHING
+    else:
+        parts = body.split(b'"')
+        found = _found(body, parts)
+        most = _most_tokens_made(parts, found)
     if most is None:
         return 0
     if meter == "tokens_out":

@@ -52,36 +52,34 @@ class Hold:
             if at > self.lacks and not brake.shadow and brake.purse.lacks(need, now_s):
                 yield brake, Estimate(need, bound=at not in self._guesses)
 
-    def take(self, now_s: float, *, rest: bool = False) -> bool:  # noqa: C901 - calls are what it saves
-        """Whether there was enough of everything; limits that only report never lack.
-
-        `rest`: of packages a part will do, where nobody knows how much it must be.
-        """
+    def take_all(self, now_s: float) -> bool:
+        """`take` where all of it is at hand, in one go: calls are what it saves. If not, nothing is
+        done."""
         brakes, needs = self.brakes, self._needs
-        if self.exceeded:
-            self.exceeded = ()
-        purses = brakes.purses
-        for purse, need in zip(purses, needs):  # noqa: B905  (as long as each other, and called often)
+        for purse, need in zip(brakes.purses, needs):  # noqa: B905  (as long as each other)
             if purse.spare < need or now_s >= purse.valid_until_s:
-                return self._take_each(now_s, rest=rest)
+                return False
         if not brakes.distinct:
-            return self._take_each(now_s, rest=rest)
-        # What follows is what `take` of each purse does, without the calls.
-        for purse, need in zip(purses, needs):  # noqa: B905
+            return False
+        for purse, need in zip(brakes.purses, needs):  # noqa: B905
             purse.spare -= need
             purse.taken += need
         for slots in brakes.slots:
             slots.calls += 1
         for at, package, _, _ in brakes.packages:
             package.reserved += needs[at]
-            if at in self._guesses:
+            if self._guesses and at in self._guesses:
                 package.guess(needs[at])
-        self._amounts = needs
-        self.lacks = _ENOUGH
         self._open = True
         return True
 
-    def _take_each(self, now_s: float, *, rest: bool) -> bool:
+    def take(self, now_s: float, *, rest: bool = False) -> bool:
+        """Whether there was enough of everything; limits that only report never lack.
+
+        `rest`: of packages a part will do, where nobody knows how much it must be.
+        """
+        if self.exceeded:
+            self.exceeded = ()
         amounts = self._amounts = self._needs[:]
         for at, purse in enumerate(self.brakes.purses):
             amount = amounts[at]

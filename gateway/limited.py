@@ -36,9 +36,7 @@ class Limited(ABC):
         if self._hold is not None or desk is None:
             return not self._queued
         self._hold = hold = Hold(brakes, body, length)
-        if hold.take(self._shared.loop_time()) and not hold.exceeded:
-            return True
-        refusal = desk.take(hold)
+        refusal = None if hold.take_all(self._shared.loop_time()) else desk.take(hold)
         if refusal is not None:
             self.fail(refusal)
         elif hold.lacks >= 0:

@@ -5,7 +5,7 @@ from typing import Final
 from gateway.leases import LACKING, NOTHING, Lease, Needed
 from metering.lending import Lent, RateAsk
 
-_RATE_AHEAD_MS: Final = 200  # a rate is leased for so long a use
+_RATE_AHEAD_MS: Final = 400  # a rate is leased for so long a use
 _RATE_LIFE_S: Final = 1.0
 
 

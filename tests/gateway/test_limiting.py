@@ -185,6 +185,16 @@ def test_what_others_reserved_may_come_back() -> None:
         eventually(lambda: call(running)[0] == 200)
 
 
+def test_slots_that_only_report_are_taken_once_and_given_back() -> None:
+    """However many are open beyond them."""
+    limits: dict[str, Any] = {"default": {"concurrent": 1}, "shadow": True}
+    with limited(FakeBank(others={}), limits) as (running, limiting):
+        for _ in range(5):
+            assert call(running)[0] == 200
+        running.idle()
+        assert not any(open_calls(purse) for purse in limiting.desk.active)
+
+
 def test_a_call_waits_until_others_give_back() -> None:
     """Within the wait it is as if nothing lacked."""
     bank = FakeBank(left={ACCOUNT: 1000}, others={ACCOUNT: 900})
