@@ -299,6 +299,7 @@ async def test_a_crash_between_the_writes_of_a_renewal_change(
         tables: list[Any] = [Instance, LifecycleInbox, Upgrade, AwaitedChange, ProjectionOutbox]
         return [[each.model_dump() for each in rows(market.engine, table)] for table in tables]
 
+    code = ""
     for number in range(1, 20):
         before = kept()
         failing["at"] = number
