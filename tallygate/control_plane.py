@@ -1,6 +1,7 @@
 """`tallygate control`: callbacks, ledger, push and API in this process."""
 
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -104,7 +105,16 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
 
 def http_client() -> httpx.AsyncClient:
     """Calls the marketplace and webhooks. It keeps no cookies: whoever is called could fill memory."""
-    return httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())))
+    nothing = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return httpx.AsyncClient(cookies=nothing, verify=strict_tls())
+
+
+def strict_tls() -> ssl.SSLContext:
+    """Certificates and names are verified, and nothing older than TLS 1.2 is spoken: not every
+    OpenSSL refuses that by itself."""
+    context = httpx.create_ssl_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 async def _close(redis: Store) -> None:

@@ -74,9 +74,13 @@ class Caller:
         return self.connection.getresponse()
 
     def verdict(self) -> str:
-        """`200`, or the code of a refusal."""
+        """`200`, or the code of a refusal; a call that is open at the moment may be cut."""
         reply = self.ask()
-        text = reply.read()
+        try:
+            text = reply.read()
+        except http.client.IncompleteRead:
+            self.connection.close()
+            return "cut"
         return "200" if reply.status == 200 else str(json.loads(text)["error"]["code"])
 
 

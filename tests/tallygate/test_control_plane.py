@@ -1,8 +1,10 @@
 """What the control plane calls others with."""
 
+import ssl
+
 import pytest
 
-from tallygate.control_plane import http_client
+from tallygate.control_plane import http_client, strict_tls
 from tests.servers import Received, upstream
 
 pytestmark = pytest.mark.anyio
@@ -20,3 +22,11 @@ async def test_cookies_are_not_kept() -> None:
                 await http.post(server.url)
             assert len(http.cookies) == 0
     assert [request.header(b"cookie") for request in server.requests] == [None, None]
+
+
+def test_tls_is_strict() -> None:
+    """Certificates and names are verified, and nothing older than TLS 1.2 is spoken."""
+    context = strict_tls()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def commands(part: str, names: Iterable[str]) -> list[str]:
 def typed(database: Database, lines: Iterable[str]) -> None:
     """As an operator types them, with the places of this test."""
     environment = dict(os.environ)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # as activated
     places = {"/backup/": f"{database.folder}/backup-", "var/": f"{database.folder}/"}
     if isinstance(database, PostgresDatabase):
         environment |= database.server.environment(database.name)

@@ -137,14 +137,6 @@ async def test_a_certificate_nobody_signed(tmp_path: Path) -> None:
     assert host.heard == []
 
 
-def test_tls_is_strict() -> None:
-    """Certificates and names are verified, and nothing older than TLS 1.2 is spoken."""
-    context = httpx.create_ssl_context()
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
-    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
-
-
 @pytest.mark.parametrize(
     ("site", "count"), [("cn", 2), ("intl", 2), ("eu", 1)], ids=["cn", "intl", "eu"]
 )
