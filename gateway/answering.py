@@ -141,7 +141,7 @@ class Answering(Asking):
             self._shared.writes.put(self._client, piece)
         self._on_client = self._full
         self.deadline_s = shared.now_s + self._idle_s
-        if self._hold is not None and self._hold.brakes.stops:
+        if isinstance(self._hold, Hold) and self._hold.brakes.stops:
             self._look_whether_it_lasts(self._hold, handed)
         return True
 
@@ -159,7 +159,7 @@ class Answering(Asking):
             self._end_body(body.trailers, reusable=not behind, content=handed)
         else:
             self._hand(handed)
-            if self._hold is not None and self._hold.brakes.stops:
+            if isinstance(self._hold, Hold) and self._hold.brakes.stops:
                 self._look_whether_it_lasts(self._hold, handed)
 
     def _look_whether_it_lasts(self, hold: Hold, handed: bytes) -> None:
@@ -210,8 +210,9 @@ class Answering(Asking):
         if head.undated:
             shared = self._shared
             ends = shared.dates(shared.clock.now_ms()) + ends
-        if self._hold is not None:
-            ends = self._hold.brakes.lines(self._shared.loop_time()) + ends
+        brakes = self._known.passage.admitted.brakes
+        if brakes is not None and self._shared.desk is not None:
+            ends = brakes.lines(self._shared.loop_time()) + ends
         return b"".join((head.before, self._exchange.request_id.encode(), head.after, ends))
 
     def _hand(self, content: bytes) -> None:

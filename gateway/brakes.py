@@ -1,10 +1,12 @@
 """The limits that brake a call, in the order in which they are taken. Pure."""
 
-from typing import Final, Literal, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from gateway.errors import Fields
-from gateway.estimates import Mean
+from gateway.estimates import Mean, is_always_guessed, needed_to_say
 from gateway.purse import PackagePurse, Purse, RatePurse, SlotsPurse
+from metering.usage import Quantity
 
 Kind: TypeAlias = Literal["concurrent", "requests", "tokens", "package"]
 
@@ -34,6 +36,26 @@ class Brake(NamedTuple):
         return self.limit if self.kind == "requests" else f"{self.limit}-{self.kind}"
 
 
+class LetIn(Protocol):
+    """Something calls are let in by; each ends with one `settle` or one `release`."""
+
+    @property
+    def brakes(self) -> "Brakes": ...
+
+    def settle(self, used: Mapping[str, Quantity], number: int) -> None:
+        """The call ended with record `number`, which holds what it used."""
+
+    def release(self) -> None:
+        """It ended without a record, and used nothing."""
+
+
+class Several(LetIn, Protocol):
+    """By which `left` more calls may be let in until `until_s`."""
+
+    left: int
+    until_s: float
+
+
 class Brakes:
     """All limits of the calls of one caller on one route; at least one."""
 
@@ -42,10 +64,14 @@ class Brakes:
         "_lines_s",
         "_policy",
         "_uses",
+        "alike",
+        "batch",
         "distinct",
         "each",
+        "meter",
         "ones",
         "packages",
+        "patience",
         "purses",
         "shown",
         "slots",
@@ -67,11 +93,19 @@ class Brakes:
             if isinstance(b.purse, RatePurse) and b.kind == "tokens"
         )
         self.packages = tuple(
-            (at, b.purse, b.meter, means[at])
+            (at, b.purse, b.meter, means[at], needed_to_say(b.meter))
             for at, b in enumerate(each)
             if isinstance(b.purse, PackagePurse)
         )
         self.slots = tuple(p for p in self.purses if isinstance(p, SlotsPurse))
+        # Whether calls can be let in together (batches.py): one number says what they used.
+        guessed = all(is_always_guessed(meter) for _, _, meter, _, _ in self.packages)
+        of_tokens = {meter for _, _, meter, _ in self.tokens}
+        meters = sorted(of_tokens.union(meter for _, _, meter, _, _ in self.packages))
+        self.alike = self.distinct and guessed and not (self.slots or self.stops or meters[1:])
+        self.meter = meters[0] if meters else ""
+        self.batch: Several | None = None
+        self.patience = 0  # so many calls before the next attempt
         self._lines, self._lines_s, self._uses = b"", 0.0, 0
         self.shown = tuple(b for b in each if b.kind != "package" and not b.shadow)
         self._policy = ", ".join(_policy(brake) for brake in self.shown).encode()

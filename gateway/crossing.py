@@ -194,8 +194,12 @@ class Crossing(Answering):
         shared = self._shared
         record = self._exchange.end(outcome, shared.clock.now_ms())
         number = keep(shared.recorder, shared.telemetry, record, slot)
-        if self._hold is not None and record is not None:
-            self._hold.settle(record.quantities, number)
+        hold = self._hold
+        if hold is not None and record is not None:
+            self._hold = None
+            hold.settle(record.quantities, number)
+            if shared.desk is not None:
+                shared.desk.has_more()
 
     def _leave(self) -> None:
         shared = self._shared

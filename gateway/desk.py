@@ -19,7 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from gateway.brakes import Brake, Brakes
+from gateway.batches import Batch, batch_of
+from gateway.brakes import Brake, Brakes, LetIn
 from gateway.errors import GatewayError
 from gateway.estimates import Estimate
 from gateway.holds import Hold
@@ -65,6 +66,7 @@ class Desk:
         self.wake = wake
         self.away = False  # the bank
         self.active: dict[Purse, None] = {}
+        self._batches: list[Batch] = []
         self._waiting: dict[Waiting, tuple[Hold, float]] = {}  # and since when
         self.refusals: Counter[tuple[str, str]] = Counter()  # by limit and code
         self.shadow_refusals: Counter[tuple[str, str]] = Counter()
@@ -107,7 +109,7 @@ class Desk:
         if self._waiting.pop(waiting, None) is not None:
             self.waits["left"] += 1
 
-    def give_back(self, hold: Hold) -> None:
+    def give_back(self, hold: LetIn) -> None:
         """The call is over; what it did not settle is released."""
         hold.release()
         self.has_more()
@@ -116,6 +118,19 @@ class Desk:
         """A call gave something back."""
         if self._waiting:
             self.wake()
+
+    def batch(self, brakes: Brakes, now_s: float) -> Batch | None:
+        """What lets the next calls in together; None where each needs a Hold."""
+        brakes.batch = batch = batch_of(brakes, now_s)
+        if batch is not None:
+            self._batches.append(batch)
+        return batch
+
+    def close_batches(self) -> None:
+        """Book what calls used that were let in together, so that every purse says what is."""
+        for batch in self._batches:
+            batch.close()
+        self._batches.clear()
 
     # For whoever asks the bank
 
@@ -178,6 +193,9 @@ class Desk:
 
     def _taken(self, hold: Hold, now_s: float, *, rest: bool = False) -> bool:
         taken = hold.take(now_s, rest=rest)
+        if self._batches and not taken:
+            self.close_batches()
+            taken = hold.take(now_s, rest=rest)
         if taken and not hold.exceeded:
             return True
         for brake in hold.exceeded:
@@ -200,6 +218,7 @@ class Desk:
         if not purse.active:
             purse.active = True
             self.active[purse] = None
+            self.wake()
 
     def _go_alone(self, hold: Hold) -> bool:
         """Whether what lacks counts in this worker alone from now on, and did not before."""

@@ -29,8 +29,7 @@ _ELSEWHERE: Final = frozenset(
     b"document previous_response_id conversation cachedContent cached_content".split()
 )
 _LOOKED_FOR: Final = _MOST | _CHOICES | _ELSEWHERE
-_NOTHING: Final[frozenset[bytes]] = frozenset()
-_BEGINS: Final = b'"max'  # all of them
+SAID: Final = b'"max'  # all of them begin with it
 _ALONE: Final = {frozenset((key,)): key for key in _MOST}
 _OF_TOKENS: Final = frozenset(("tokens_out", "tokens_total"))
 _DIGITS: Final = 15
@@ -93,18 +92,25 @@ def estimate(meter: str, body: bytes, length: int, mean: Mean) -> Estimate:
     return Estimate(mean.high, bound=False)
 
 
+def is_always_guessed(meter: str) -> bool:
+    """Whether a request without SAID tells nothing about what it will use of `meter`."""
+    return most_used(meter, b"", 0) == 0
+
+
+def needed_to_say(meter: str) -> bytes:
+    """What a body must hold for `most_used` to find anything in it."""
+    return SAID if meter in _OF_TOKENS else b""
+
+
 def most_used(meter: str, body: bytes, length: int) -> int:
     """The most a call can use of `meter`; below zero what it can be thought to; 0 if nothing is known."""
     if meter not in _OF_TOKENS:
         if meter == "requests":
             return 1
         return max(1, length) if meter == "bytes_in" and length >= 0 else 0
-    if body.find(_BEGINS) < 0:
-        most, found = None, _NOTHING
-    else:
-        parts = body.split(b'"')
-        found = _found(body, parts)
-        most = _most_tokens_made(parts, found)
+    parts = body.split(b'"') if body.find(SAID) >= 0 else []
+    found = _found(body, parts)
+    most = _most_tokens_made(parts, found)
     if most is None:
         return 0
     if meter == "tokens_out":

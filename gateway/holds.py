@@ -11,6 +11,7 @@ from metering.quantities import Quantities
 from metering.usage import Quantity
 
 _ENOUGH: Final = -1  # the answer of `take` where nothing lacks
+_NONE: Final[tuple[int, ...]] = ()
 
 
 class Hold:
@@ -27,16 +28,17 @@ class Hold:
         self.lacks = _ENOUGH  # which of the brakes had too little, when taken last
         self.exceeded: tuple[Brake, ...] = ()  # limits that only report, at hand was too little of
         self._open = False
-        self._guesses: tuple[int, ...] = ()  # packages of which nobody knows what the call will use
         self._needs = self._amounts = needs = brakes.ones[:]
         for at, _, _, mean in brakes.tokens:  # what a mean was too little is made good at the end
             needs[at] = mean.usual
-        for at, package, meter, mean in brakes.packages:
-            amount = most_used(meter, body, length)
+        guesses = _NONE
+        for at, package, meter, mean, said in brakes.packages:
+            amount = 0 if body.find(said) < 0 else most_used(meter, body, length)
             if amount <= 0 or package.passed:
-                self._guesses += (at,)
+                guesses = (*guesses, at) if guesses else (at,)
                 amount = max(abs(amount), mean.high) if package.passed else -amount or mean.high
             needs[at] = amount
+        self._guesses = guesses  # packages of which nobody knows what the call will use
 
     @property
     def lacking(self) -> tuple[Brake, Estimate]:
@@ -66,9 +68,10 @@ class Hold:
             purse.taken += need
         for slots in brakes.slots:
             slots.calls += 1
-        for at, package, _, _ in brakes.packages:
+        guesses = self._guesses
+        for at, package, _, _, _ in brakes.packages:
             package.reserved += needs[at]
-            if self._guesses and at in self._guesses:
+            if at in guesses:
                 package.guess(needs[at])
         self._open = True
         return True
@@ -112,45 +115,43 @@ class Hold:
         self._open = False
         for slots in self.brakes.slots:
             slots.settle()
-        self._book(used, number)
-        if self._guesses:
-            self._guessed(over=True)
+        self._book(used, number, over=True)
 
     def release(self) -> None:
         """The call ended without a record, and used nothing."""
         self.settle({}, 0)
 
-    def _book(self, used: Mapping[str, Quantity], number: int) -> None:
-        """Of rates of requests it was let in, whatever became of it."""
+    def _book(self, used: Mapping[str, Quantity], number: int, *, over: bool) -> None:
+        """Of rates of requests it was let in, whatever became of it. `over`: so is the call."""
         brakes, amounts = self.brakes, self._amounts
         for at, rate, meter, mean in brakes.tokens:
             actual = amount_of(used, meter)
-            if actual != amounts[at]:
+            taken = amounts[at]
+            if actual != taken:
                 if actual:
                     mean.learn(actual)
-                rate.settle(amounts[at], actual)
-        for at, package, meter, mean in brakes.packages:
+                rate.settle(taken, actual)
+        guesses = self._guesses
+        for at, package, meter, mean, _ in brakes.packages:
             actual = amount_of(used, meter)
-            if at in self._guesses:
+            reserved = amounts[at]
+            if at in guesses:
                 if actual:
                     mean.learn(actual)
-            elif actual > amounts[at]:
-                package.passed = True
-            package.settle(amounts[at], actual, number)
-
-    def _guessed(self, *, over: bool) -> None:
-        for at, package, _, _ in self.brakes.packages:
-            if at in self._guesses:
+                package.settle(reserved, actual, number)
+                package.guessed -= reserved
                 package.guesses -= over
-                package.guessed -= self._amounts[at]
+                continue
+            if actual > reserved:
+                package.passed = True
+            package.settle(reserved, actual, number)
 
     def _put_back(self, before: int) -> None:
         for at, brake in enumerate(self.brakes.each[:before]):
             purse, amount = brake.purse, self._amounts[at]
             purse.put_back(amount, lent=brake not in self.exceeded)
             if isinstance(purse, PackagePurse) and at in self._guesses:
-                purse.guesses -= 1
-                purse.guessed -= amount
+                purse.unguess(amount)
 
     # Of calls that last
 
@@ -179,10 +180,10 @@ class Hold:
 
     def settle_part(self, used: Mapping[str, Quantity], number: int) -> None:
         """A part of a session is recorded and it goes on, with nothing reserved but its slots."""
-        self._book(used, number)
-        self._guessed(over=False)
-        for at, *_ in (*self.brakes.tokens, *self.brakes.packages):
-            self._amounts[at] = 0
+        self._book(used, number, over=False)
+        for at, brake in enumerate(self.brakes.each):
+            if brake.kind in ("tokens", "package"):
+                self._amounts[at] = 0
 
 
 def amount_of(used: Mapping[str, Quantity], meter: str) -> int:

@@ -1,7 +1,7 @@
 """Asks the bank for what calls need, for all of them together: one call per partition and turn.
 
-A turn comes when a call lacks something, at most every GAP_S, and else every TURN_S: so the calls to
-Redis grow with the customers in use, never with their requests. What goes wrong is tried again
+A turn comes when a call lacks something, at most every GAP_S, and else every TURN_S, or every IDLE_S
+while nothing is lent: so the calls to Redis grow with the customers in use, never with their requests. What goes wrong is tried again
 behind a circuit breaker; the desk is told when the bank is away.
 """
 
@@ -30,6 +30,7 @@ from metering.lending import (
 log = logging.getLogger("tallygate.gateway")
 
 TURN_S: Final = 0.05
+IDLE_S: Final = 0.25  # others may wait for us to say that we hold nothing, after a reset
 GAP_S: Final = 0.01
 _PART: Final = 8  # a turn takes at most so small a part of the time
 _LIFE_S: Final = PACKAGE_LIFE_MS / 1000
@@ -93,6 +94,7 @@ class Lending:
         self._epochs: dict[int, str] = {}  # those we have seen
         self._held: dict[int, _Held] = {}  # partitions where we may be waited for
         self._woken = anyio.Event()
+        self._waited_for = anyio.Event()  # set while calls wait
         self.breaker = Breaker()
         self.asks = 0
         desk.wake = self._wake
@@ -108,13 +110,16 @@ class Lending:
                 except Exception:
                     log.exception("asking for quota failed")
                 await anyio.sleep(max(GAP_S, (self._now_s() - begun_s) / _PART))
-                with anyio.move_on_after(TURN_S):
+                with anyio.move_on_after(TURN_S if self._desk.active else IDLE_S):
                     await self._woken.wait()
 
     async def _serve_forever(self) -> None:
         """Whoever waited in vain is told so, also while Redis does not answer."""
         while True:
+            await self._waited_for.wait()
             await anyio.sleep(TURN_S)
+            if not self._desk.waiting:
+                self._waited_for = anyio.Event()
             try:
                 self._desk.serve()
             except Exception:
@@ -122,10 +127,13 @@ class Lending:
 
     def _wake(self) -> None:
         self._woken.set()
+        if self._desk.waiting:
+            self._waited_for.set()
 
     async def turn(self) -> None:
         """Say what there is to say, once."""
         self._woken = anyio.Event()
+        self._desk.close_batches()
         self._desk.serve()  # with what others gave back
         self._look_for_new_epochs()
         self._look_after_held(self._now_s())
@@ -145,6 +153,7 @@ class Lending:
 
     async def give_back(self) -> None:
         """The last turn: no call is open, and what is at hand goes back."""
+        self._desk.close_batches()
         for purse in self._desk.active:
             if isinstance(purse, RatePurse):
                 purse.owed -= purse.spare
@@ -206,6 +215,7 @@ class Lending:
     def _asks_of(
         self, purses: list[Purse], needed: Mapping[Purse, Needed], checkpoint: int, *, whole: bool
     ) -> list[tuple[Purse, Ask]]:
+        self._desk.close_batches()
         now_s = self._now_s()
         said: list[tuple[Purse, Ask]] = []
         rest: list[tuple[Purse, Ask]] = []

@@ -3,9 +3,10 @@
 import math
 from abc import ABC, abstractmethod
 
-from gateway.brakes import Brakes
+from gateway.brakes import Brakes, LetIn
 from gateway.crossings import Crossings
 from gateway.errors import GatewayError
+from gateway.estimates import SAID
 from gateway.exchange import Exchange
 from gateway.holds import Hold
 
@@ -15,7 +16,7 @@ class Limited(ABC):
 
     deadline_s = math.inf
     _queued = False  # for what it lacks
-    _hold: Hold | None = None
+    _hold: LetIn | None = None
     _shared: Crossings
     _exchange: Exchange
 
@@ -35,8 +36,16 @@ class Limited(ABC):
         desk = self._shared.desk
         if self._hold is not None or desk is None:
             return not self._queued
+        now_s = self._shared.loop_time()
+        if body.find(SAID) < 0 <= length:
+            if brakes.patience:
+                brakes.patience -= 1
+            elif (batch := desk.batch(brakes, now_s)) is not None:
+                batch.left -= 1
+                self._hold = batch
+                return True
         self._hold = hold = Hold(brakes, body, length)
-        refusal = None if hold.take_all(self._shared.loop_time()) else desk.take(hold)
+        refusal = None if hold.take_all(now_s) else desk.take(hold)
         if refusal is not None:
             self.fail(refusal)
         elif hold.lacks >= 0:
@@ -54,7 +63,7 @@ class Limited(ABC):
         else:
             self.fail(refusal)
 
-    def _let_go(self, hold: Hold) -> None:
+    def _let_go(self, hold: LetIn) -> None:
         """Nothing of its limits is needed any more."""
         desk = self._shared.desk
         if desk is not None:

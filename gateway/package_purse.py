@@ -114,18 +114,20 @@ class PackagePurse(Lease):
         self.taken += more  # so that enough is asked for
         return amount
 
-    def settle(self, reserved: int, actual: int, number: int) -> None:
-        """A call, or a part of one, that had reserved so much used `actual`.
+    def settle(self, reserved: int, actual: int, number: int, largest: int = 0) -> None:
+        """A call, or a part of one, or several, that had reserved so much used `actual`.
 
-        `number` is that of its record, 0 where it has none and uses nothing.
+        `number` is that of the last record, 0 where there is none and nothing was used; `largest` is
+        what one of several calls used at most.
         """
         self.reserved -= reserved
         spare = self.spare + reserved - actual
         self.spare = spare if spare > 0 else 0
         if actual <= 0 or not number:
             return
-        if actual > self.largest:
-            self.largest = actual
+        largest = largest or actual
+        if largest > self.largest:
+            self.largest = largest
             self.most_over = max(self.most_over, self.overshoot_bound)
         self.used += actual
         if number - self._first < _TOGETHER:
@@ -202,3 +204,8 @@ class PackagePurse(Lease):
         over = guesses * self.largest - guessed
         if over > self.most_over:  # noqa: PLR1730  (cheaper than a call)
             self.most_over = over
+
+    def unguess(self, amount: int) -> None:
+        """The call of which that was said is over, or was not let in."""
+        self.guesses -= 1
+        self.guessed -= amount
