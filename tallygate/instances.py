@@ -14,6 +14,7 @@ from billing_sync.store import listing
 from billing_sync.store.engine import reading
 from billing_sync.takeover_rows import MAX_FILE
 from billing_sync.taking_over import Outcome
+from tallygate.columns import in_columns
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
@@ -29,15 +30,8 @@ async def run_list(installation: Installation, page: Page, *, as_json: bool) -> 
     """Print them. Raises NothingToReconcile without a ledger, SQLAlchemyError."""
     async with opened(installation) as stores:
         rows = await to_thread.run_sync(_read, stores, page)
-    if as_json:
-        for row in rows:
-            click.echo(json.dumps(row))
-        return
-    lines = [_TITLES, *(_cells(row) for row in rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(_TITLES))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    for line in map(json.dumps, rows) if as_json else in_columns(_TITLES, map(_cells, rows)):
+        click.echo(line)
 
 
 async def run_import(
