@@ -10,7 +10,7 @@ from starlette.routing import Route
 from billing_sync.admin_api import Told, guarded_routes
 from billing_sync.api_bodies import body_of
 from billing_sync.errors import MappingRefused, UnknownMapping
-from billing_sync.mapping import Mapper
+from billing_sync.mapping import Mapper, shown
 
 _MAX_BODY: Final = 4096
 _PATH: Final = "/api/v1/mappings"
@@ -31,13 +31,7 @@ def routes(mapper: Mapper, admin_token: str) -> list[Route]:
     """Every route of it. `GET` shows all mappings, and in `unmapped` what was sold and lacks one."""
 
     async def listed(_: Request) -> Response:
-        rows, unmapped = await mapper.listed()
-        return JSONResponse(
-            {
-                "data": [row.model_dump() for row in rows],
-                "unmapped": [each._asdict() for each in unmapped],
-            }
-        )
+        return JSONResponse(shown(*await mapper.listed()))
 
     async def put(request: Request) -> Response:
         body = await body_of(request, MappingBody, _MAX_BODY)

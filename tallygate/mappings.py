@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from billing_sync.app import mapper_of, set_up
 from billing_sync.errors import MappingRefused, UnknownMapping
-from billing_sync.mapping import Mapper
+from billing_sync.mapping import Mapper, shown
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
@@ -22,11 +22,7 @@ async def run_list(installation: Installation, *, as_json: bool) -> None:
     async with _mapper(installation) as mapper:
         rows, unmapped = await mapper.listed()
     if as_json:
-        said = {
-            "data": [row.model_dump() for row in rows],
-            "unmapped": [each._asdict() for each in unmapped],
-        }
-        click.echo(json.dumps(said))
+        click.echo(json.dumps(shown(rows, unmapped)))
     else:
         for row in rows:
             at = time_of(row.at)
