@@ -19,7 +19,7 @@ from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
 from tallygate.reconciliation.opening import Stores, opened
-from tallygate.telling import tell
+from tallygate.telling import telling
 from tallygate.times import time_of
 
 _SHOWN: Final = 20  # problems; the rest is counted
@@ -42,16 +42,13 @@ async def run_import(
     Raises Misused for a file with anything wrong in it, OSError, SQLAlchemyError.
     """
     raw = await to_thread.run_sync(_bounded, file)
-    changed: list[bool] = []
     async with parts_of(installation) as parts:
         await to_thread.run_sync(set_up, parts)
-        taker = taker_of(parts, lambda: changed.append(True))
-        try:
-            outcome = await taker.run(raw, as_json=is_json, dry=dry)
-        except ImportRefused as refusal:
-            raise Misused(str(refusal)) from None
-        if changed:
-            await tell(parts)
+        async with telling(parts) as on_change:
+            try:
+                outcome = await taker_of(parts, on_change).run(raw, as_json=is_json, dry=dry)
+            except ImportRefused as refusal:
+                raise Misused(str(refusal)) from None
     _say(outcome, dry=dry, as_json=as_json)
 
 

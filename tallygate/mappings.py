@@ -13,7 +13,7 @@ from billing_sync.mapping import Mapper, shown
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
-from tallygate.telling import tell
+from tallygate.telling import telling
 from tallygate.times import time_of
 
 
@@ -58,12 +58,10 @@ async def run_remove(installation: Installation, product_id: str, *, as_json: bo
 @asynccontextmanager
 async def _mapper(installation: Installation) -> AsyncIterator[Mapper]:
     """What the user has to mend is wrong usage, exit code 2; a change is told to the gateways."""
-    changed = []
     async with parts_of(installation) as parts:
         await to_thread.run_sync(set_up, parts)
-        try:
-            yield mapper_of(parts, lambda: changed.append(True))
-        except (MappingRefused, UnknownMapping) as problem:
-            raise Misused(str(problem)) from None
-        if changed:
-            await tell(parts)
+        async with telling(parts) as on_change:
+            try:
+                yield mapper_of(parts, on_change)
+            except (MappingRefused, UnknownMapping) as problem:
+                raise Misused(str(problem)) from None
