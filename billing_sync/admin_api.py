@@ -5,7 +5,9 @@ by the same event loop.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from anyio import to_thread
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -17,7 +19,7 @@ from starlette.routing import Route
 
 from billing_sync.api_answers import error, listed, page_of
 from billing_sync.asking import Page, finding_question, page_question, usage_question
-from billing_sync.errors import BadQuestion
+from billing_sync.errors import BadQuestion, BillingSyncError
 from billing_sync.package_report import shown
 from billing_sync.questions import Usage, UsageFilter
 from billing_sync.store import findings, listing, package_listing
@@ -27,6 +29,9 @@ from billing_sync.usage_report import report
 from billing_sync.usage_view import UsageView
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Told = Mapping[type[BillingSyncError], tuple[int, str]]
+
+_NOTHING: Final[Told] = MappingProxyType({})
 
 
 def guarded(endpoint: Endpoint, admin_token: str) -> Endpoint:
@@ -51,6 +56,28 @@ def guarded(endpoint: Endpoint, admin_token: str) -> Endpoint:
             return error(503, "ledger_unavailable", "the ledger does not answer; try again")
 
     return guard
+
+
+def guarded_routes(
+    endpoints: Iterable[tuple[str, str, Endpoint]], admin_token: str, told: Told = _NOTHING
+) -> list[Route]:
+    """Routes for (method, path, endpoint), each guarded; `told` has the (status, code) of every error
+    that an endpoint may raise to be told as it is."""
+    return [
+        Route(path, guarded(_telling(endpoint, told), admin_token), methods=[method])
+        for method, path, endpoint in endpoints
+    ]
+
+
+def _telling(endpoint: Endpoint, told: Told) -> Endpoint:
+    async def tell(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except tuple(told) as problem:
+            status, code = told[type(problem)]
+            return error(status, code, str(problem))
+
+    return tell
 
 
 def routes(
@@ -90,12 +117,15 @@ def routes(
         text = await to_thread.run_sync(generate_latest, registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
+    endpoints = [
+        ("GET", "/api/v1/usage", usage),
+        ("GET", "/api/v1/instances", instances),
+        ("GET", "/api/v1/packages", packages),
+        ("GET", "/api/v1/records", records),
+        ("GET", "/api/v1/findings", found),
+    ]
     return [
-        Route("/api/v1/usage", guarded(usage, admin_token)),
-        Route("/api/v1/instances", guarded(instances, admin_token)),
-        Route("/api/v1/packages", guarded(packages, admin_token)),
-        Route("/api/v1/records", guarded(records, admin_token)),
-        Route("/api/v1/findings", guarded(found, admin_token)),
+        *guarded_routes(endpoints, admin_token),
         Route("/healthz", healthz),
         Route("/metrics", metrics),
     ]

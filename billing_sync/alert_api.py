@@ -1,6 +1,7 @@
 """The operator's API for alerts: which there are, what became of them, and sending them again."""
 
 from collections.abc import Collection
+from typing import Final
 
 from anyio import to_thread
 from sqlalchemy import Engine
@@ -8,15 +9,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.admin_api import guarded
+from billing_sync.admin_api import Told, guarded_routes
 from billing_sync.alert_retrying import retry
 from billing_sync.alerts import DeliveryState
-from billing_sync.api_answers import error, page_of
+from billing_sync.api_answers import page_of
 from billing_sync.asking import Page, page_question
 from billing_sync.errors import BadQuestion, UnknownAlert, WrongState
 from billing_sync.store import alert_listing as store
 from billing_sync.store.engine import reading
 from metering.clock import Clock
+
+_TOLD: Final[Told] = {
+    UnknownAlert: (404, "unknown_alert"),
+    WrongState: (409, "wrong_state"),
+}
 
 
 class AlertApi:
@@ -29,11 +35,11 @@ class AlertApi:
 
     def routes(self, admin_token: str) -> list[Route]:
         """`GET /api/v1/alerts`, and `POST /api/v1/alerts/{id}/retry` without a body."""
-        again = guarded(self._again, admin_token)
-        return [
-            Route("/api/v1/alerts", guarded(self._list, admin_token)),
-            Route("/api/v1/alerts/{id}/retry", again, methods=["POST"]),
+        endpoints = [
+            ("GET", "/api/v1/alerts", self._list),
+            ("POST", "/api/v1/alerts/{id}/retry", self._again),
         ]
+        return guarded_routes(endpoints, admin_token, _TOLD)
 
     async def _list(self, request: Request) -> Response:
         page = page_question(request.query_params, by_state=True)
@@ -50,10 +56,5 @@ class AlertApi:
         return await to_thread.run_sync(self._retried, request.path_params["id"])
 
     def _retried(self, alert_id: str) -> Response:
-        try:
-            deliveries = retry(self._engine, alert_id, self._webhooks, self._clock.now_ms())
-        except UnknownAlert as problem:
-            return error(404, "unknown_alert", str(problem))
-        except WrongState as problem:
-            return error(409, "wrong_state", str(problem))
+        deliveries = retry(self._engine, alert_id, self._webhooks, self._clock.now_ms())
         return JSONResponse({"id": alert_id, "deliveries": deliveries})

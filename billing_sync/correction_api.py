@@ -5,7 +5,7 @@ taken 409, with the reason. Quantities are whole meter units; a value is decimal
 number of JSON may be a float.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.admin_api import guarded
+from billing_sync.admin_api import Told, guarded_routes
 from billing_sync.api_answers import error, listed
+from billing_sync.api_bodies import body_of
 from billing_sync.asking import Page, SuspensePage, page_question, span_of, suspense_question
-from billing_sync.bounded_bodies import bounded_body
 from billing_sync.correcting import Corrector, Taken
 from billing_sync.correction_models import Adjustment, Assignment
 from billing_sync.corrections import AdjustmentAsked, AssignmentAsked
@@ -29,8 +29,8 @@ from billing_sync.store.engine import reading
 from billing_sync.store.suspense import Listed, Wanted
 
 MAX_BODY: Final = 16_384
-_BODY_BUDGET_S: Final = 5.0
 _LONGEST_VALUE: Final = 40
+_TOLD: Final[Told] = {CorrectionRefused: (409, "refused")}
 
 
 class AdjustmentBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,7 +58,6 @@ class AssignmentBody(msgspec.Struct, forbid_unknown_fields=True):
     quantity: int | None = None
 
 
-Body = TypeVar("Body", AdjustmentBody, AssignmentBody)
 Correction = TypeVar("Correction", Adjustment, Assignment)
 
 
@@ -70,7 +69,7 @@ def routes(corrector: Corrector, admin_token: str) -> list[Route]:
         return await to_thread.run_sync(_answer_page, corrector, Adjustment, page)
 
     async def adjust(request: Request) -> Response:
-        asked = adjustment_of(await _body(request, AdjustmentBody))
+        asked = adjustment_of(await body_of(request, AdjustmentBody, MAX_BODY))
         return await _done(partial(corrector.adjust, asked))
 
     async def listed_suspense(request: Request) -> Response:
@@ -82,20 +81,17 @@ def routes(corrector: Corrector, admin_token: str) -> list[Route]:
         return await to_thread.run_sync(_answer_page, corrector, Assignment, page)
 
     async def assign(request: Request) -> Response:
-        asked = assignment_of(await _body(request, AssignmentBody))
+        asked = assignment_of(await body_of(request, AssignmentBody, MAX_BODY))
         return await _done(partial(corrector.assign, asked))
 
-    paths: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+    endpoints = [
         ("GET", "/api/v1/adjustments", listed_adjustments),
         ("POST", "/api/v1/adjustments", adjust),
         ("GET", "/api/v1/suspense", listed_suspense),
         ("GET", "/api/v1/suspense/assignments", listed_assignments),
         ("POST", "/api/v1/suspense/assign", assign),
     ]
-    return [
-        Route(path, guarded(endpoint, admin_token), methods=[method])
-        for method, path, endpoint in paths
-    ]
+    return guarded_routes(endpoints, admin_token, _TOLD)
 
 
 def adjustment_of(body: AdjustmentBody) -> AdjustmentAsked:
@@ -154,19 +150,6 @@ def _answer_suspense(corrector: Corrector, page: SuspensePage) -> Response:
 async def _done(correct: Callable[[], Taken[Correction]]) -> Response:
     try:
         taken = await to_thread.run_sync(correct)
-    except CorrectionRefused as refusal:
-        return error(409, "refused", str(refusal))
     except OSError:
         return error(503, "push_log_unavailable", "the push log cannot be written; try again")
     return JSONResponse(taken.row.model_dump(), status_code=200 if taken.repeated else 201)
-
-
-async def _body(request: Request, shape: type[Body]) -> Body:
-    """Raises BadQuestion for a body that is too long, too slow or none of ours."""
-    body = await bounded_body(request, MAX_BODY, _BODY_BUDGET_S)
-    if len(body) > MAX_BODY:
-        raise BadQuestion(f"the body is larger than {MAX_BODY} bytes")
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
-        raise BadQuestion(f"the body cannot be read: {problem}") from None

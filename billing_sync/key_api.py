@@ -1,25 +1,27 @@
 """The operator's API for API keys, behind the admin token. A key stands in one answer only, which
 nobody may keep: that to the request that made it."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.admin_api import Endpoint, guarded
-from billing_sync.api_answers import error
+from billing_sync.admin_api import Told, guarded_routes
+from billing_sync.api_bodies import body_of
 from billing_sync.asking import key_question
-from billing_sync.bounded_bodies import bounded_body
-from billing_sync.errors import BadQuestion, KeyRefused, UnknownCustomer, UnknownKey
+from billing_sync.errors import KeyRefused, UnknownCustomer, UnknownKey
 from billing_sync.key_ring import KeyRing, NewKey
 from billing_sync.key_terms import key_asked, rotation_asked
 
 MAX_BODY: Final = 8192
-_BODY_BUDGET_S: Final = 5.0
 _PATH: Final = "/api/v1/keys"
+_TOLD: Final[Told] = {
+    UnknownCustomer: (404, "unknown_customer"),
+    UnknownKey: (404, "unknown_key"),
+    KeyRefused: (409, "refused"),
+}
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,9 +41,6 @@ class RotationBody(msgspec.Struct, forbid_unknown_fields=True):
     expires: str | None = None
 
 
-Body = TypeVar("Body", KeyBody, RotationBody)
-
-
 def routes(ring: KeyRing, admin_token: str) -> list[Route]:
     """Every route of it."""
 
@@ -53,7 +52,7 @@ def routes(ring: KeyRing, admin_token: str) -> list[Route]:
         return JSONResponse({"data": rows, "next": more, "configured": configured})
 
     async def create(request: Request) -> Response:
-        body = await _body(request, KeyBody)
+        body = await body_of(request, KeyBody, MAX_BODY, empty=b"{}")
         asked = key_asked(
             body.customer_id,
             body.name,
@@ -65,51 +64,23 @@ def routes(ring: KeyRing, admin_token: str) -> list[Route]:
         return _new(await ring.create(asked))
 
     async def rotate(request: Request) -> Response:
-        body = await _body(request, RotationBody)
+        body = await body_of(request, RotationBody, MAX_BODY, empty=b"{}")
         asked = rotation_asked(body.overlap, body.expires, ring.clock.now_ms())
         return _new(await ring.rotate(request.path_params["key_id"], asked))
 
     async def revoke(request: Request) -> Response:
         return JSONResponse(await ring.revoke(request.path_params["key_id"]))
 
-    paths: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+    endpoints = [
         ("GET", _PATH, listed),
         ("POST", _PATH, create),
         ("POST", f"{_PATH}/{{key_id}}/rotate", rotate),
         ("POST", f"{_PATH}/{{key_id}}/revoke", revoke),
         ("DELETE", f"{_PATH}/{{key_id}}", revoke),
     ]
-    return [
-        Route(path, guarded(_told(endpoint), admin_token), methods=[method])
-        for method, path, endpoint in paths
-    ]
-
-
-def _told(endpoint: Endpoint) -> Endpoint:
-    async def tell(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except UnknownCustomer as problem:
-            return error(404, "unknown_customer", str(problem))
-        except UnknownKey as problem:
-            return error(404, "unknown_key", str(problem))
-        except KeyRefused as refusal:
-            return error(409, "refused", str(refusal))
-
-    return tell
+    return guarded_routes(endpoints, admin_token, _TOLD)
 
 
 def _new(made: NewKey) -> Response:
     content: dict[str, Any] = {"key": made.key, **made.row}
     return JSONResponse(content, status_code=201, headers={"Cache-Control": "no-store"})
-
-
-async def _body(request: Request, shape: type[Body]) -> Body:
-    """Raises BadQuestion for a body that is too long, too slow or none of ours."""
-    body = await bounded_body(request, MAX_BODY, _BODY_BUDGET_S)
-    if len(body) > MAX_BODY:
-        raise BadQuestion(f"the body is larger than {MAX_BODY} bytes")
-    try:
-        return msgspec.json.decode(body or b"{}", type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-        raise BadQuestion(f"the body cannot be read: {problem}") from None

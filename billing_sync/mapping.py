@@ -21,6 +21,14 @@ _ID: Final = TypeAdapter(Identifier)
 _LONGEST: Final = 64  # of an author
 
 
+def shown(rows: Sequence[ProductMapping], unmapped: Sequence[Unmapped]) -> dict[str, Any]:
+    """As they are shown: the mappings in `data`, and in `unmapped` what was sold and lacks one."""
+    return {
+        "data": [row.model_dump() for row in rows],
+        "unmapped": [each._asdict() for each in unmapped],
+    }
+
+
 @dataclass
 class Mapper:
     """Keeps the mappings, and meters by them what was sold before they were made."""

@@ -1,19 +1,23 @@
 """The operator's API for mappings of product ids, behind the admin token."""
 
+from typing import Final
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.admin_api import Endpoint, guarded
-from billing_sync.api_answers import error
-from billing_sync.bounded_bodies import bounded_body
-from billing_sync.errors import BadQuestion, MappingRefused, UnknownMapping
-from billing_sync.mapping import Mapper
+from billing_sync.admin_api import Told, guarded_routes
+from billing_sync.api_bodies import body_of
+from billing_sync.errors import MappingRefused, UnknownMapping
+from billing_sync.mapping import Mapper, shown
 
-_MAX_BODY = 4096
-_BODY_BUDGET_S = 5.0
-_PATH = "/api/v1/mappings"
+_MAX_BODY: Final = 4096
+_PATH: Final = "/api/v1/mappings"
+_TOLD: Final[Told] = {
+    UnknownMapping: (404, "unknown_mapping"),
+    MappingRefused: (409, "refused"),
+}
 
 
 class MappingBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,16 +31,10 @@ def routes(mapper: Mapper, admin_token: str) -> list[Route]:
     """Every route of it. `GET` shows all mappings, and in `unmapped` what was sold and lacks one."""
 
     async def listed(_: Request) -> Response:
-        rows, unmapped = await mapper.listed()
-        return JSONResponse(
-            {
-                "data": [row.model_dump() for row in rows],
-                "unmapped": [each._asdict() for each in unmapped],
-            }
-        )
+        return JSONResponse(shown(*await mapper.listed()))
 
     async def put(request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request, MappingBody, _MAX_BODY)
         product_id = request.path_params["product_id"]
         return JSONResponse(await mapper.put(product_id, body.mapped_to, body.author))
 
@@ -44,35 +42,9 @@ def routes(mapper: Mapper, admin_token: str) -> list[Route]:
         return JSONResponse(await mapper.remove(request.path_params["product_id"]))
 
     one = f"{_PATH}/{{product_id:path}}"  # a product id may hold a slash
-    paths: list[tuple[str, str, Endpoint]] = [
+    endpoints = [
         ("GET", _PATH, listed),
         ("PUT", one, put),
         ("DELETE", one, remove),
     ]
-    return [
-        Route(path, guarded(_told(endpoint), admin_token), methods=[method])
-        for method, path, endpoint in paths
-    ]
-
-
-def _told(endpoint: Endpoint) -> Endpoint:
-    async def tell(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except UnknownMapping as problem:
-            return error(404, "unknown_mapping", str(problem))
-        except MappingRefused as refusal:
-            return error(409, "refused", str(refusal))
-
-    return tell
-
-
-async def _body(request: Request) -> MappingBody:
-    """Raises BadQuestion for a body that is too long, too slow or none of ours."""
-    body = await bounded_body(request, _MAX_BODY, _BODY_BUDGET_S)
-    if len(body) > _MAX_BODY:
-        raise BadQuestion(f"the body is larger than {_MAX_BODY} bytes")
-    try:
-        return msgspec.json.decode(body, type=MappingBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-        raise BadQuestion(f"the body cannot be read: {problem}") from None
+    return guarded_routes(endpoints, admin_token, _TOLD)

@@ -81,17 +81,6 @@ class Mean:
         self.high = max(1, (self._mean + 2 * self._deviation) >> _SCALE)
 
 
-def estimate(meter: str, body: bytes, length: int, mean: Mean) -> Estimate:
-    """What a call will use of `meter`.
-
-    `body` is what came of its body so far, `length` what it will be, below 0 if that is unknown.
-    """
-    amount = most_used(meter, body, length)
-    if amount:
-        return Estimate(abs(amount), bound=amount > 0)
-    return Estimate(mean.high, bound=False)
-
-
 def is_always_guessed(meter: str) -> bool:
     """Whether a request without SAID tells nothing about what it will use of `meter`."""
     return most_used(meter, b"", 0) == 0
@@ -103,7 +92,10 @@ def needed_to_say(meter: str) -> bytes:
 
 
 def most_used(meter: str, body: bytes, length: int) -> int:
-    """The most a call can use of `meter`; below zero what it can be thought to; 0 if nothing is known."""
+    """The most a call can use of `meter`; below zero what it can be thought to; 0 if nothing is known.
+
+    `body` is what came of its body so far, `length` what it will be, below 0 if that is unknown.
+    """
     if meter not in _OF_TOKENS:
         if meter == "requests":
             return 1
@@ -122,18 +114,13 @@ def most_used(meter: str, body: bytes, length: int) -> int:
     return -max(1, most + max(length, come))
 
 
-def most_tokens_made(body: bytes) -> int | None:
-    """The most tokens the request lets the model make, over all choices; None if it says nothing."""
-    parts = body.split(b'"')
-    return _most_tokens_made(parts, _found(body, parts))
-
-
 def _found(body: bytes, parts: list[bytes]) -> frozenset[bytes]:
     # Every other part is a string, as long as no quotation mark in one of them is escaped.
     return _LOOKED_FOR.intersection(parts if b"\\" in body else parts[1::2])
 
 
 def _most_tokens_made(parts: list[bytes], found: frozenset[bytes]) -> int | None:
+    """The most tokens the request lets the model make, over all choices; None if it says nothing."""
     alone = _ALONE.get(found)
     if alone is not None and parts.count(alone) == 1 and parts[-1] != alone:  # as most requests are
         return _number(parts[parts.index(alone) + 1])

@@ -72,7 +72,7 @@ class WebSocketRelay:
         self._ending: Ending | None = None
         self._failure: GatewayError | HandshakeRefused | None = None
         self._slot = -1
-        self._limits = SessionLimits(sockets.workings.desk, passage.route.name)
+        self._limits = SessionLimits(sockets.workings.desk)
 
     async def run(self) -> GatewayError | HandshakeRefused | None:
         """Serve; what to answer instead, when no WebSocket was opened."""

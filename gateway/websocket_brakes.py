@@ -25,9 +25,8 @@ GRACE_S: Final = 1.0
 class SessionLimits:
     """Of one session."""
 
-    def __init__(self, desk: Desk | None, route: str) -> None:
+    def __init__(self, desk: Desk | None) -> None:
         self._desk = desk
-        self._route = route
         self._hold: Hold | None = None
         self._short_since_s: float | None = None
 

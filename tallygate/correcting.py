@@ -1,7 +1,7 @@
 """What `tallygate adjust` and `tallygate suspense` do: on the ledger itself, without the API."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +25,7 @@ from billing_sync.store import adjustments, suspense
 from billing_sync.store.engine import reading
 from billing_sync.store.suspense import Wanted
 from metering.windows import HOUR_MS
+from tallygate.columns import in_columns
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
@@ -90,13 +91,12 @@ async def _list(
         click.echo(json.dumps([row.model_dump() for row in rows]))
         return
     titles = ("at", "instance", "quantity", "meter", "id", "author", "reason")
-    _table(
-        titles,
-        [
-            (time_of(r.at), r.instance_id, f"{r.quantity:+}", r.meter, r.id, r.author, r.reason)
-            for r in rows
-        ],
-    )
+    cells = [
+        (time_of(r.at), r.instance_id, f"{r.quantity:+}", r.meter, r.id, r.author, r.reason)
+        for r in rows
+    ]
+    for line in in_columns(titles, cells):
+        click.echo(line)
 
 
 async def run_list_suspense(
@@ -116,20 +116,12 @@ async def run_list_suspense(
         click.echo(json.dumps([suspense_row(row) for row in rows]))
         return
     titles = ("customer", "product", "route", "meter", "from", "to", "quantity", "assigned", "open")
-    _table(
-        titles,
-        [
-            (
-                *r[:4],
-                _hour(r.first),
-                _hour(r.last + 1),
-                str(r.quantity),
-                str(r.assigned),
-                str(r.open),
-            )
-            for r in rows
-        ],
-    )
+    cells = [
+        (*r[:4], _hour(r.first), _hour(r.last + 1), str(r.quantity), str(r.assigned), str(r.open))
+        for r in rows
+    ]
+    for line in in_columns(titles, cells):
+        click.echo(line)
 
 
 @asynccontextmanager
@@ -161,14 +153,6 @@ def _say(
         click.echo(f"{correction_id} stood there already, nothing was changed: {said}")
     else:
         click.echo(f"{correction_id}: {said}")
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    lines = [titles, *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(titles))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
 
 
 def _hour(window: int) -> str:

@@ -14,11 +14,12 @@ from billing_sync.store import listing
 from billing_sync.store.engine import reading
 from billing_sync.takeover_rows import MAX_FILE
 from billing_sync.taking_over import Outcome
+from tallygate.columns import in_columns
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
 from tallygate.reconciliation.opening import Stores, opened
-from tallygate.telling import tell
+from tallygate.telling import telling
 from tallygate.times import time_of
 
 _SHOWN: Final = 20  # problems; the rest is counted
@@ -29,15 +30,8 @@ async def run_list(installation: Installation, page: Page, *, as_json: bool) -> 
     """Print them. Raises NothingToReconcile without a ledger, SQLAlchemyError."""
     async with opened(installation) as stores:
         rows = await to_thread.run_sync(_read, stores, page)
-    if as_json:
-        for row in rows:
-            click.echo(json.dumps(row))
-        return
-    lines = [_TITLES, *(_cells(row) for row in rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(_TITLES))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    for line in map(json.dumps, rows) if as_json else in_columns(_TITLES, map(_cells, rows)):
+        click.echo(line)
 
 
 async def run_import(
@@ -48,16 +42,13 @@ async def run_import(
     Raises Misused for a file with anything wrong in it, OSError, SQLAlchemyError.
     """
     raw = await to_thread.run_sync(_bounded, file)
-    changed: list[bool] = []
     async with parts_of(installation) as parts:
         await to_thread.run_sync(set_up, parts)
-        taker = taker_of(parts, lambda: changed.append(True))
-        try:
-            outcome = await taker.run(raw, as_json=is_json, dry=dry)
-        except ImportRefused as refusal:
-            raise Misused(str(refusal)) from None
-        if changed:
-            await tell(parts)
+        async with telling(parts) as on_change:
+            try:
+                outcome = await taker_of(parts, on_change).run(raw, as_json=is_json, dry=dry)
+            except ImportRefused as refusal:
+                raise Misused(str(refusal)) from None
     _say(outcome, dry=dry, as_json=as_json)
 
 

@@ -1,7 +1,7 @@
 """What `tallygate keys` does: on the ledger itself, and tells the gateways at once where it can."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import click
@@ -12,6 +12,7 @@ from billing_sync.asking import KeyPage
 from billing_sync.errors import BadQuestion, KeyRefused, UnknownCustomer, UnknownKey
 from billing_sync.key_ring import KeyRing, NewKey, Row
 from billing_sync.key_terms import key_asked, rotation_asked
+from tallygate.columns import in_columns
 from tallygate.config_errors import one_of
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
@@ -79,7 +80,7 @@ async def run_list(
         rows = await ring.page(KeyPage(customer, after, limit))
         if after is None and len(rows) < limit:
             rows += (await ring.configured(customer))[: limit - len(rows)]
-    for line in map(json.dumps, rows) if as_json else _table(_cells(row) for row in rows):
+    for line in map(json.dumps, rows) if as_json else in_columns(_TITLES, map(_cells, rows)):
         click.echo(line)
 
 
@@ -121,14 +122,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         ",".join(row["routes"]) or "all",
         row["name"],
     )
-
-
-def _table(rows: Iterable[Sequence[str]]) -> Iterable[str]:
-    lines = [_TITLES, *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(_TITLES))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        yield "  ".join(cells).rstrip()
 
 
 def _nothing() -> None:

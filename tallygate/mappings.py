@@ -9,11 +9,11 @@ from anyio import to_thread
 
 from billing_sync.app import mapper_of, set_up
 from billing_sync.errors import MappingRefused, UnknownMapping
-from billing_sync.mapping import Mapper
+from billing_sync.mapping import Mapper, shown
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused
-from tallygate.telling import tell
+from tallygate.telling import telling
 from tallygate.times import time_of
 
 
@@ -22,11 +22,7 @@ async def run_list(installation: Installation, *, as_json: bool) -> None:
     async with _mapper(installation) as mapper:
         rows, unmapped = await mapper.listed()
     if as_json:
-        said = {
-            "data": [row.model_dump() for row in rows],
-            "unmapped": [each._asdict() for each in unmapped],
-        }
-        click.echo(json.dumps(said))
+        click.echo(json.dumps(shown(rows, unmapped)))
     else:
         for row in rows:
             at = time_of(row.at)
@@ -62,12 +58,10 @@ async def run_remove(installation: Installation, product_id: str, *, as_json: bo
 @asynccontextmanager
 async def _mapper(installation: Installation) -> AsyncIterator[Mapper]:
     """What the user has to mend is wrong usage, exit code 2; a change is told to the gateways."""
-    changed = []
     async with parts_of(installation) as parts:
         await to_thread.run_sync(set_up, parts)
-        try:
-            yield mapper_of(parts, lambda: changed.append(True))
-        except (MappingRefused, UnknownMapping) as problem:
-            raise Misused(str(problem)) from None
-        if changed:
-            await tell(parts)
+        async with telling(parts) as on_change:
+            try:
+                yield mapper_of(parts, on_change)
+            except (MappingRefused, UnknownMapping) as problem:
+                raise Misused(str(problem)) from None

@@ -26,6 +26,12 @@ def stored(session: Session, name: str) -> LifecycleInbox | None:
     return session.exec(select(LifecycleInbox).where(LifecycleInbox.identity == name)).first()
 
 
+def answered(session: Session, name: str) -> Answer | None:
+    """The answer that the event of this identity got; None when it is new."""
+    row = stored(session, name)
+    return answers.decode(row.answer) if row else None
+
+
 def of_creation(session: Session, instance_id: str) -> LifecycleInbox | None:
     """The row of the call that made an instance; None where no call did."""
     query = select(LifecycleInbox).where(

@@ -144,8 +144,8 @@ def apply(
     if instance is None:
         return None
     name = identity(event)
-    if (stored := inbox.stored(session, name)) is not None:
-        return answers.decode(stored.answer)
+    if (answer := inbox.answered(session, name)) is not None:
+        return answer
     change = decide(instances.state_of(instance), event, inbox.marks(session, event.instance_id))
     answer = instances.answer_of(accepted=change.accepted)
     inbox.remember(session, event, name, answer, at)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from sqlmodel import Session
 
-from billing_sync.koogallery import answers
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.order import Order
@@ -57,9 +56,8 @@ def _billing(product: Product | None) -> tuple[object, ...] | None:
 
 def upgradable(session: Session, event: LifecycleEvent) -> Upgradable:
     """What there is of an upgrade, before its order is asked for."""
-    stored = inbox.stored(session, identity(event))
-    instance = instances.by_ids(session, [event.instance_id]).get(event.instance_id)
-    return Upgradable(instance, answers.decode(stored.answer) if stored else None)
+    answer = inbox.answered(session, identity(event))
+    return Upgradable(instances.by_ids(session, [event.instance_id]).get(event.instance_id), answer)
 
 
 def upgrade(
@@ -73,8 +71,8 @@ def upgrade(
     if instance is None:
         return None
     name = identity(event)
-    if (stored := inbox.stored(session, name)) is not None:
-        return answers.decode(stored.answer)
+    if (answer := inbox.answered(session, name)) is not None:
+        return answer
     if not instances.is_settled(instance):
         return Answer(ResultCode.INTERNAL, "the instance is not ready yet, try again")
     marks = inbox.marks(session, event.instance_id)

@@ -18,32 +18,13 @@ from starlette.types import Message
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.store.engine import connect, open_engine, sqlite_url
 from tests.asgi import http_scope
+from tests.billing_sync.koogallery import bodies
 from tests.billing_sync.koogallery.test_v1_fields import LEAST
 from tests.billing_sync.marketplace import sign
 from tests.billing_sync.v1_marketplace import V1Marketplace, stamp, token
 
 COMMON = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-V2: list[dict[str, Any]] = [
-    {"activity": "newInstance", "businessId": "b", "orderId": "o", "orderLineId": "l"},
-    {"activity": "queryInstance", "instanceId": "i,j"},
-    {"activity": "updateInstanceStatus", "instanceId": "i", "status": "FREEZE"},
-    {"activity": "releaseInstance", "instanceId": "i"},
-    {"activity": "upgradeInstance", "instanceId": "i", "orderId": "o", "orderLineId": "l"},
-    {
-        "activity": "refreshInstance",
-        "scene": "RENEWAL",
-        "orderId": "o",
-        "orderLineId": "l",
-        "instanceId": "i",
-        "expireTime": "20270101000000",
-    },
-    {
-        "activity": "changeInstanceCheck",
-        "instanceId": "i",
-        "productInfo": {"productId": "TOKENS", "linearValue": 2},
-    },
-    {"activity": "orderNotify", "orderId": "o", "orderLineId": "l"},
-]
+V2 = [*bodies.EACH, {**bodies.QUERY, "instanceId": "i,j"}]
 
 
 class Address:

@@ -24,6 +24,7 @@ from billing_sync.models import (
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.projections import snapshots
 from metering import keys
+from tests.billing_sync.dying import FailingWrites
 from tests.billing_sync.marketplace import ACCESS_KEY, FRONT_END, SECRET
 from tests.billing_sync.test_callbacks import count, served, status_of
 from tests.billing_sync.v1_marketplace import (
@@ -445,22 +446,15 @@ async def test_a_crash_between_the_writes(market: V1Marketplace) -> None:
         LifecycleInbox,
         ProjectionOutbox,
     ]
-    failing = {"at": 0}
-
-    @event.listens_for(market.engine, "before_cursor_execute")
-    def _fail(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.upper().startswith(("INSERT", "UPDATE", "DELETE")):
-            failing["at"] -= 1
-            if failing["at"] == 0:
-                raise RuntimeError
+    failing = FailingWrites(market.engine)
 
     async def crashes(activity: str, **call: str) -> int:
         """How many statements there were to fail at."""
         for number in range(1, 20):
             before = [count(market.engine, table) for table in kept], status_of(market.engine, made)
-            failing["at"] = number
+            failing.left = number
             answer = await market.v1(activity, **call)
-            if failing["at"] > 0:
+            if failing.left > 0:
                 assert answer["resultCode"] == "000000"
                 return number - 1
             assert answer["resultCode"] == "000005"

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
@@ -20,6 +20,7 @@ from billing_sync.store.package_totals import Given, give
 from billing_sync.store.worker import SqlWorker
 from billing_sync.upgrade_models import Upgrade
 from metering.catalogue import Package, PackageItem, Product, catalogue
+from tests.billing_sync.dying import FailingWrites
 from tests.billing_sync.marketplace import CATALOGUE, Marketplace
 
 pytestmark = pytest.mark.anyio
@@ -286,14 +287,7 @@ async def test_a_crash_between_the_writes_of_a_renewal_change(
     made = await market.bought("CS1")
     if order_known:
         market.orders.buy("R1", "IMAGES", linear_value=3)
-    failing = {"at": 0}
-
-    @event.listens_for(market.engine, "before_cursor_execute")
-    def _fail(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.upper().startswith(("INSERT", "UPDATE", "DELETE")):
-            failing["at"] -= 1
-            if failing["at"] == 0:
-                raise RuntimeError
+    failing = FailingWrites(market.engine)
 
     def kept() -> list[list[dict[str, Any]]]:
         tables: list[Any] = [Instance, LifecycleInbox, Upgrade, AwaitedChange, ProjectionOutbox]
@@ -302,9 +296,9 @@ async def test_a_crash_between_the_writes_of_a_renewal_change(
     code = ""
     for number in range(1, 20):
         before = kept()
-        failing["at"] = number
+        failing.left = number
         code = await renew(market, made, "RENEWAL_CHANGE")
-        if failing["at"] > 0:
+        if failing.left > 0:
             break
         assert (code, kept()) == ("000005", before)
     assert number > 4

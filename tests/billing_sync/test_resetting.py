@@ -19,6 +19,7 @@ from metering.counters import Counters
 from metering.errors import MeteringUnavailable
 from metering.partitions import drain_key, live_key
 from tests.billing_sync.books import START
+from tests.billing_sync.dying import Stopping
 from tests.billing_sync.lanes import KeepingLane
 from tests.fakes import FakeClock, Ids
 
@@ -64,19 +65,6 @@ async def put(redis: Redis, hashes: dict[str, dict[Any, Any]]) -> None:
 async def hashes(redis: Redis) -> dict[str, dict[Any, Any]]:
     found = {key: await redis.hgetall(key) for key in (live_key(0), drain_key(0))}
     return {key: fields for key, fields in found.items() if fields}
-
-
-class Stopping(Counters):
-    """Dies before the ledger is told, before the set-aside is dropped, or at the reset."""
-
-    def __init__(self, redis: Redis, at: str) -> None:
-        super().__init__(redis)
-        self.at = at
-
-    async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
-        if name == self.at:
-            raise MeteringUnavailable("killed")
-        return await super()._run(name, keys, arguments)
 
 
 async def test_why_a_partition_is_reset(drainer: Drainer, engine: Engine, redis: Redis) -> None:

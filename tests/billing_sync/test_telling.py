@@ -14,7 +14,7 @@ from billing_sync.lifecycle import Activity, Event, LifecycleEvent
 from billing_sync.models import Instance
 from billing_sync.store import ledger, lifecycle, package_totals, projections
 from billing_sync.store.engine import reading, writing
-from billing_sync.telling import Teller, differing
+from billing_sync.telling import News, Teller, differing
 from metering.bank import Bank
 from metering.catalogue import Catalogue, catalogue
 from metering.counters import Counters
@@ -31,6 +31,7 @@ from metering.lending import (
 )
 from metering.partitions import quota_key
 from tests.billing_sync.books import CATALOGUE, METER, START, Books, package
+from tests.billing_sync.dying import Stopping
 from tests.billing_sync.lanes import KeepingLane
 from tests.billing_sync.test_deduction import stopping
 from tests.fakes import FakeClock
@@ -46,19 +47,6 @@ class DeadBank(Bank):
 
     async def tell(self, partition: int, epoch: str, balances: Sequence[Balance]) -> bool:
         raise MeteringUnavailable("killed")
-
-
-class Stopping(Counters):
-    """The control plane dies when it wants to run a script of that name."""
-
-    def __init__(self, redis: Redis, at: str) -> None:
-        super().__init__(redis)
-        self.at = at
-
-    async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
-        if name == self.at:
-            raise MeteringUnavailable("killed")
-        return await super()._run(name, keys, arguments)
 
 
 class Plane:
@@ -322,20 +310,25 @@ async def test_killed_between_a_reset_and_the_telling(
 # --- several control planes -----------------------------------------------------------------
 
 
+async def late(books: Books, plane: Plane, lane: KeepingLane) -> News:
+    """What somebody read of a renewed package and was slow to tell: it was used and drained since."""
+    books.buy("stop", "STOP")
+    await plane.teller.run()
+    callback(books, "stop", Event.REFRESH, expires=START + 9_000_000, scene="RENEWAL")
+    with reading(books.engine) as session:
+        news = plane.teller.due_in(session, 0)
+    assert news is not None
+    await use(lane, 4_000)
+    await plane.drain()
+    return news
+
+
 async def test_an_older_snapshot_that_comes_late_changes_nothing(
     books: Books, plane: Plane, lane: KeepingLane, redis: Redis
 ) -> None:
     """Whoever was slow to tell it."""
-    books.buy("stop", "STOP")
-    await plane.teller.run()
-    callback(books, "stop", Event.REFRESH, expires=START + 9_000_000, scene="RENEWAL")
-    slow = Plane(books, redis)
-    with reading(books.engine) as session:
-        news = slow.teller.due_in(session, 0)
-    assert news is not None
-    await use(lane, 4_000)
-    await plane.drain()
-    assert await slow.teller.tell(news)
+    news = await late(books, plane, lane)
+    assert await Plane(books, redis).teller.tell(news)
     assert await plane.left() == {"stop": 6_000}
 
 
@@ -343,17 +336,10 @@ async def test_an_older_snapshot_from_before_a_reset_is_not_taken(
     books: Books, plane: Plane, lane: KeepingLane, redis: Redis
 ) -> None:
     """There is nothing to compare it with, but it is of another epoch."""
-    books.buy("stop", "STOP")
-    await plane.teller.run()
-    callback(books, "stop", Event.REFRESH, expires=START + 9_000_000, scene="RENEWAL")
-    slow = Plane(books, redis)
-    with reading(books.engine) as session:
-        news = slow.teller.due_in(session, 0)
-    await use(lane, 4_000)
-    await plane.drain()
+    news = await late(books, plane, lane)
     await redis.flushall()
     await Plane(books, redis, bank=DeadBank(redis)).drain()
-    assert not await slow.teller.tell(news)
+    assert not await Plane(books, redis).teller.tell(news)
     assert await plane.knows() is None
 
 

@@ -8,16 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.estimates import Estimate, Mean, estimate, most_tokens_made
+from gateway.brakes import Brake, Brakes
+from gateway.estimates import Estimate, Mean, most_used
+from gateway.holds import Hold
+from gateway.purse import PackagePurse
 
 PLAIN = {"model": "m", "messages": [{"role": "user", "content": "words"}]}
 SAID = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
-def estimated(meter: str, body: dict[str, Any] | bytes, mean: Mean | None = None) -> Estimate:
-    """Of a request whose body came whole."""
+def estimated(
+    meter: str, body: dict[str, Any] | bytes, mean: Mean | None = None, length: int | None = None
+) -> Estimate:
+    """What a call asks of a package of which there is nothing; its body came whole, or is longer."""
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return estimate(meter, text, len(text), mean or Mean(meter))
+    brake = Brake(PackagePurse("account", 0, meter), "package", "package", meter, mean=mean)
+    hold = Hold(Brakes((brake,)), text, len(text) if length is None else length)
+    assert not hold.take(0.0)
+    return hold.lacking[1]
+
+
+def said(body: bytes) -> int:
+    """The most tokens that it lets the model make; 0 if it says nothing."""
+    return most_used("tokens_out", body, len(body))
 
 
 def known(sizes: list[int]) -> Mean:
@@ -42,7 +55,7 @@ def test_what_a_request_says_is_an_upper_bound(
     fields = [*list(PLAIN.items()), ("n", choices)]
     fields.insert(place, (name, most))
     body = json.dumps(dict(fields), separators=separators).encode()
-    assert most_tokens_made(body) == most * choices
+    assert said(body) == most * choices
     found = estimated("tokens_out", body)
     assert found == Estimate(most * choices, bound=True)
 
@@ -54,11 +67,11 @@ def test_any_bytes_are_read_without_an_error(body: bytes) -> None:
         assert estimated(meter, body).amount >= 1
 
 
-@pytest.mark.parametrize("said", ['"max_tokens": null', '"max_tokens": "7"', '"maximum": 7', ""])
-def test_what_says_no_number_says_nothing(said: str) -> None:
+@pytest.mark.parametrize("field", ['"max_tokens": null', '"max_tokens": "7"', '"maximum": 7', ""])
+def test_what_says_no_number_says_nothing(field: str) -> None:
     """Then it is what others used."""
-    body = ("{" + said + "}").encode()
-    assert most_tokens_made(body) is None
+    body = ("{" + field + "}").encode()
+    assert said(body) == 0
     found = estimated("tokens_out", body, known([100] * 40))
     assert not found.bound
 
@@ -74,18 +87,18 @@ def test_what_says_no_number_says_nothing(said: str) -> None:
 )
 def test_it_is_found_wherever_it_stands(body: bytes) -> None:
     """Behind escaped quotation marks, last, first, and beside its own name."""
-    assert most_tokens_made(body) == 9
+    assert said(body) == 9
 
 
 @pytest.mark.parametrize("body", [b'{"max_tokens"', b'"max_tokens', b'["max_tokens", 9]', b'"'])
 def test_what_is_cut_or_no_field_says_nothing(body: bytes) -> None:
     """However it ends."""
-    assert most_tokens_made(body) is None
+    assert said(body) == 0
 
 
 def test_of_two_statements_the_larger_counts() -> None:
     """A body that says it twice is read by somebody who takes the other."""
-    assert most_tokens_made(b'{"max_tokens": 5, "max_completion_tokens": 70}') == 70
+    assert said(b'{"max_tokens": 5, "max_completion_tokens": 70}') == 70
 
 
 def test_a_text_has_no_more_tokens_than_bytes() -> None:
@@ -99,7 +112,7 @@ def test_a_text_has_no_more_tokens_than_bytes() -> None:
 def test_of_a_body_that_did_not_come_whole_the_rest_may_hold_anything() -> None:
     """The number that it said is expected all the same."""
     body = b'{"max_tokens": 10, "messages": ['
-    assert estimate("tokens_total", body, 1000, Mean("tokens_total")) == (1010, False)
+    assert estimated("tokens_total", body, length=1000) == (1010, False)
 
 
 def test_before_anything_is_known_much_is_expected() -> None:

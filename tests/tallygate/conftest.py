@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 
 from metering.journal import Journal
+from tests.tallygate.commands import CONFIG
 from tests.tallygate.site import Site
 
 
@@ -19,3 +20,11 @@ async def site(
     site = Site(tmp_path, redis, engine, new_lane)
     await site.drain()
     return site
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The file of a configuration whose Redis is away."""
+    path = tmp_path / "tallygate.yaml"
+    path.write_text(CONFIG.format(var=tmp_path / "var"))
+    return path

@@ -1,35 +1,18 @@
 """`tallygate instances` as it is typed, over a ledger in a file and a Redis that is away."""
 
 import json
+from functools import partial
 from pathlib import Path
 
-import pytest
-from click.testing import CliRunner, Result
-
 from tallygate.instances_command import instances
+from tests.tallygate import commands
 
-CONFIG = """
-data_dir: {var}
-redis: redis://127.0.0.1:1
-partitions: 1
-routes: [{{name: chat, path: /v1, upstream: ["http://127.0.0.1:9"]}}]
-products: [{{product_id: TOKENS, routes: [chat], meter: tokens_total, unit: 1000}}]
-"""
+typed = partial(commands.typed, instances)
+
 FILE = """instance_id,customer_id,product_id,order_id,started,expires,used,trial
 i-1,c-1,TOKENS,CS1,2026-01-01T00:00:00Z,,12.5,
 i-2,c-2,TOKENS,CS2,2026-01-01T00:00:00Z,20300101000000,,true
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    path = tmp_path / "tallygate.yaml"
-    path.write_text(CONFIG.format(var=tmp_path / "var"))
-    return path
-
-
-def typed(place: Path, *words: str) -> Result:
-    return CliRunner().invoke(instances, [*words, "-c", str(place)])
 
 
 def file(place: Path, text: str = FILE, name: str = "old.csv") -> str:

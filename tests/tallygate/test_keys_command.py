@@ -1,36 +1,20 @@
 """`tallygate keys` as it is typed, over a ledger in a file and a Redis that is away."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from billing_sync.store import keys as store
 from billing_sync.store.engine import open_engine, sqlite_url, writing
 from tallygate.keys_command import keys
+from tests.tallygate import commands
 
-CONFIG = """
-data_dir: {var}
-redis: redis://127.0.0.1:1
-partitions: 1
-routes: [{{name: chat, path: /v1, upstream: ["http://127.0.0.1:9"]}}]
-customers:
-  - {{id: cust-1, keys: [sk-plain-0, {{key: sk-laptop-1, name: laptop, expires: 2040-01-31, routes: [chat]}}]}}
-"""
+typed = partial(commands.typed, keys)
+
 AWAY = "gateways are not told yet"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    path = tmp_path / "tallygate.yaml"
-    path.write_text(CONFIG.format(var=tmp_path / "var"))
-    return path
-
-
-def typed(place: Path, *words: str) -> Result:
-    return CliRunner().invoke(keys, [*words, "-c", str(place)])
 
 
 def made(place: Path, *words: str) -> dict[str, Any]:

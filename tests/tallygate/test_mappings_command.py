@@ -1,26 +1,15 @@
 """`tallygate mappings` as it is typed, over a ledger in a file and a Redis that is away."""
 
 import json
+from functools import partial
 from pathlib import Path
-
-import pytest
-from click.testing import CliRunner, Result
 
 from billing_sync.models import CustomerRow, Instance
 from billing_sync.store.engine import open_engine, sqlite_url, writing
 from tallygate.mappings_command import mappings
-from tests.tallygate.test_instances_command import CONFIG
+from tests.tallygate import commands
 
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    path = tmp_path / "tallygate.yaml"
-    path.write_text(CONFIG.format(var=tmp_path / "var"))
-    return path
-
-
-def typed(place: Path, *words: str) -> Result:
-    return CliRunner().invoke(mappings, [*words, "-c", str(place)])
+typed = partial(commands.typed, mappings)
 
 
 def sold(place: Path, product_id: str) -> None:

@@ -11,19 +11,7 @@ from billing_sync.errors import BadEvent
 from billing_sync.koogallery import fields
 from billing_sync.koogallery.fields import activity_name, instance_ids, parse, utc_ms
 from billing_sync.lifecycle import Activity
-
-NEW = {"activity": "newInstance", "businessId": "b", "orderId": "o", "orderLineId": "l"}
-REFRESH = {
-    "activity": "refreshInstance",
-    "scene": "RENEWAL",
-    "orderId": "o",
-    "orderLineId": "l",
-    "instanceId": "i",
-    "expireTime": "20270101000000",
-}
-STATUS = {"activity": "updateInstanceStatus", "instanceId": "i", "status": "FREEZE"}
-RELEASE = {"activity": "releaseInstance", "instanceId": "i"}
-QUERY = {"activity": "queryInstance", "instanceId": "i"}
+from tests.billing_sync.koogallery.bodies import NEW, QUERY, REFRESH, RELEASE, STATUS
 
 
 def raw(body: object) -> bytes:
