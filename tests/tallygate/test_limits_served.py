@@ -150,7 +150,8 @@ def test_slots_of_a_killed_worker_come_back(tmp_path: Path) -> None:
     go_on = Event()
 
     def holds(request: Received) -> None:
-        go_on.wait(60)
+        if len(up.requests) > 1:
+            go_on.wait(60)
         answers(request)
 
     limits = {"default": {"concurrent": 2}}
@@ -160,8 +161,9 @@ def test_slots_of_a_killed_worker_come_back(tmp_path: Path) -> None:
         ThreadPoolExecutor(2) as pool,
         serve(tmp_path, config_of(up.url, redis.url, limits)) as served,
     ):
+        until(served, "ok")  # where the package stands is learned at the first call
         calls = [pool.submit(served.chat) for _ in range(2)]
-        eventually(lambda: len(up.requests) == 2)
+        eventually(lambda: len(up.requests) == 3)
         served.started_again("gateway", served.kill("gateway", signal.SIGKILL))
         for call in calls:
             with pytest.raises(httpx.TransportError):
