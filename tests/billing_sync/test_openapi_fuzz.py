@@ -34,7 +34,7 @@ from tests.databases import Database, PostgresDatabase, SqliteFile
 from tests.postgres import PostgresServer
 from tests.servers import serving
 
-EXAMPLES: Final = 10
+EXAMPLES: Final = 6
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 CHECKS = [
     not_a_server_error,
