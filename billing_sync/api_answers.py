@@ -5,7 +5,9 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Engine
 from sqlmodel import Session
-from starlette.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from billing_sync.store.engine import reading
 
@@ -21,6 +23,18 @@ P = TypeVar("P", bound=_Limited)
 def error(status: int, code: str, message: str) -> Response:
     """What went wrong, for scripts and for people."""
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+
+
+async def not_served(request: Request, problem: Exception) -> Response:
+    """Whatever no route takes; below `/api/` as any other error of the API."""
+    if not isinstance(problem, HTTPException):
+        raise problem
+    status, headers = problem.status_code, problem.headers
+    if not request.url.path.startswith("/api/"):
+        return PlainTextResponse(problem.detail, status_code=status, headers=headers)
+    answer = error(status, problem.detail.lower().replace(" ", "_"), "see /api/v1/openapi.json")
+    answer.headers.update(headers or {})
+    return answer
 
 
 def listed(

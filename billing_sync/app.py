@@ -14,11 +14,13 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 
-from billing_sync import admin_api, callbacks, correction_api, key_api, mapping_api
+from billing_sync import admin_api, callbacks, correction_api, key_api, mapping_api, openapi
 from billing_sync.alert_api import AlertApi
 from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import AlertSettings
+from billing_sync.api_answers import not_served
 from billing_sync.callbacks import CallbackService
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
@@ -147,7 +149,9 @@ class Control:
                 *keys,
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
-            ]
+                *openapi.routes(parts.admin_token),
+            ],
+            exception_handlers={HTTPException: not_served},
         )
 
     @asynccontextmanager

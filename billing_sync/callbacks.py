@@ -46,6 +46,7 @@ from billing_sync.order_book import OrderBook, Orders
 from billing_sync.provisioning import Provisioner
 from billing_sync.renewing import Renewer
 from billing_sync.settings import KooGallerySettings
+from billing_sync.store import awaited
 from billing_sync.store.worker import SqlWorker
 from metering.catalogue import Catalogue
 from metering.clock import Clock
@@ -87,7 +88,7 @@ class CallbackService:
     def __post_init__(self) -> None:
         if len(self.front_end_url) > query.MAX_URL:
             raise ValueError(f"gateway.public_url is longer than {query.MAX_URL} characters")
-        sql = SqlWorker(self.engine)
+        sql = self._sql = SqlWorker(self.engine)
         book = self._book = OrderBook(sql, self.orders, self.catalogue)
         self._renewer = Renewer(sql, book, self.clock, self.on_change)
         self._notices = Notices(sql, book, self.clock)
@@ -116,6 +117,8 @@ class CallbackService:
 
     async def resolve(self) -> int:
         """One background round for whatever order was not known; how many were learnt."""
+        if not await self._sql.read(awaited.anything):
+            return 0
         learnt = await self._provisioner.resolve_creating()
         return learnt + await self._renewer.resolve() + await self._notices.resolve()
 

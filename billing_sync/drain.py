@@ -92,9 +92,13 @@ class Drainer:
         `stuck`. Raises SQLAlchemyError when the ledger is away.
         """
         places = await to_thread.run_sync(self._places)
+        drained = await self._at_rest(places, partitions)
         self.failure = None
-        drained = set()
         for partition in self._visits.begin(partitions):
+            if partition in drained:
+                self._visits.went_well(partition)
+                self.stuck.discard(partition)
+                continue
             try:
                 if await self._visit(partition, places[partition]):
                     drained.add(partition)
@@ -104,6 +108,17 @@ class Drainer:
                 if not self._visits.failed(partition, cheap=isinstance(failure, NodeUnavailable)):
                     break
         return drained
+
+    async def _at_rest(self, places: dict[int, Place], partitions: int) -> set[int]:
+        """Those in which nothing is to be done, found out in one go; maybe not all, and none while a
+        store does not answer: what that costs is the visits' to decide."""
+        if self.failure is not None:
+            return set()
+        try:
+            heads = await self.counters.heads(range(partitions))
+        except MeteringError:
+            return set()
+        return {each for each, head in heads.items() if _at_rest(places[each], head)}
 
     async def _visit(self, partition: int, place: Place) -> bool:
         try:

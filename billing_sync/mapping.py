@@ -81,7 +81,9 @@ class Mapper:
 
         Raises UnknownMapping, SQLAlchemyError.
         """
-        row = await self.sql.write(partial(mappings.remove, product_id=product_id))
+        row = None
+        if product_id.isprintable():  # what is not was never mapped, and SQL need not take it
+            row = await self.sql.write(partial(mappings.remove, product_id=product_id))
         if row is None:
             raise UnknownMapping(f"product {product_id} is not mapped")
         return row.model_dump()

@@ -47,6 +47,7 @@ log = logging.getLogger("tallygate.sync")
 # Usage that comes in longer after a release waits for the end of the hour it is booked in.
 _RECENT_MS: Final = 2 * HOUR_MS
 _OTHERS_PUSH_S: Final = 10.0
+_PRUNE_MS: Final = 256_000  # in which each partition has its turn, with fewer drains than a batch
 _OPEN_HOUR_TRIES: Final = 3
 
 
@@ -94,7 +95,8 @@ class Runner:
         self.importer = FindingImporter(self.engine, self.redis)
         self._closer = Closer(self.engine, self.catalogue, self.zone, alerts=self.drainer.alerts)
         self._asked_again = False  # for the findings that a ledger that was set back lacks
-        self._pruned = 0  # the partition whose history is next
+        self._pruned = 0  # the partition whose history was looked at last
+        self._pruned_ms = 0
         self._failure: Exception | None = None  # the first one of this run
 
     @property
@@ -131,11 +133,12 @@ class Runner:
     async def sync(self, *, close_now: bool = False) -> None:
         """Steps 1 to 7. Raises MeteringError or SQLAlchemyError when a store is away, OSError when
         the push log is."""
-        made = self.records_made
+        made, resets, looked = self.records_made, self.drainer.resets, False
         self._failure = None
         lanes: Mapping[str, Heartbeat] | None = None
         with self._going_on():
             await self.halt.look()
+            looked = True
         with self._going_on():
             lanes = await heartbeats.read(self.redis)
             self.drainer.heard.note(lanes, self.clock.now_ms())
@@ -144,9 +147,12 @@ class Runner:
         with self._going_on():
             await self._import()
         with self._going_on():
-            if await self.halt.look() is None:  # the drains may have found the ledger set back
+            # The drains may have found the ledger set back.
+            if not looked or self.drainer.failure or self.drainer.resets > resets:
+                await self.halt.look()
+            if self.halt.stop is None:
                 await self._record(lanes, drained, close_now=close_now)
-        await to_thread.run_sync(self._prune)
+        await self._prune()
         if self.records_made > made:
             self._made.set()
         if self._failure is not None:
@@ -247,11 +253,16 @@ class Runner:
         with reading(self.engine) as session:
             return ledger.closed_through(session), ledger.last_reset_ms(session)
 
-    def _prune(self) -> None:
-        """Step 7: a batch of one partition, so that no run is long."""
-        now_ms, self._pruned = self.clock.now_ms(), (self._pruned + 1) % self.partitions
+    async def _prune(self) -> None:
+        """Step 7: now and then a batch of one partition, so that no run is long."""
+        now_ms = self.clock.now_ms()
+        if not 0 <= now_ms - self._pruned_ms < _PRUNE_MS // self.partitions:
+            self._pruned, self._pruned_ms = (self._pruned + 1) % self.partitions, now_ms
+            await to_thread.run_sync(self._let_go, self._pruned, now_ms)
+
+    def _let_go(self, partition: int, now_ms: int) -> None:
         with reading(self.engine) as session:
-            old = history.old(session, self._pruned, now_ms)
+            old = history.old(session, partition, now_ms)
         if any(old):
             with writing(self.engine) as session:
                 history.let_go(session, old)

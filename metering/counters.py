@@ -4,7 +4,7 @@ Each call is one Lua script and idempotent: applied, it is not applied again; lo
 again; late, it is harmless. The protocol is described in docs/architecture.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metering import deltas
@@ -32,8 +32,12 @@ class Counters:
 
     async def head(self, partition: int) -> Head:
         """The lineage of a partition."""
-        fields = [_text(part) for part in await self._run("head", _keys(partition), [])]
-        return Head(fields[0], fields[1], fields[2], bool(fields[3]), *fields[4:])
+        return _head(await self._run("head", _keys(partition), []))
+
+    async def heads(self, partitions: Sequence[int]) -> dict[int, Head]:
+        """The same of several in one go; of none where that cannot be (see Scripts.run_each)."""
+        answers = await self._scripts.run_each("head", [_keys(each) for each in partitions])
+        return {each: _head(answer) for each, answer in zip(partitions, answers, strict=False)}
 
     async def set_aside(self, partition: int, *, epoch: str, last: str, new_id: str) -> bool:
         """Turn live into drain under `new_id`. False when another control plane was quicker."""
@@ -72,6 +76,11 @@ class Counters:
 
     async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
         return await self._scripts.run(name, keys, arguments)
+
+
+def _head(answer: list[bytes]) -> Head:
+    fields = [_text(part) for part in answer]
+    return Head(fields[0], fields[1], fields[2], bool(fields[3]), *fields[4:])
 
 
 def _keys(partition: int) -> list[str]:

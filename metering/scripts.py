@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from metering.cluster import Cluster
 from metering.connection import Store, translated
 
 
@@ -33,6 +34,22 @@ class Scripts:
             answer = await self._store.eval(self._source[name], len(keys), *keys, *arguments)
             self._sha[name] = _sha1(self._source[name])
             return answer
+
+    async def run_each(self, name: str, calls: Sequence[Sequence[str]]) -> list[Any]:
+        """The answers for each of these keys, in one go.
+
+        None at all where that cannot be: on a cluster, before the script was run for the first time,
+        or when one of them was refused. Raises MeteringError.
+        """
+        sha = self._sha.get(name)
+        if sha is None or isinstance(self._store, Cluster):
+            return []
+        with translated():
+            async with self._store.pipeline(transaction=False) as line:
+                for keys in calls:
+                    line.evalsha(sha, len(keys), *keys)
+                answers = await line.execute(raise_on_error=False)
+        return [] if any(isinstance(each, Exception) for each in answers) else answers
 
 
 def _sha1(source: str) -> str:

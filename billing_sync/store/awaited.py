@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, or_
 from sqlmodel import Session, col, select
 
 from billing_sync.koogallery.order import Order
 from billing_sync.lifecycle import LifecycleEvent
 from billing_sync.market_models import AwaitedChange, OrderNotice
+from billing_sync.models import Instance
 from billing_sync.store import instances, product_changes
 from billing_sync.store.product_changes import Change
 from metering.catalogue import Catalogue
@@ -100,6 +101,15 @@ def learnt(session: Session, order: Order, product_id: str, at: int) -> None:
     if row is not None:
         row.known = at
         session.merge(instances.order_line(order, order.customer_id, product_id))
+
+
+def anything(session: Session) -> bool:
+    """Whether there is any order to ask for, an instance's first included."""
+    unsettled = select(Instance.id).where(*instances.is_unsettled())
+    changes, notices = select(AwaitedChange.order_id), select(OrderNotice.order_id)
+    unknown = notices.where(OrderNotice.known == 0)
+    query = select(or_(unsettled.exists(), changes.exists(), unknown.exists()))
+    return bool(session.exec(query).one())
 
 
 def waiting(session: Session) -> dict[str, int]:

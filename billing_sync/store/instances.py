@@ -5,6 +5,7 @@ Instances of the configuration are out of reach.
 
 from collections.abc import Iterable
 
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select
 
 from billing_sync.koogallery.answers import Answer
@@ -59,16 +60,18 @@ def of_creation(session: Session, event: LifecycleEvent) -> Instance | None:
 def unsettled(session: Session, limit: int) -> list[Instance]:
     """Instances whose buyer is not known yet, the oldest first."""
     query = (
-        select(Instance)
-        .where(
-            Instance.customer_id == "",
-            Instance.source == MARKETPLACE,
-            Instance.status != InstanceStatus.RELEASED,
-        )
-        .order_by(col(Instance.started), col(Instance.id))
-        .limit(limit)
+        select(Instance).where(*is_unsettled()).order_by(col(Instance.started), col(Instance.id))
     )
-    return list(session.exec(query))
+    return list(session.exec(query.limit(limit)))
+
+
+def is_unsettled() -> tuple[ColumnElement[bool], ...]:
+    """Of an instance: its buyer is not known yet."""
+    return (
+        col(Instance.customer_id) == "",
+        col(Instance.source) == MARKETPLACE,
+        col(Instance.status) != InstanceStatus.RELEASED,
+    )
 
 
 def is_settled(instance: Instance) -> bool:

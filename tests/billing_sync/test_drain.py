@@ -1,6 +1,6 @@
 """From Redis to the ledger, on a real Valkey: whole, once, and by as many control planes as like."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from metering.counters import Counters
 from metering.deltas import DeltaKey
 from metering.errors import MeteringError, MeteringUnavailable, NodeUnavailable, WriteUnknown
 from metering.partitions import drain_key, live_key
+from metering.protocol import Head
 from metering.usage import Grade
 from metering.windows import HOUR_MS, Window, window_of
 from tests.billing_sync.books import METER, START, Books
@@ -263,11 +264,39 @@ class Patchy(Counters):
         self.failure = failure
         self.asked: list[int] = []
 
+    async def heads(self, partitions: Sequence[int]) -> dict[int, Head]:
+        return {}  # they are asked for one by one
+
     async def head(self, partition: int) -> Any:
         self.asked.append(partition)
         if partition in self.away:
             raise self.failure
         return await super().head(partition)
+
+
+class Asked(Counters):
+    """Remembers which partitions were asked for by themselves."""
+
+    asked: tuple[int, ...] = ()
+
+    async def head(self, partition: int) -> Head:
+        self.asked += (partition,)
+        return await super().head(partition)
+
+
+async def test_partitions_at_rest_are_asked_in_one_go(
+    drainer: Drainer, lane: Lane, engine: Engine, redis: Redis
+) -> None:
+    """Those in which something is to be done by themselves."""
+    asking = drainer_of(engine, counters := Asked(redis))
+    assert await asking.drain_all(PARTITIONS) == {0, 1, 2}
+    counters.asked = ()
+    assert await asking.drain_all(PARTITIONS) == {0, 1, 2}
+    assert counters.asked == ()
+    await lane.count(1, 5)
+    assert await asking.drain_all(PARTITIONS) == {0, 1, 2}
+    assert set(counters.asked) == {1}
+    assert in_ledger(engine) == 5
 
 
 UNKNOWN = WriteUnknown("Redis did not answer in time")

@@ -159,5 +159,6 @@ async def test_nobody_without_the_token(api: httpx.AsyncClient) -> None:
     for method, path in (("GET", PATH), ("PUT", f"{PATH}/X"), ("DELETE", f"{PATH}/X")):
         reply = await api.request(method, path, headers={"Authorization": "Bearer other"})
         assert reply.status_code == 401
-    gone = await api.delete(f"{PATH}/X")
-    assert (gone.status_code, gone.json()["error"]["code"]) == (404, "unknown_mapping")
+    for unknown in ("X", "%00", "%ED%A0%80", "x" * 5000):
+        gone = await api.delete(f"{PATH}/{unknown}")
+        assert (gone.status_code, gone.json()["error"]["code"]) == (404, "unknown_mapping")

@@ -1,6 +1,6 @@
 """The sync run: its order, what it waits for, and that nothing in it stops the rest."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -29,6 +29,7 @@ from metering.errors import MeteringError, MeteringUnavailable, WriteUnknown
 from metering.findings import Finding
 from metering.heartbeats import Heartbeat
 from metering.partitions import live_key
+from metering.protocol import Head
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, HOUR, MINUTE, SECOND, START, Books
 from tests.billing_sync.lanes import Lane
@@ -152,6 +153,9 @@ class Noticing(Counters):
     def __init__(self, redis: Redis, act: Callable[[], Awaitable[None]]) -> None:
         super().__init__(redis)
         self.act: Callable[[], Awaitable[None]] | None = act
+
+    async def heads(self, partitions: Sequence[int]) -> dict[int, Head]:
+        return {}  # they are asked for one by one
 
     async def head(self, partition: int) -> Any:
         act, self.act = self.act, None
@@ -328,6 +332,9 @@ async def test_a_part_of_redis_away_holds_no_other_partition_up(scene: Scene, re
 
 class Partly(Counters):
     """Partition 1 does not answer."""
+
+    async def heads(self, partitions: Sequence[int]) -> dict[int, Head]:
+        return {}  # they are asked for one by one
 
     async def head(self, partition: int) -> Any:
         if partition == 1:

@@ -87,6 +87,7 @@ async def test_a_partition_is_drained_and_reset(store: Cluster, servers: TestClu
     await counters.apply(batch(partition, 0, 4))
     assert await counters.set_aside(partition, epoch="e", last="d0", new_id="d1")
     head = await counters.head(partition)
+    assert await counters.heads([partition]) == {}
     assert (head.last, head.drain_id, head.drain_prev) == ("d1", "d1", "d0")
     checkpoints = {"lane": 4}
     assert await counters.drop_drain(partition, drain_id="d1", epoch="e", checkpoints=checkpoints)

@@ -29,6 +29,20 @@ async def test_a_batch_counts_once(redis: Redis) -> None:
     assert drain is None
 
 
+async def test_many_heads_in_one_go(redis: Redis) -> None:
+    """As each for itself; none before the script is known there, nor after it was forgotten."""
+    counters = Counters(redis)
+    for partition in range(3):
+        await counters.reset(partition, epoch=f"e{partition}", last="d0", checkpoints={})
+    assert await counters.heads(range(3)) == {}
+    each = {partition: await counters.head(partition) for partition in range(3)}
+    assert await counters.heads(range(3)) == each
+    await redis.set("{p01}:live", "no hash")
+    assert await counters.heads(range(3)) == {}
+    await redis.script_flush()
+    assert await counters.heads([0, 2]) == {}
+
+
 async def test_another_epoch_counts_nothing(redis: Redis) -> None:
     """A batch of an old epoch learns the new one and the position to replay from."""
     counters = Counters(redis)
