@@ -22,6 +22,7 @@ from billing_sync import (
     key_api,
     kit_callbacks,
     mapping_api,
+    tenant_api,
 )
 from billing_sync.alert_api import AlertApi
 from billing_sync.alert_sending import AlertSender
@@ -161,6 +162,7 @@ class Control:
                 *keys,
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
+                *tenant_api.routes(SqlWorker(parts.engine), parts.admin_token),
             ]
         )
 
