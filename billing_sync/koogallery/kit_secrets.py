@@ -7,6 +7,7 @@ The page says "RSA, at least 3072 bit, OAEP" and not with which hash. Java's own
 
 import base64
 import binascii
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,8 +28,12 @@ _PADDINGS: Final = (
 )
 
 
+@lru_cache(maxsize=2)
 def private_key(pem: bytes) -> RSAPrivateKey:
-    """The key of a PEM file. Raises PrivateKeyUnsuitable, whose text says what to do."""
+    """The key of a PEM file, remembered: to check one takes a tenth of a second.
+
+    Raises PrivateKeyUnsuitable, whose text says what to do.
+    """
     try:
         key = load_pem_private_key(pem, None)
     except TypeError:
