@@ -28,8 +28,8 @@ async def test_page_by_page(engine: Engine, tmp_path: Path) -> None:
     await market.v2("singleOrgSync")
     await market.v2("tenantSync", tenantId="t2", tenantCode="other")
     await market.v2("tenantSync", tenantId="t0", flag=0)
-    app = Starlette(routes=tenant_api.routes(SqlWorker(engine), "t0ken"))
-    transport = httpx.ASGITransport(app)
+    served = Starlette(routes=tenant_api.routes(SqlWorker(engine), "t0ken"))
+    transport = httpx.ASGITransport(served)
     async with httpx.AsyncClient(transport=transport, base_url="http://control") as api:
         assert (await api.get(PATH)).status_code == 401
         first = (await api.get(f"{PATH}?limit=1", headers=TOKEN)).json()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -22,9 +23,10 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "var").mkdir()
     engine = open_engine(sqlite_url(tmp_path / "var" / "ledger.db"))
     ledger.set_up(engine, 1, iter(Ids()), 1)
+    key: dict[str, Any] = {"tenant_id": "t-1"}
     with writing(engine) as session:
         for instance in ("", "i-1"):
-            key = {"instance_id": instance, "tenant_id": "t-1"}
+            key["instance_id"] = instance
             session.add(KitTenant(**key, granted=1_790_000_000_000, code="acme", name="Acme"))
             session.add(KitApp(**key, app_id="a", granted=1, client_id="c", sealed_secret="box"))
             session.add(KitUser(**key, app_id="a", user_name="li", granted=1, enabled=True))

@@ -179,7 +179,8 @@ def test_lists_come_as_lists_and_as_strings(version: int) -> None:
 
 def test_lists_that_are_none() -> None:
     """Whatever stands there, the field is named."""
-    for value in ("[", "{}", "7", "[7]", 7, {}, "", None, "[" * 100_000, "[NaN]", [[]]):
+    values: list[object] = ["[", "{}", "7", "[7]", 7, {}, "", None, "[" * 100_000, "[NaN]", [[]]]
+    for value in values:
         assert "userList" in refusal(Sync.AUTH, AUTH | {"userList": value})
         assert "orgInfoList" in refusal(Sync.ALL_ORGS, COMMON | {"orgInfoList": value})
 
