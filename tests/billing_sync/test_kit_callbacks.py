@@ -348,7 +348,7 @@ async def test_the_whole_tree(market: KitMarketplace) -> None:
     late = market.body("singleOrgSync", orgCode="late")
     tree = market.body("allOrgSync", orgInfoList=[{"orgCode": "top", "orgName": "Top"}])
     await market.v2("singleOrgSync", orgCode="new", parentCode="top")
-    for sync, body in (("allOrgSync", tree), ("singleOrgSync", late), ("allOrgSync", tree)):
+    for sync, body in (("allOrgSync", tree), ("allOrgSync", tree), ("singleOrgSync", late)):
         assert (await market.post_v2(sync, body)).json()["resultCode"] == "000000"
     assert {row.org_code for row in rows(market, KitOrg)} == {"top", "new"}
     assert await market.v2("allOrgSync", orgInfoList="[]") == "000000"
