@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Final
 
 import anyio
+import httpx
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -30,10 +31,12 @@ from .wire import answer
 _TICK: Final = 1.0
 
 
-def build_app(settings: SimulatorSettings, clock: Clock) -> Starlette:
+def build_app(
+    settings: SimulatorSettings, clock: Clock, merchant: httpx.AsyncBaseTransport | None = None
+) -> Starlette:
     """The open API of spec §4 and §7, the sign-in of §5, and the handles under `/_sim`. Importing or
     building does no IO."""
-    simulator = Simulator(settings, clock)
+    simulator = Simulator(settings, clock, merchant)
     parts = (
         LicensePlay(simulator),  # before Play, which would take `license` for an action
         Play(simulator),

@@ -55,7 +55,8 @@ def refused(debugged: Debugged, wrongly_sealed: Mapping[str, str]) -> Iterator[D
     yield from _flags(debugged, good)
     for title, secret in wrongly_sealed.items():
         fields = {**good["applicationSync"], "clientSecret": secret}
-        yield DebugCase(debugged.version, "applicationSync", title, fields, accepted=NOT_DECRYPTED)
+        shown = f"clientSecret {title}"
+        yield DebugCase(debugged.version, "applicationSync", shown, fields, accepted=NOT_DECRYPTED)
     yield from _people(debugged, good["authSync"])
     yield from _orgs(debugged, good)
     if debugged.version is Version.KIT_V2:
