@@ -15,7 +15,15 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks, correction_api, key_api, mapping_api
+from billing_sync import (
+    admin_api,
+    callbacks,
+    correction_api,
+    key_api,
+    kit_callbacks,
+    mapping_api,
+    tenant_api,
+)
 from billing_sync.alert_api import AlertApi
 from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import AlertSettings
@@ -26,6 +34,7 @@ from billing_sync.erasing import Eraser
 from billing_sync.key_making import KeyMaker
 from billing_sync.key_ring import KeyRing
 from billing_sync.key_uses import KeyUses
+from billing_sync.kit_callbacks import KitService
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.mapping import Mapper
@@ -110,6 +119,9 @@ class Control:
             randomness=os.urandom,
             on_change=self._on_change,
         )
+        self.kit = KitService(
+            SqlWorker(parts.engine), parts.koogallery, parts.secret, parts.clock, os.urandom
+        )
         self.mapper = mapper_of(parts, self._changed.set)
         keep_ms = parts.koogallery.keep_released_ms
         self.eraser = Eraser(SqlWorker(parts.engine), parts.clock, keep_ms, self._changed.set)
@@ -119,11 +131,14 @@ class Control:
             self.callbacks,
             lambda: self.projector.projected,
             parts.clock,
+            self.kit.answers,
         )
 
     def public(self) -> Starlette:
         """KooGallery's listener."""
-        return Starlette(routes=callbacks.routes(self.callbacks))
+        return Starlette(
+            routes=[*callbacks.routes(self.callbacks), *kit_callbacks.routes(self.kit)]
+        )
 
     def admin(self) -> Starlette:
         """The operator's listener."""
@@ -147,6 +162,7 @@ class Control:
                 *keys,
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
+                *tenant_api.routes(SqlWorker(parts.engine), parts.admin_token),
             ]
         )
 
