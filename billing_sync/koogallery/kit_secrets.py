@@ -7,6 +7,7 @@ The page says "RSA, at least 3072 bit, OAEP" and not with which hash. Java's own
 
 import base64
 import binascii
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,6 +28,7 @@ _PADDINGS: Final = (
 )
 
 
+@lru_cache(maxsize=2)  # to read one takes half a second of CPU
 def private_key(pem: bytes) -> RSAPrivateKey:
     """The key of a PEM file. Raises PrivateKeyUnsuitable, whose text says what to do."""
     try:

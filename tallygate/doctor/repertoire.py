@@ -74,10 +74,12 @@ def of_installation(installation: Installation, url: str) -> tuple[Patient, list
             public_key = _read(Path(settings.private_key_file), public_part)
         except BadRequest as wrong:
             found.append(finding("keys", f"koogallery.private_key_file: {wrong}"))
+    key = settings.access_key.get_secret_value() if settings.access_key else ""
+    same = key if settings.private_key_file is not None else ""  # who has one sells by the Kit
     patient = Patient(
         url=url,
-        key=settings.access_key.get_secret_value() if settings.access_key else "",
-        kit_key=settings.kit_key.get_secret_value() if settings.kit_key else "",
+        key=key,
+        kit_key=settings.kit_key.get_secret_value() if settings.kit_key else same,
         public_key=public_key,
         licenses=any(getattr(each, "licence", None) for each in installation.config.products),
         bits=settings.encrypt_bits,

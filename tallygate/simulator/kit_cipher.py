@@ -5,6 +5,7 @@ The pages name the padding and not its hash; Java's own names stand for three di
 
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -53,16 +54,21 @@ def sealed(secret: str, key: RSAPublicKey, hashed_by: str = SHA256) -> str:
 
 def wrongly_sealed(secret: str, key: RSAPublicKey) -> dict[str, str]:
     """Secrets that the merchant must not be able to decrypt, by what is wrong with them."""
-    stranger = rsa.generate_private_key(65537, LEAST_BITS).public_key()
     old = b64encode(key.encrypt(secret.encode(), padding.PKCS1v15())).decode()
     whole = sealed(secret, key)
     return {
-        "encrypted for another key": sealed(secret, stranger),
+        "encrypted for another key": sealed(secret, _stranger()),
         "padded by PKCS #1 v1.5": old,
         "cut short": whole[: len(whole) // 2],
         "no base64": "*" * len(whole),
         "not encrypted": secret,
     }
+
+
+@cache
+def _stranger() -> RSAPublicKey:
+    """Somebody else's key; it takes a while to make one."""
+    return rsa.generate_private_key(65537, LEAST_BITS).public_key()
 
 
 def _long_enough(key: object) -> RSAPublicKey:

@@ -65,8 +65,15 @@ def refused(debugged: Debugged, wrongly_sealed: Mapping[str, str]) -> Iterator[D
 
 
 def unknown(debugged: Debugged, instance_id: str) -> Iterator[DebugCase]:
-    """Real syncs about an instance that nobody made: on delete nobody may ask for it."""
+    """Real syncs about an instance that nobody made: on delete nobody may ask for it.
+
+    Without testFlag a sync lacks a field, or is a real one, as V2.0's are since 2025.
+    """
     for name, good in goods(debugged, instance_id).items():
+        absent = _without(good, "testFlag")
+        codes = BAD_PARAMETER | case_making.UNKNOWN
+        title = "unknown instance, without testFlag"
+        yield DebugCase(debugged.version, name, title, absent, accepted=codes, real=True)
         fields = {**good, "testFlag": 0, "tenantId": f"t-{instance_id}"[:64]}
         for flag, codes in ((Flag.ADD, case_making.UNKNOWN), (Flag.DELETE, ONLY_SUCCESS)):
             if "flag" in good:
@@ -102,8 +109,6 @@ def _spoilt(
 
 def _flags(debugged: Debugged, good: Mapping[str, Mapping[str, object]]) -> Iterator[DebugCase]:
     for name, fields in good.items():
-        absent = {each: value for each, value in fields.items() if each != "testFlag"}
-        yield case_making.wrong(debugged.version, name, "without testFlag", absent)
         if "flag" not in fields:
             continue
         absent = {each: value for each, value in fields.items() if each != "flag"}

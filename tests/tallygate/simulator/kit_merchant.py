@@ -171,10 +171,8 @@ def check(name: str, body: Mapping[str, Any], version: str) -> None:
     """The field tables. Raises Bad."""
     if name not in TABLES or len(str(body.get("instanceId", ""))) > 64:
         raise Bad("000002")
-    needed = ["flag", "testFlag"] if name.endswith("Sync") and name != "allOrgSync" else []
-    for each in [*needed, *(["testFlag"] if name == "allOrgSync" else [])]:
-        if each not in body:
-            raise Bad("000002")
+    if name.endswith("Sync") and name != "allOrgSync" and "flag" not in body:
+        raise Bad("000002")
     for each, length in TABLES[name].items():
         fits(body.get(each), length)
     fits_if_there(body, {"parentCode": 64, "deviceFingerprint": 1024})
