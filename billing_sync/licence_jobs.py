@@ -20,6 +20,7 @@ import anyio
 from sqlmodel import Session
 
 from billing_sync.errors import Undecipherable
+from billing_sync.koogallery.licence_fields import LicenceAsked
 from billing_sync.koogallery.licence_upload import BUDGET_S, UploadClient
 from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.koogallery.throttle import Throttle
@@ -38,7 +39,6 @@ from billing_sync.licences import (
     Reason,
 )
 from billing_sync.patience import retry_wait_ms
-from billing_sync.koogallery.licence_fields import LicenceAsked
 from billing_sync.repeating import Wake
 from billing_sync.store import instances
 from billing_sync.store import licences as store

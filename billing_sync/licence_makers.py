@@ -40,7 +40,9 @@ class NoMaker:
 
     async def make(self, request: LicenceRequest) -> Made:
         """Raises MakerFailed."""
-        raise MakerFailed("koogallery.licence.maker is not set")
+        raise MakerFailed(
+            f"is not set, and {request.product_id} needs one: koogallery.licence.maker"
+        )
 
 
 @dataclass
@@ -69,9 +71,7 @@ class FunctionMaker:
 class _Call:
     """One call in a daemon thread."""
 
-    def __init__(
-        self, function: Callable[[LicenceRequest], Any], request: LicenceRequest
-    ) -> None:
+    def __init__(self, function: Callable[[LicenceRequest], Any], request: LicenceRequest) -> None:
         self._function, self._request = function, request
         self._given: Any = None
         self._failure: BaseException | None = None
@@ -122,7 +122,9 @@ def function_of(name: str) -> Callable[[LicenceRequest], Any]:
             "install it beside tallygate, or add its folder to PYTHONPATH"
         ) from failure
     if not callable(found):
-        raise MakerUnusable(f"koogallery.licence.maker: {module_name} has no function {attribute!r}")
+        raise MakerUnusable(
+            f"koogallery.licence.maker: {module_name} has no function {attribute!r}"
+        )
     if inspect.iscoroutinefunction(found):
         raise MakerUnusable(
             f"koogallery.licence.maker: {attribute} is async; write a plain function, it may block"

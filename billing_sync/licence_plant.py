@@ -37,9 +37,7 @@ class LicencePlant:
     def start(self, group: TaskGroup, repeater: Repeater, every_s: float) -> None:
         """Loops that make, none waiting for another, and one that uploads."""
         for wish in self._wishes:
-            group.start_soon(
-                repeater.forever, "licence making", self.jobs.make_due, every_s, wish
-            )
+            group.start_soon(repeater.forever, "licence making", self.jobs.make_due, every_s, wish)
         upload = self.jobs.upload_due
         group.start_soon(repeater.forever, "licence upload", upload, every_s, self.jobs.made)
 

@@ -144,7 +144,7 @@ class LicenceSettings(Strict):
     of `ak` and `sk`. `unknown_codes`: what a call about a code is answered that nobody activated here.
     """
 
-    maker: Annotated[str, Field(max_length=2048, repr=False)] | None = None
+    maker: Annotated[str | None, Field(max_length=2048, repr=False)] = None  # may hold a token
     secrets: Annotated[list[SecretStr], Field(max_length=8)] = []
     timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     answer_within: Annotated[float, Field(ge=0, le=4)] = 2.0

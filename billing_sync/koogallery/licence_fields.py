@@ -49,9 +49,9 @@ def licence_ms(name: str, text: str) -> int:
         raise BadEvent(f"{name} is not a time such as 2023-10-27 10:30:15 z")
     date, time, fraction, _, sign, hours, minutes = found.groups()
     try:
-        local = datetime.strptime(f"{date} {time}", "%Y-%m-%d %H:%M:%S")
         zone = _zone(sign, int(hours or 0), int(minutes or 0))
-        moment = local.replace(tzinfo=zone).astimezone(UTC)
+        local = datetime.strptime(f"{date} {time}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)
+        moment = local.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadEvent(f"{name} is no date") from None
     millis = int((fraction or "0").ljust(3, "0")[:3])

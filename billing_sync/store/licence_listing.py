@@ -73,7 +73,9 @@ def codes(session: Session, page: Page) -> list[dict[str, Any]]:
 def standing(session: Session) -> Standing:
     """How licences stand, for metrics."""
     states = session.exec(select(Licence.state, func.count()).group_by(col(Licence.state)))
-    status = session.exec(select(LicenceCode.status, func.count()).group_by(col(LicenceCode.status)))
+    status = session.exec(
+        select(LicenceCode.status, func.count()).group_by(col(LicenceCode.status))
+    )
     oldest = select(func.min(Licence.received_at)).where(col(Licence.state).in_(_WAITING))
     return Standing(
         {state: int(count) for state, count in states},
