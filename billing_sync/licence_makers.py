@@ -47,16 +47,17 @@ class NoMaker:
 
 @dataclass
 class FunctionMaker:
-    """Calls `function(request)`; `timeout_s` bounds the wait for it."""
+    """Calls `function(request)`; `timeout_s` bounds the wait for it, `most_left` how many may hang."""
 
     function: Callable[[LicenceRequest], Any]
     timeout_s: float
+    most_left: int = MOST_LEFT
     _left: list[str] = field(default_factory=list)
 
     async def make(self, request: LicenceRequest) -> Made:
         """As Maker."""
-        if len(self._left) >= MOST_LEFT:
-            raise MakerFailed(f"{MOST_LEFT} earlier calls still hang; mend it and start again")
+        if len(self._left) >= self.most_left:
+            raise MakerFailed(f"{self.most_left} earlier calls still hang; mend it and start again")
         call = _Call(self.function, request)
         self._left.append(request.id)
         call.start(lambda: self._left.remove(request.id))
