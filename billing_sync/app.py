@@ -37,6 +37,9 @@ from billing_sync.key_uses import KeyUses
 from billing_sync.kit_callbacks import KitService
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
+from billing_sync.licence_api import LicenceApi
+from billing_sync.licence_keeping import Keeper
+from billing_sync.licence_plant import LicencePlant, plant_of
 from billing_sync.mapping import Mapper
 from billing_sync.outbox import Outbox
 from billing_sync.projector import Projector
@@ -107,6 +110,7 @@ class Control:
         self.projector = Projector(
             parts.engine, parts.redis, parts.clock, lambda: self.runner.drainer.resets
         )
+        self.licences = licences_of(parts)
         self.callbacks = CallbackService(
             engine=parts.engine,
             settings=parts.koogallery,
@@ -118,6 +122,7 @@ class Control:
             clock=parts.clock,
             randomness=os.urandom,
             on_change=self._on_change,
+            on_licence=self.licences.wake,
         )
         self.kit = KitService(
             SqlWorker(parts.engine), parts.koogallery, parts.secret, parts.clock, os.urandom
@@ -132,6 +137,7 @@ class Control:
             lambda: self.projector.projected,
             parts.clock,
             self.kit.answers,
+            self.licences.jobs.results,
         )
 
     def public(self) -> Starlette:
@@ -154,6 +160,7 @@ class Control:
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
         keys = key_api.routes(key_ring_of(parts, self._changed.set), parts.admin_token)
         alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
+        licensing = LicenceApi(parts.engine, parts.clock, self.licences.wake)
         return Starlette(
             routes=[
                 *listing,
@@ -163,6 +170,7 @@ class Control:
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
                 *tenant_api.routes(SqlWorker(parts.engine), parts.admin_token),
+                *licensing.routes(parts.admin_token),
             ]
         )
 
@@ -187,6 +195,7 @@ class Control:
         forever = self.runner.repeater.forever
         group.start_soon(self.runner.run_forever, EVERY_S, self._chores)
         group.start_soon(forever, "projection", self.projector.run, EVERY_S, self._changed)
+        self.licences.start(group, self.runner.repeater, EVERY_S)
         uses = KeyUses(self._parts.engine, self._parts.redis, self._parts.clock)
         group.start_soon(forever, "last uses of keys", uses.run, KEY_USES_S, Wake())
         if teller := self.runner.drainer.teller:
@@ -260,6 +269,14 @@ def key_ring_of(parts: Parts, on_change: Callable[[], None]) -> KeyRing:
     """What manages this ledger's API keys."""
     maker = KeyMaker(parts.secret, os.urandom)
     return KeyRing(SqlWorker(parts.engine), maker, parts.clock, parts.static, on_change)
+
+
+def licences_of(parts: Parts) -> LicencePlant:
+    """What makes and uploads this ledger's licences. Raises MakerUnusable."""
+    keeper = Keeper(parts.secret, os.urandom)
+    return plant_of(
+        parts.engine, parts.http, parts.koogallery, parts.catalogue, keeper, parts.clock
+    )
 
 
 def mapper_of(parts: Parts, on_change: Callable[[], None]) -> Mapper:

@@ -25,6 +25,8 @@ BillingSyncError
 ├── KeyRefused         an API key that cannot be made, rotated or revoked as asked
 ├── UnknownMapping     no mapping is for this product id
 ├── MappingRefused     a product id that cannot be mapped as asked
+├── MakerUnusable      the licence maker of the configuration cannot be called
+├── UnknownLicence     no licence has this id
 ├── ImportRefused      instances that cannot be taken over as the file says
 └── BadQuestion        an API request that cannot be answered as it is asked
 """
@@ -132,6 +134,14 @@ class MappingRefused(BillingSyncError):
 
 class ImportRefused(BillingSyncError):
     """Instances that cannot be taken over; the text names the line and what is wrong with it."""
+
+
+class MakerUnusable(BillingSyncError):
+    """`koogallery.licence.maker` names nothing that can make licences; the text says why."""
+
+
+class UnknownLicence(BillingSyncError):
+    """No licence of the ledger has this id."""
 
 
 class BadQuestion(BillingSyncError):

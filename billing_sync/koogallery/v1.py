@@ -24,6 +24,7 @@ _EVENTS: Final = {
 }
 _STATUS: Final = {"FREEZE": Event.FREEZE, "NORMAL": Event.UNFREEZE}
 _CHARGING: Final = {"0": "ON_DEMAND", "1": "PERIOD", "3": "ONE_TIME"}
+_DEBUG_LICENCE: Final = "debug-licence"
 _ONE_INSTANCE_AN_ORDER: Final = frozenset({"PERIOD", "ONE_TIME"})
 
 
@@ -100,6 +101,9 @@ def debug_answer(callback: Callback, now_ms: int, front_end_url: str) -> Answer:
     """What testFlag=1 gets: success, from the request alone (as in V2.0)."""
     if callback.activity is Activity.QUERY:
         return query.debug_answer(instance_ids(callback), front_end_url, now_ms)
+    if callback.activity is Activity.LICENCE:
+        event = to_event(replace(callback, activity=Activity.NEW), now_ms)
+        return replace(answers.created(event.instance_id, settled=True), licence=_DEBUG_LICENCE)
     event = to_event(callback, now_ms)
     if callback.activity is Activity.NEW:
         made_up = answers.created(event.instance_id, settled=True)

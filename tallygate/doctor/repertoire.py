@@ -81,7 +81,7 @@ def of_installation(installation: Installation, url: str) -> tuple[Patient, list
         key=key,
         kit_key=settings.kit_key.get_secret_value() if settings.kit_key else same,
         public_key=public_key,
-        licenses=any(getattr(each, "licence", None) for each in installation.config.products),
+        licenses=any(each.licence is not None for each in installation.config.products),
         bits=settings.encrypt_bits,
     )
     return patient, found
