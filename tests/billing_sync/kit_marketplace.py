@@ -153,11 +153,7 @@ class KitMarketplace(V1Marketplace):
     async def kit_v1(self, sync: str, **fields: object) -> str:
         """One call of V1.0 now, whose lists are strings; the result code."""
         body = self.body(sync, **fields)
-        texts = {
-            name: value if isinstance(value, str | int) else packed(value).decode()
-            for name, value in body.items()
-        }
-        return str((await self.post_v1(sync, texts)).json()["resultCode"])
+        return str((await self.post_v1(sync, texts(body))).json()["resultCode"])
 
     async def post_v1(
         self, sync: str, body: Any, *, auth: str | None = None, prefix: str = "/koogallery"
@@ -171,7 +167,7 @@ class KitMarketplace(V1Marketplace):
         """The reply passed the platform's own checks."""
         async with self.client() as client:
             kind = {"Content-Type": "application/json"}
-            reply = await client.post(path, content=raw, headers=kind | headers)
+            reply = await client.post(f"http://isv{path}", content=raw, headers=kind | headers)
         assert reply.status_code == 200
         assert reply.headers["content-type"].startswith("application/json")
         assert {"resultCode", "resultMsg"} <= reply.json().keys()
@@ -197,3 +193,11 @@ def packed(value: Any) -> bytes:
     """Compact, keys ascending on top, as it is signed."""
     ordered = dict(sorted(value.items())) if isinstance(value, dict) else value
     return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def texts(body: dict[str, Any]) -> dict[str, Any]:
+    """As V1.0 sends it: lists are strings."""
+    return {
+        name: value if isinstance(value, str | int) else packed(value).decode()
+        for name, value in body.items()
+    }
