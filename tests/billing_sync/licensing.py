@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any
@@ -53,8 +54,6 @@ DAY = 86_400_000
 
 def written(at_ms: int) -> str:
     """A time as the page of getLicenseAsync prints it."""
-    from datetime import UTC, datetime
-
     return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d %H:%M:%S} z"
 
 
@@ -71,7 +70,7 @@ class Maker:
         with self._lock:
             self.requests.append(request)
             step = self.plan.pop(0) if self.plan else None
-        if isinstance(step, Exception):
+        if isinstance(step, BaseException):
             raise step
         if callable(step):
             return step(request)
@@ -186,7 +185,6 @@ class Shop(V1Marketplace):
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Shop"]:
         """Everything is made and uploaded as it comes."""
-        self.service._licences.on_wish = self.plant.wake
         self.service._licences._licences.on_wish = self.plant.wake
         async with self.http, anyio.create_task_group() as group:
             self.plant.start(group, Repeater(), 0.05)

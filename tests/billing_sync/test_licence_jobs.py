@@ -1,5 +1,6 @@
 """Making and uploading: slow and broken makers, an open API that fails, several control planes."""
 
+import time
 from typing import Any
 
 import anyio
@@ -8,6 +9,7 @@ from sqlalchemy import Engine
 from sqlmodel import col, update
 
 from billing_sync.errors import UnknownLicence, WrongState
+from billing_sync.koogallery.hosts import Hosts
 from billing_sync.licence_models import Licence
 from billing_sync.licence_retrying import retry, retry_rejected
 from billing_sync.licences import NotYet
@@ -128,8 +130,6 @@ async def test_without_keys_nothing_is_lost(engine: Engine) -> None:
 
 
 def slow(_: object) -> None:
-    import time
-
     time.sleep(0.6)
 
 
@@ -248,7 +248,7 @@ async def test_another_secret_key(engine: Engine) -> None:
     assert (row.state, row.code) == ("rejected", "sealed")
     with writing(engine) as session:
         session.execute(update(Licence).where(col(Licence.id) == row.id).values(state="making"))
-        session.execute(update(Licence).values(asked="AAAA"))
+        session.execute(update(Licence).values(asked="AAAA", next_attempt=0))
     await shop.jobs.make_due()
     assert states(engine) == {"refused": 1}
 
@@ -274,10 +274,7 @@ async def test_the_fallback_host(engine: Engine) -> None:
     """Where the first host cannot be reached the second takes it."""
     with file_api() as (api, server):
         shop = Shop(engine, server.url)
-        api_of = shop.jobs.client._api
-        from billing_sync.koogallery.hosts import Hosts
-
-        api_of._hosts = Hosts(["http://127.0.0.1:1", server.url])
+        shop.jobs.client._api._hosts = Hosts(["http://127.0.0.1:1", server.url])
         await shop.ask(await shop.licensed("o1"))
         await shop.work()
         assert (states(engine), len(api.uploads)) == ({"delivered": 1}, 1)

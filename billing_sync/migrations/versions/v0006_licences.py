@@ -1,4 +1,4 @@
-"""Licences. Revision 0006."""
+"""licences. Revision 0006."""
 
 import sqlalchemy as sa
 from alembic import op
