@@ -1,7 +1,7 @@
 """The open API of licences without a wire (spec §4): uploads, and authorization codes.
 
-The documents show neither the reply of a heartbeat nor all refusals of codes; the numbers are those of
-the vendor's page of error codes for them.
+The specification shows neither the reply of a heartbeat nor the refusals of codes; numbers and names are
+those of the vendor's pages for them.
 """
 
 import json
@@ -119,14 +119,13 @@ class LicenseDesk:
         if code.state is not CodeState.NORMAL or code.activated_ms is not None:
             raise PushRefused(400, _NOT_NOW, "its state does not allow it")
         code.activated_ms = now_ms
-        return {}
+        return _shown(code)
 
     def _heartbeat(self, code: Code, _now_ms: int) -> Mapping[str, object]:
         if code.activated_ms is None:
             raise PushRefused(400, _NOT_ACTIVATED, "the code is not activated")
         code.heartbeats += 1
-        expires = format_compact_time(code.expires_ms)
-        return {"license": code.license, "status": code.state.value, "expireTime": expires}
+        return _shown(code)
 
     def _refused(self, check: str, refused: PushRefused) -> Said:
         answer = Answer(refused.status, refused.code, str(refused))
@@ -136,8 +135,13 @@ class LicenseDesk:
 
 def said_of_code(data: Mapping[str, object]) -> Said:
     """Success of a call about a code."""
-    body = {"error_code": _DONE, "error_msg": "success", **({"data": data} if data else {})}
-    return Said(200, body)
+    told = {"license_code_info": data}
+    return Said(200, {"error_code": _DONE, "error_msg": "success", "data": told})
+
+
+def _shown(code: Code) -> dict[str, object]:
+    expires = format_compact_time(code.expires_ms)
+    return {"license": code.license, "status": code.state.value, "expire_time": expires}
 
 
 def _spoilt(fault: Fault) -> Said:
