@@ -6,7 +6,7 @@ those of the vendor's pages for them.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
@@ -33,7 +33,7 @@ _NOT_NOW: Final = "92020003"
 _NO_SUCH: Final = "92020005"
 _NOT_ACTIVATED: Final = "92020011"
 MAX_LICENSE: Final = 64
-_CodeCall = Callable[[Code, int], Mapping[str, object]]
+_CodeCall = Callable[[Code, int], str]
 
 
 class LicenseDesk:
@@ -115,13 +115,13 @@ class LicenseDesk:
             raise PushRefused(400, _NO_SUCH, "there is no such authorization code")
         return code
 
-    def _activate(self, code: Code, now_ms: int) -> Mapping[str, object]:
+    def _activate(self, code: Code, now_ms: int) -> str:
         if code.state is not CodeState.NORMAL or code.activated_ms is not None:
             raise PushRefused(400, _NOT_NOW, "its state does not allow it")
         code.activated_ms = now_ms
         return _shown(code)
 
-    def _heartbeat(self, code: Code, _now_ms: int) -> Mapping[str, object]:
+    def _heartbeat(self, code: Code, _now_ms: int) -> str:
         if code.activated_ms is None:
             raise PushRefused(400, _NOT_ACTIVATED, "the code is not activated")
         code.heartbeats += 1
@@ -133,15 +133,16 @@ class LicenseDesk:
         return said_of(answer)
 
 
-def said_of_code(data: Mapping[str, object]) -> Said:
+def said_of_code(info: str) -> Said:
     """Success of a call about a code."""
-    told = {"license_code_info": data}
+    told = {"license_code_info": info}
     return Said(200, {"error_code": _DONE, "error_msg": "success", "data": told})
 
 
-def _shown(code: Code) -> dict[str, object]:
-    expires = format_compact_time(code.expires_ms)
-    return {"license": code.license, "status": code.state.value, "expire_time": expires}
+def _shown(code: Code) -> str:
+    """JSON within a string, as the page prints it."""
+    status = "ALIVE" if code.state is CodeState.NORMAL else code.state.value
+    return json.dumps({"status": status, "expire_time": format_compact_time(code.expires_ms)})
 
 
 def _spoilt(fault: Fault) -> Said:

@@ -160,7 +160,7 @@ def test_a_code_is_activated_once(market: Simulator) -> None:
     market.marketplace.licenses.code("PL1").state = CodeState.FROZEN
     said = about_code(market, HEARTBEAT_PATH, about)
     assert isinstance(said.body, dict)
-    assert said.body["data"]["license_code_info"]["status"] == "FROZEN"
+    assert json.loads(said.body["data"]["license_code_info"])["status"] == "FROZEN"
 
 
 @pytest.mark.parametrize(
