@@ -21,7 +21,7 @@ TOKEN_PATH: Final = "/api/v1/oauth2/token"  # noqa: S105  (an address)
 USERINFO_PATH: Final = "/api/v1/oauth2/userinfo"
 LOGOUT_PATH: Final = "/api/v1/logout"
 PORTAL_PATH: Final = "/unified-login/"
-TENANT_PARAMETER: Final = "tenantId"
+TENANT_PARAMETER: Final = "tenant"  # [assumed]: the page names none; userinfo does so
 _COOKIE: Final = "simulator_session"
 _METHODS: Final = ("S256", "plain", "")
 

@@ -72,7 +72,7 @@ async def test_the_portal(browser: httpx.AsyncClient) -> None:
     assert "Ada" in (await browser.get("/unified-login/")).text
     form = {"tenant_id": "t-1", "app_id": "app", "user_name": "ada"}
     back = sent_back(await browser.post("/unified-login/", data=form))
-    assert back["tenantId"] == "t-1"
+    assert back["tenant"] == "t-1"
     assert "state" not in back
     wrong = await browser.post("/unified-login/", data={**form, "app_id": "none"})
     assert wrong.status_code == 400
