@@ -191,7 +191,7 @@ async def test_without_keys() -> None:
 
 async def test_codes_are_told(sim: httpx.AsyncClient, merchant: Known) -> None:
     """Renewed, frozen, released."""
-    code = (await sim.post("/_sim/codes", json={"license": "PL1"})).json()
+    code = shown = (await sim.post("/_sim/codes", json={"license": "PL1"})).json()
     for action, state in (("refresh", "NORMAL"), ("freeze", "FROZEN"), ("release", "RELEASED")):
         reply = await sim.post(f"/_sim/codes/PL1/{action}", json={})
         assert reply.json()["findings"] == [], reply.text

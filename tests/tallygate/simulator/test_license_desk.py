@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tallygate.simulator.aksk import SignedRequest
+from tallygate.simulator.aksk import SignedRequest, signature
 from tallygate.simulator.in_process import Simulator
 from tallygate.simulator.license_book import Code, CodeState, Wish
 from tallygate.simulator.license_desk import ACTIVATE_PATH, HEARTBEAT_PATH
@@ -39,8 +39,6 @@ def signed(path: str, body: bytes, content_type: str, *, unsigned: bool = False)
 
 
 def unsigned_headers(path: str) -> dict[str, str]:
-    from tallygate.simulator.aksk import signature
-
     headers = {
         "host": HOST,
         "x-sdk-date": format_record_time(NOW_MS),
@@ -54,7 +52,7 @@ def unsigned_headers(path: str) -> dict[str, str]:
     return headers | {"authorization": authorization}
 
 
-def text_form(characters: str = "LICENCE", **more: Any) -> bytes:
+def text_form(characters: object = "LICENCE", **more: Any) -> bytes:
     fields = {"type": "CHARACTERS", "characters": characters, **more}
     return form(Part("isvUpdateFileReq", json.dumps(fields).encode(), JSON))
 
@@ -181,8 +179,6 @@ def test_wrong_calls_about_codes(market: Simulator, body: object, code: str) -> 
 
 def test_an_app_signs_too(market: Simulator) -> None:
     """With x-stage: RELEASE, and only with it."""
-    from tallygate.simulator.aksk import signature
-
     body = b'{"license":"PL1"}'
     for stage, status in (({"x-stage": "RELEASE"}, 200), ({}, 401)):
         headers = {"host": HOST, "x-sdk-date": format_record_time(NOW_MS), **stage}

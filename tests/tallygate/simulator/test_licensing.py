@@ -7,12 +7,14 @@ import anyio
 import httpx
 import pytest
 
+from tallygate.simulator.app import build_app
 from tallygate.simulator.in_process import Simulator
 from tallygate.simulator.licensing import Asked
 from tallygate.simulator.models import Instance, Kind, Product
 from tests.tallygate.simulator.kit_merchant import Call, KitMerchant
 from tests.tallygate.simulator.stage import NOW_MS, HandClock, settings
-from tests.tallygate.simulator.test_license_desk import TYPE, signed, text_form
+from tests.tallygate.simulator.test_license_desk import signed, text_form
+from tests.tallygate.simulator.test_multipart import TYPE
 
 pytestmark = pytest.mark.anyio
 
@@ -110,8 +112,6 @@ async def test_an_expected_refusal() -> None:
 
 async def test_the_handle() -> None:
     """POST /_sim/instances/ID/license, and the list."""
-    from tallygate.simulator.app import build_app
-
     made = settings(production_url="http://merchant/koogallery", poll_attempts=1)
     app = build_app(made, HandClock(), KitMerchant())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as http:

@@ -8,7 +8,9 @@ import pytest
 from starlette.applications import Starlette
 
 from tallygate.simulator.authority import Authority
+from tallygate.simulator.directory import Person
 from tallygate.simulator.sign_in import SignIn
+from tallygate.simulator.sign_in_pages import login_page
 from tests.tallygate.simulator.stage import HandClock
 from tests.tallygate.simulator.test_authority import BACK, CHALLENGE, CLIENT, VERIFIER, company
 
@@ -114,11 +116,8 @@ async def test_the_token_endpoint_takes_forms_only(browser: httpx.AsyncClient) -
     assert (reply.status_code, reply.json()["error"]) == (400, "invalid_request")
 
 
-async def test_names_cannot_break_the_page(browser: httpx.AsyncClient) -> None:
+async def test_names_cannot_break_the_page() -> None:
     """What a company calls itself is text."""
-    from tallygate.simulator.directory import Person
-    from tallygate.simulator.sign_in_pages import login_page
-
     tenant = company().tenant("t-1")
     tenant.name = "<script>"
     tenant.people["x"] = Person('"><b>', "<i>", "D")
