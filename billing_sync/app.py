@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks, correction_api, key_api, mapping_api
+from billing_sync import admin_api, callbacks, correction_api, key_api, link_api, mapping_api
 from billing_sync.alert_api import AlertApi
 from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import AlertSettings
@@ -30,12 +30,13 @@ from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.mapping import Mapper
 from billing_sync.outbox import Outbox
+from billing_sync.people import linker_of, told_pages_of
 from billing_sync.projector import Projector
 from billing_sync.push_log import PushLog
 from billing_sync.record_api import RecordApi
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
-from billing_sync.settings import BillingSettings, KooGallerySettings
+from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
@@ -59,8 +60,8 @@ KEY_USES_S: Final = 2.0
 
 @dataclass
 class Parts:
-    """What the control plane is made from. `front_end_url` is told to buyers; the push log is kept
-    in `data_dir`."""
+    """What the control plane is made from. `front_end_url` is told to buyers, `control_url` is where
+    customers find their pages; the push log is kept in `data_dir`."""
 
     engine: Engine
     data_dir: Path
@@ -76,6 +77,8 @@ class Parts:
     front_end_url: str
     clock: Clock
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    control_url: str = ""
 
 
 def new_id() -> str:
@@ -109,7 +112,9 @@ class Control:
             clock=parts.clock,
             randomness=os.urandom,
             on_change=self._on_change,
+            pages=told_pages_of(parts),
         )
+        self.linker = linker_of(parts)
         self.mapper = mapper_of(parts, self._changed.set)
         keep_ms = parts.koogallery.keep_released_ms
         self.eraser = Eraser(SqlWorker(parts.engine), parts.clock, keep_ms, self._changed.set)
@@ -145,6 +150,7 @@ class Control:
                 *deciding.routes(parts.admin_token),
                 *correcting,
                 *keys,
+                *link_api.routes(self.linker, parts.admin_token),
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
             ]

@@ -39,6 +39,7 @@ ELSEWHERE: Final = {
     "instances": "tallygate.instances_command",
     "keys": "tallygate.keys_command",
     "lanes": "tallygate.lanes_command",
+    "links": "tallygate.links_command",
     "mappings": "tallygate.mappings_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
     "packages": "tallygate.packages_command",

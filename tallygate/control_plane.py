@@ -100,6 +100,8 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             front_end_url=installation.front_end_url(),
             clock=SystemClock(),
             alerts=config.alerts,
+            control=config.control,
+            control_url=installation.control_url(),
         )
 
 
