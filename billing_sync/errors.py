@@ -25,7 +25,8 @@ BillingSyncError
 ├── UnknownMapping     no mapping is for this product id
 ├── MappingRefused     a product id that cannot be mapped as asked
 ├── ImportRefused      instances that cannot be taken over as the file says
-└── BadQuestion        an API request that cannot be answered as it is asked
+├── BadQuestion        an API request that cannot be answered as it is asked
+└── Forged             a form that another site may have sent
 """
 
 
@@ -131,3 +132,7 @@ class ImportRefused(BillingSyncError):
 
 class BadQuestion(BillingSyncError):
     """A parameter of the operator's API is unknown or unreadable; the text says which."""
+
+
+class Forged(BillingSyncError):
+    """A form without the token that only our own page knows."""
