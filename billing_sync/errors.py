@@ -28,7 +28,8 @@ BillingSyncError
 ├── SignInRefused      a person who cannot be signed in
 │   └── SignInAway     because the tenant's authentication centre does not answer
 ├── ImportRefused      instances that cannot be taken over as the file says
-└── BadQuestion        an API request that cannot be answered as it is asked
+├── BadQuestion        an API request that cannot be answered as it is asked
+└── Forged             a form that another site may have sent
 """
 
 
@@ -146,3 +147,7 @@ class SignInAway(SignInRefused):
 
 class BadQuestion(BillingSyncError):
     """A parameter of the operator's API is unknown or unreadable; the text says which."""
+
+
+class Forged(BillingSyncError):
+    """A form without the token that only our own page knows."""
