@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 PREFIX = "tg-"
 _SHOWN = len(PREFIX) + 6  # of 46: what is left has 220 random bits
+_API_KEY = "tallygate sealed api-key"
 _NONCE_BYTES = 12  # AES-GCM, NIST SP 800-38D
 
 
@@ -58,14 +59,17 @@ def digest(key_pepper: bytes, key: str | bytes) -> str:
     return digest_of_sha256(key_pepper, sha256_hex(key))
 
 
-def seal(secret: bytes, plain: str, nonce: bytes) -> str:
-    """Encrypt a key for SQL with AES-256-GCM; `nonce` is 12 random bytes, fresh for each call."""
-    box = AESGCM(derive(secret, "tallygate sealed api-key"))
+def seal(secret: bytes, plain: str, nonce: bytes, purpose: str = _API_KEY) -> str:
+    """Encrypt a key for SQL with AES-256-GCM; `nonce` is 12 random bytes, fresh for each call.
+
+    Secrets of another `purpose` have a subkey of their own.
+    """
+    box = AESGCM(derive(secret, purpose))
     return base64.b64encode(nonce + box.encrypt(nonce, plain.encode(), None)).decode()
 
 
-def unseal(secret: bytes, sealed: str) -> str:
+def unseal(secret: bytes, sealed: str, purpose: str = _API_KEY) -> str:
     """The inverse of `seal`. Raises cryptography's InvalidTag when the secret is another one."""
     raw = base64.b64decode(sealed)
-    box = AESGCM(derive(secret, "tallygate sealed api-key"))
+    box = AESGCM(derive(secret, purpose))
     return box.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None).decode()

@@ -15,6 +15,7 @@ import billing_sync.balance_models
 import billing_sync.correction_models
 import billing_sync.finding_models
 import billing_sync.key_models
+import billing_sync.kit_models
 import billing_sync.market_models
 import billing_sync.models
 import billing_sync.package_models
