@@ -30,13 +30,14 @@ from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.mapping import Mapper
 from billing_sync.outbox import Outbox
-from billing_sync.people import linker_of, told_pages_of
+from billing_sync.people import linker_of, pages_of, told_pages_of
 from billing_sync.projector import Projector
 from billing_sync.push_log import PushLog
 from billing_sync.record_api import RecordApi
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
 from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from billing_sync.shown_limits import LimitsOf, no_limits
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
@@ -79,6 +80,8 @@ class Parts:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     control_url: str = ""
+    limits_of: LimitsOf = no_limits
+    quota_path: str | None = None
 
 
 def new_id() -> str:
@@ -127,8 +130,10 @@ class Control:
         )
 
     def public(self) -> Starlette:
-        """KooGallery's listener."""
-        return Starlette(routes=callbacks.routes(self.callbacks))
+        """KooGallery's listener, and that of customers' people."""
+        ring = key_ring_of(self._parts, self._changed.set)
+        people = pages_of(self._parts, self.view, ring)
+        return Starlette(routes=[*callbacks.routes(self.callbacks), *people])
 
     def admin(self) -> Starlette:
         """The operator's listener."""

@@ -151,9 +151,7 @@ class CustomerView:
             figure.at_ms if figure else now_ms,
         )
 
-    def _package(
-        self, figures: PackageFigures, standing: Standing, now_ms: int
-    ) -> ShownPackage:
+    def _package(self, figures: PackageFigures, standing: Standing, now_ms: int) -> ShownPackage:
         row, over = figures.package, figures.is_over(now_ms)
         since_ms = max(row.started, now_ms - LOOK_BACK_HOURS * HOUR_MS)
         items = tuple(
@@ -166,7 +164,9 @@ class CustomerView:
             )
             for item in figures.items
         )
-        return ShownPackage(row, _name_of(self.catalogue.get(row.product_id), row.product_id), over, items)
+        return ShownPackage(
+            row, _name_of(self.catalogue.get(row.product_id), row.product_id), over, items
+        )
 
     def _item(
         self, item: ItemFigures, burnt: int, *, over: bool, since_ms: int, now_ms: int

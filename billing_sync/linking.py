@@ -25,7 +25,6 @@ from metering.clock import Clock
 log = logging.getLogger("tallygate.links")
 
 
-
 class MadeLink(NamedTuple):
     """A link for a person; `expires` UTC ms, 0 as long as the instance."""
 

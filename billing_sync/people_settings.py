@@ -32,13 +32,14 @@ class SignInSettings(Strict):
     """Sessions of tenants' users: they end after `idle` without a request, and after `longest`.
 
     `pkce`: send a challenge (RFC 7636); peers that do not know it ignore it. `rotate_keys`: users of
-    the role `admin` may rotate API keys.
+    the role `admin` may rotate API keys. `portal_url`: where somebody is sent who comes without a tenant.
     """
 
     idle: Duration = "30m"
     longest: Duration = "8h"
-    pkce: bool = False
+    pkce: bool = True
     rotate_keys: bool = True
+    portal_url: Annotated[str, Field(pattern=r"^https://[^\s\"<>]{1,500}$")] | None = None
 
     @property
     def idle_ms(self) -> int:

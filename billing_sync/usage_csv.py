@@ -28,7 +28,7 @@ def csv_of(cells: Mapping[Cell, int], access: Access) -> str:
 
 
 def _shown(cell: Cell, access: Access) -> bool:
-    return access.instances is None or bool(cell.instance_id) and access.sees(cell.instance_id)
+    return access.instances is None or (bool(cell.instance_id) and access.sees(cell.instance_id))
 
 
 def _plain(text: str) -> str:

@@ -30,9 +30,7 @@ def standing(session: Session, access: Access, catalogue: Catalogue, since: int)
     mine = set(ids)
     page = Page(access.customer_id, None, None, None, MOST)
     packages = [
-        each
-        for each in package_listing.listed(session, page, catalogue)
-        if each.package.id in mine
+        each for each in package_listing.listed(session, page, catalogue) if each.package.id in mine
     ]
     return Standing(
         session.get(CustomerRow, access.customer_id),

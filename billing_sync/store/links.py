@@ -60,16 +60,17 @@ def instance_of(session: Session, customer_id: str, instance_id: str) -> Instanc
     return instance if instance is not None and instance.customer_id == customer_id else None
 
 
-def opened(
-    session: Session, link: Link, catalogue: Catalogue, now_ms: int, keep_ms: int
-) -> Opened:
+def opened(session: Session, link: Link, catalogue: Catalogue, now_ms: int, keep_ms: int) -> Opened:
     """What the link opens. Raises BadLink for one that is over or revoked.
 
     A link without an end opens its instance until `keep_ms` after the release, as long as anything
     of the buyer is kept.
     """
     customer = session.get(CustomerRow, link.customer_id)
-    if customer is None or revisions(session, [link.customer_id]).get(customer.id, 0) != link.revision:
+    if (
+        customer is None
+        or revisions(session, [link.customer_id]).get(customer.id, 0) != link.revision
+    ):
         raise BadLink("revoked")
     if link.expires and link.expires * 1000 <= now_ms:
         raise BadLink("over")

@@ -4,7 +4,14 @@ import json
 from decimal import Decimal
 
 from billing_sync.figures import UsageFigure
-from billing_sync.koogallery.query import MAX_URL, Addresses, Shown, answer, app_info, statistical_time
+from billing_sync.koogallery.query import (
+    MAX_URL,
+    Addresses,
+    Shown,
+    answer,
+    app_info,
+    statistical_time,
+)
 
 AT = 1_669_257_378_256
 

@@ -139,4 +139,6 @@ def test_debugging(call: dict[str, str]) -> None:
 def test_debugging_with_impossible_fields() -> None:
     """They are refused as in real calls."""
     with pytest.raises(BadEvent, match="expireTime"):
-        debug_answer(v1_fields.parse(REFRESH | {"expireTime": "x", "testFlag": "1"}), AT, Addresses("u"))
+        debug_answer(
+            v1_fields.parse(REFRESH | {"expireTime": "x", "testFlag": "1"}), AT, Addresses("u")
+        )

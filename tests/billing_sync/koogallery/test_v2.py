@@ -20,7 +20,9 @@ def event_of(**body: str) -> LifecycleEvent:
 
 def debugged(**body: str) -> dict[str, object]:
     callback = parse(json.dumps({**body, "testFlag": "1"}).encode())
-    answer: dict[str, object] = json.loads(encode(debug_answer(callback, AT, Addresses("https://api"))))
+    answer: dict[str, object] = json.loads(
+        encode(debug_answer(callback, AT, Addresses("https://api")))
+    )
     return answer
 
 
