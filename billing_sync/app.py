@@ -118,6 +118,7 @@ class Control:
             pages=told_pages_of(parts),
         )
         self.linker = linker_of(parts)
+        self.key_ring = key_ring_of(parts, self._changed.set)
         self.mapper = mapper_of(parts, self._changed.set)
         keep_ms = parts.koogallery.keep_released_ms
         self.eraser = Eraser(SqlWorker(parts.engine), parts.clock, keep_ms, self._changed.set)
@@ -131,8 +132,7 @@ class Control:
 
     def public(self) -> Starlette:
         """KooGallery's listener, and that of customers' people."""
-        ring = key_ring_of(self._parts, self._changed.set)
-        people = pages_of(self._parts, self.view, ring)
+        people = pages_of(self._parts, self.view, self.key_ring)
         return Starlette(routes=[*callbacks.routes(self.callbacks), *people])
 
     def admin(self) -> Starlette:
@@ -147,7 +147,7 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        keys = key_api.routes(key_ring_of(parts, self._changed.set), parts.admin_token)
+        keys = key_api.routes(self.key_ring, parts.admin_token)
         alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
         return Starlette(
             routes=[

@@ -173,9 +173,9 @@ class CustomerPages:
             raise Forged("not allowed")
         key_id = form.get("key_id", "")
         mine = {row["id"] for row in await self.view.keys(entry.access) if row.get("shown")}
+        if key_id not in mine:
+            return await self._shown(request, entry, "there is no such key")
         try:
-            if key_id not in mine:
-                raise UnknownKey("no such key")
             asked = rotation_asked(_OVERLAP, None, self._now_ms())
             made = await self.view.ring.rotate(key_id, asked)
         except (KeyRefused, UnknownKey) as reason:

@@ -190,9 +190,7 @@ class SignIn:
         try:
             kept = self._kept(row)
             client = await self._client(row.tenant_id, kept.instance_id, row.app_id)
-            if not kept.refresh:
-                raise SignInRefused("the tokens are over")
-            tokens = await self.oauth.refresh(client, kept.refresh)
+            tokens = await self._refreshed(client, kept)
         except SignInAway as reason:
             _log.warning("tokens of a person of tenant %s: %s", row.tenant_id, reason)
             sealed, at = row.sealed, now_ms + _AGAIN_MS
@@ -205,6 +203,11 @@ class SignIn:
             at = _renew_at(tokens, now_ms)
         await self.sql.write(partial(store.renew, session_id=row.id, sealed=sealed, renew_at=at))
         return True
+
+    async def _refreshed(self, client: Client, kept: Kept) -> Tokens:
+        if not kept.refresh:
+            raise SignInRefused("the tokens are over")
+        return await self.oauth.refresh(client, kept.refresh)
 
     async def _client(self, tenant_id: str, instance_id: str, app_id: str) -> Client:
         """Raises SignInRefused for an application that is there no more."""
