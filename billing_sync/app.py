@@ -15,7 +15,16 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import admin_api, callbacks, correction_api, key_api, link_api, mapping_api
+from billing_sync import (
+    admin_api,
+    callbacks,
+    correction_api,
+    key_api,
+    kit_callbacks,
+    link_api,
+    mapping_api,
+    tenant_api,
+)
 from billing_sync.alert_api import AlertApi
 from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import AlertSettings
@@ -26,6 +35,7 @@ from billing_sync.erasing import Eraser
 from billing_sync.key_making import KeyMaker
 from billing_sync.key_ring import KeyRing
 from billing_sync.key_uses import KeyUses
+from billing_sync.kit_callbacks import KitService
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.mapping import Mapper
@@ -119,6 +129,9 @@ class Control:
         )
         self.linker = linker_of(parts)
         self.key_ring = key_ring_of(parts, self._changed.set)
+        self.kit = KitService(
+            SqlWorker(parts.engine), parts.koogallery, parts.secret, parts.clock, os.urandom
+        )
         self.mapper = mapper_of(parts, self._changed.set)
         keep_ms = parts.koogallery.keep_released_ms
         self.eraser = Eraser(SqlWorker(parts.engine), parts.clock, keep_ms, self._changed.set)
@@ -128,12 +141,14 @@ class Control:
             self.callbacks,
             lambda: self.projector.projected,
             parts.clock,
+            self.kit.answers,
         )
 
     def public(self) -> Starlette:
         """KooGallery's listener, and that of customers' people."""
         people = pages_of(self._parts, self.view, self.key_ring)
-        return Starlette(routes=[*callbacks.routes(self.callbacks), *people])
+        of_koogallery = [*callbacks.routes(self.callbacks), *kit_callbacks.routes(self.kit)]
+        return Starlette(routes=[*of_koogallery, *people])
 
     def admin(self) -> Starlette:
         """The operator's listener."""
@@ -158,6 +173,7 @@ class Control:
                 *link_api.routes(self.linker, parts.admin_token),
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
+                *tenant_api.routes(SqlWorker(parts.engine), parts.admin_token),
             ]
         )
 

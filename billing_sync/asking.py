@@ -33,6 +33,14 @@ class KeyPage(NamedTuple):
     limit: int
 
 
+class TenantPage(NamedTuple):
+    """Which tenants are wanted: `limit` of them behind the first `skip`."""
+
+    instance_id: str | None
+    skip: int
+    limit: int
+
+
 class SuspensePage(NamedTuple):
     """Which part of the suspense is wanted: `limit` rows behind the first `skip`. Windows are half-open."""
 
@@ -113,6 +121,13 @@ def key_question(asked: QueryParams) -> KeyPage:
     """`/api/v1/keys?customer=&after=&limit=`."""
     _check(asked, ("customer", "after", "limit"))
     return KeyPage(asked.get("customer"), _number(asked.get("after")), _limit(asked.get("limit")))
+
+
+def tenant_question(asked: QueryParams) -> TenantPage:
+    """`/api/v1/tenants?instance=&after=&limit=`."""
+    _check(asked, ("instance", "after", "limit"))
+    skip = _number(asked.get("after")) or 0
+    return TenantPage(asked.get("instance"), skip, _limit(asked.get("limit")))
 
 
 def finding_question(asked: QueryParams) -> FindingPage:

@@ -6,9 +6,8 @@ stack trace.
 """
 
 import logging
-import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -18,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from billing_sync.answering import guarded, signed, unknown
 from billing_sync.bounded_bodies import bounded_body
 from billing_sync.errors import BadEvent, BadSignature
 from billing_sync.figures import UsageFigures
 from billing_sync.instance_view import InstanceView
 from billing_sync.koogallery import (
-    answers,
     cipher,
     fields,
     query,
@@ -36,7 +35,6 @@ from billing_sync.koogallery import (
 )
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.cipher import ValueCipher
-from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.fields import Callback
 from billing_sync.koogallery.order import Order
 from billing_sync.koogallery.query import Addresses
@@ -126,33 +124,21 @@ class CallbackService:
 
     async def answer(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
         """The reply to one V2.0 callback. Never raises for anything a caller can cause."""
-        answer = await self._guarded(partial(self._judged, parameters, raw))
+        answer = await guarded(partial(self._judged, parameters, raw))
         self.answers[fields.activity_name(raw), answer.code.value] += 1
         return answer
 
     async def answer_v1(self, query_string: bytes) -> Answer:
         """The reply to one V1.0 callback, in the same way."""
-        answer = await self._guarded(partial(self._judged_v1, query_string))
+        answer = await guarded(partial(self._judged_v1, query_string))
         self.answers[v1_fields.activity_name(query_string), answer.code.value] += 1
         return answer
 
-    def body_sign(self, body: bytes) -> str | None:
-        """The `Body-Sign` of a reply; None while there is no key to sign with."""
-        key = self._access_key()
-        return v1_signing.body_sign(key, body) if key else None
-
-    async def _guarded(self, judge: Callable[[], Awaitable[Answer]]) -> Answer:
-        try:
-            answer = await judge()
-        except BadSignature as reason:
-            answer = Answer(ResultCode.BAD_SIGNATURE, str(reason))
-        except BadEvent as reason:
-            answer = Answer(ResultCode.BAD_PARAMETER, str(reason))
-        except Exception as error:  # noqa: BLE001  (the marketplace must get a reply it can read)
-            # Only where and what: messages of SQL errors quote their parameters.
-            _log.error("callback failed: %s", _origin(error))
-            answer = Answer(ResultCode.INTERNAL, "internal error, try again")
-        return answer
+    @property
+    def key(self) -> str:
+        """Signs calls and replies; empty while there is none."""
+        key = self.settings.access_key
+        return key.get_secret_value() if key else ""
 
     async def _judged(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
         """Verify, parse, judge: in this order."""
@@ -198,12 +184,12 @@ class CallbackService:
             answer = await self._provisioner.upgrade(event, order)
         else:
             answer = await self._renewer.apply(event)
-        return answer or _unknown(event.instance_id)
+        return answer or unknown(event.instance_id)
 
     async def _check(self, callback: Callback) -> Answer:
         instance_id = callback.values["instanceId"]
         answer = await self._renewer.check(instance_id, fields.wanted_product(callback))
-        return answer or _unknown(instance_id)
+        return answer or unknown(instance_id)
 
     async def _query(self, callback: Callback) -> Answer:
         return await self.view.answer(fields.instance_ids(callback), self.clock.now_ms())
@@ -225,32 +211,17 @@ class CallbackService:
     def _new_iv(self) -> str:
         return cipher.random_iv(self.randomness(cipher.IV_RANDOMNESS))
 
-    def _access_key(self) -> str:
-        key = self.settings.access_key
-        return key.get_secret_value() if key else ""
-
     def _key(self) -> str:
-        key = self._access_key()
-        if not key:
+        if not self.key:
             _log.error("callback refused: koogallery.access_key is not set")
             raise BadSignature("this address has no access key yet")
-        return key
+        return self.key
 
     def _verified(self, signed: SignedQuery, raw: bytes) -> int:
         now = self.clock.now_ms()
         sent_at = signing.verify(self._key(), signed, raw, now)
         self.nonces.admit(signed.nonce, now)
         return sent_at
-
-
-def _unknown(instance_id: str) -> Answer:
-    return Answer(ResultCode.UNKNOWN_INSTANCE, f"unknown instanceId: {instance_id}")
-
-
-def _origin(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    places = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
-    return f"{type(error).__name__} at {places}"
 
 
 def routes(service: CallbackService) -> list[Route]:
@@ -262,14 +233,6 @@ def routes(service: CallbackService) -> list[Route]:
             reply = await service.answer(request.query_params, body)
         else:
             reply = await service.answer_v1(request.scope["query_string"])
-        return signed(answers.encode(reply).encode())
-
-    def signed(body: bytes) -> Response:
-        response = Response(body, headers={"Content-Type": answers.CONTENT_TYPE})
-        if (signature := service.body_sign(body)) is not None:
-            # Spelt as documented, where the server lets it through: Response would write it small.
-            name = v1_signing.BODY_SIGN.encode()
-            response.raw_headers.append((name, signature.encode()))
-        return response
+        return signed(reply, service.key)
 
     return [Route(path, callback, methods=["GET", "POST"]) for path in _PATHS]

@@ -4,6 +4,7 @@ BillingSyncError
 ├── BadSignature       a callback's signature is missing or wrong (answer 000001)
 ├── BadEvent           a callback that cannot be read or is not served (answer 000002)
 ├── Undecipherable     a value that was encrypted with another key
+├── PrivateKeyUnsuitable  the file of the seller's RSA key cannot be used
 ├── UnknownTransition  the lifecycle table lacks a row
 ├── OrderUnavailable   the marketplace did not say what was ordered
 │   └── TooOften       because it was asked too often
@@ -47,6 +48,10 @@ class BadEvent(BillingSyncError):
 
 class Undecipherable(BillingSyncError):
     """An encrypted value of V1.0 that the access key does not open; the text says nothing of it."""
+
+
+class PrivateKeyUnsuitable(BillingSyncError):
+    """koogallery.private_key_file cannot be used; the text goes on after the file's name."""
 
 
 class UnknownTransition(BillingSyncError):

@@ -1,7 +1,8 @@
 """The control plane's metrics: plain numbers, read at scrape time by one collector."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -37,13 +38,15 @@ class _LedgerFigures(NamedTuple):
 
 @dataclass
 class Telemetry:
-    """What the collector reads. `projected` gives how many entitlements went to Redis."""
+    """What the collector reads. `projected` gives how many entitlements went to Redis; `kit_answers`
+    are replies to the Kit by (interface, version, result code)."""
 
     engine: Engine
     runner: Runner
     callbacks: CallbackService
     projected: Callable[[], int]
     clock: Clock
+    kit_answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def registry(self) -> CollectorRegistry:
         """A registry of its own, so that nothing else is exposed by accident."""
@@ -142,6 +145,12 @@ class _Collector(Collector):
             "Callbacks answered.",
             ("activity", "code"),
             service.answers.copy().items(),
+        )
+        yield _labelled_counter(
+            "billing_sync_kit_calls",
+            "Calls of the joint-operation Kit answered.",
+            ("interface", "version", "code"),
+            self._telemetry.kit_answers.copy().items(),
         )
         yield _counter(
             "billing_sync_unknown_products",

@@ -47,6 +47,7 @@ ELSEWHERE: Final = {
     "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
     "suspense": "tallygate.suspense_command",
+    "tenants": "tallygate.tenants_command",
     "whatif": "tallygate.whatif.whatif_command",
 }
 

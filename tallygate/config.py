@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from billing_sync.settings import ControlSettings
+from billing_sync.settings import ControlSettings, KooGallerySettings
 from gateway.settings import GatewaySettings, Route
 from tallygate.addresses import Address, parse_address
 from tallygate.config_checks import check
@@ -14,6 +14,7 @@ from tallygate.config_unbuilt import unbuilt
 from tallygate.config_validation import validate
 from tallygate.config_yaml import read_yaml
 from tallygate.environment import Resolver
+from tallygate.private_keys import wrong_with
 
 __all__ = ["Address", "Config", "ConfigInvalid", "load", "parse", "parse_address"]
 
@@ -44,7 +45,16 @@ def parse(text: str, environ: Mapping[str, str], *, base: Path) -> Config:
         problems = [*check(validated), *unbuilt(validated)]
     if problems or isinstance(validated, list):
         raise ConfigInvalid(problems)
-    return _anchored(validated, base)
+    anchored = _anchored(validated, base)
+    _check_private_key(anchored)
+    return anchored
+
+
+def _check_private_key(config: Config) -> None:
+    """The one file that is looked at already here. Raises ConfigInvalid."""
+    path = config.koogallery.private_key_file
+    if path is not None and (problem := wrong_with(Path(path))):
+        raise ConfigInvalid([Problem(("koogallery", "private_key_file"), problem)])
 
 
 def _joined(unresolved: list[Problem], invalid: list[Problem]) -> list[Problem]:
@@ -60,6 +70,7 @@ def _anchored(config: Config, base: Path) -> Config:
             "data_dir": base / config.data_dir,
             "gateway": _tls_anchored(config.gateway, base),
             "control": _tls_anchored(config.control, base),
+            "koogallery": _key_anchored(config.koogallery, base),
             "routes": [_route_anchored(route, base) for route in config.routes],
         }
     )
@@ -70,6 +81,13 @@ def _route_anchored(route: Route, base: Path) -> Route:
         return route
     pool = route.pool.model_copy(update={"ca_file": str(base / route.pool.ca_file)})
     return route.model_copy(update={"pool": pool})
+
+
+def _key_anchored(koogallery: KooGallerySettings, base: Path) -> KooGallerySettings:
+    if koogallery.private_key_file is None:
+        return koogallery
+    path = str(base / koogallery.private_key_file)
+    return koogallery.model_copy(update={"private_key_file": path})
 
 
 def _tls_anchored(section: _Section, base: Path) -> _Section:

@@ -1,7 +1,7 @@
 """Settings that are fixed by name already but not built yet. Any other value than the default is
 refused: a setting that is accepted and then ignored would be worse than none. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -12,15 +12,12 @@ from tallygate.config_schema import Config
 from tallygate.config_shape import field_at
 
 # `*` stands for every item of a list. When a setting is built, its line goes.
-SETTINGS: Final = (
-    "koogallery.kit_key",
-    "koogallery.private_key_file",
-)
+SETTINGS: Final[tuple[str, ...]] = ()
 
 
-def unbuilt(config: Config) -> Iterator[Problem]:
+def unbuilt(config: Config, settings: Sequence[str] = SETTINGS) -> Iterator[Problem]:
     """Each setting of `config` that asks for something that is not built yet."""
-    for setting in SETTINGS:
+    for setting in settings:
         for place, value in _values(config, tuple(setting.split(".")), ()):
             field = field_at(place)
             if field is not None and value != field.get_default(call_default_factory=True):

@@ -13,3 +13,4 @@ class ResultCode(StrEnum):
     IN_PROCESS = "000004"
     INTERNAL = "000005"
     NO_RESOURCE = "000100"
+    UNDECIPHERABLE = "000101"  # a secret of the Kit (spec §5)

@@ -39,8 +39,8 @@ def verify(access_key: str, query: SignedQuery, body: bytes, now_ms: int) -> int
     taken as it came and then as sorted compact JSON without nulls: the vendor signs the latter and
     sends the former, and a proxy between may have re-spaced it.
     """
-    sent_at = _sent_at(query.timestamp)
-    if abs(now_ms - sent_at) > TOLERANCE_MS:
+    stamp = sent_at(query.timestamp)
+    if abs(now_ms - stamp) > TOLERANCE_MS:
         raise BadEvent("timestamp is more than 60 s off; check both clocks")
     if not 0 < len(query.nonce) <= _MAX_PARAMETER:
         raise BadEvent("nonce is missing or too long")
@@ -48,11 +48,17 @@ def verify(access_key: str, query: SignedQuery, body: bytes, now_ms: int) -> int
         canonical = canonical_json(body)
         if canonical is None or not _matches(access_key, query, canonical):
             raise BadSignature("signature is missing or wrong")
-    return sent_at
+    return stamp
 
 
-def _sent_at(timestamp: str) -> int:
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) in range(10, 15)):
+def sent_at(timestamp: str) -> int:
+    """A `timestamp` as ms. Raises BadEvent.
+
+    No zero in front: nonce and timestamp are signed as one text, and a recorded call whose nonce ends
+    with a zero could be played again with that zero moved over.
+    """
+    digits = timestamp.isascii() and timestamp.isdigit() and timestamp[0] != "0"
+    if not digits or len(timestamp) not in range(10, 15):
         raise BadEvent("timestamp is missing or is not milliseconds")
     return int(timestamp) * (1000 if len(timestamp) == _SECONDS_DIGITS else 1)
 

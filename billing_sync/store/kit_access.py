@@ -79,7 +79,7 @@ def applications(
         select(KitTenant, KitApp)
         .join(KitApp, and_(*_same(KitTenant, KitApp, "instance_id", "tenant_id")))
         .outerjoin(Instance, col(Instance.id) == KitTenant.instance_id)
-        .where(KitTenant.tenant_id == tenant_id, *_tenant_lives(), *_app_lives(), _is_served())
+        .where(KitTenant.tenant_id == tenant_id, *tenant_lives(), *app_lives(), _is_served())
         .order_by(col(KitTenant.instance_id).desc(), col(KitApp.app_id))
     )
     if instance_id is not None:
@@ -105,9 +105,9 @@ def access_of(
         .where(
             KitTenant.tenant_id == tenant_id,
             KitUser.user_name == user_name,
-            *_tenant_lives(),
-            *_app_lives(),
-            *_user_lives(),
+            *tenant_lives(),
+            *app_lives(),
+            *user_lives(),
             _is_served(),
         )
         .order_by(col(KitUser.instance_id).desc(), col(KitUser.told).desc())
@@ -164,16 +164,19 @@ def _same(one: Any, other: Any, *names: str) -> list[ColumnElement[bool]]:
     return [getattr(one, name) == getattr(other, name) for name in names]
 
 
-def _tenant_lives() -> list[ColumnElement[bool]]:
+def tenant_lives() -> list[ColumnElement[bool]]:
+    """Of a row of KitTenant: it was added and not deleted since."""
     return [col(KitTenant.granted) > col(KitTenant.revoked)]
 
 
-def _app_lives() -> list[ColumnElement[bool]]:
+def app_lives() -> list[ColumnElement[bool]]:
+    """Of a row of KitApp beside its tenant's."""
     granted = col(KitApp.granted)
     return [granted > col(KitApp.revoked), granted > col(KitTenant.revoked)]
 
 
-def _user_lives() -> list[ColumnElement[bool]]:
+def user_lives() -> list[ColumnElement[bool]]:
+    """Of a row of KitUser beside its tenant's and its application's."""
     granted = col(KitUser.granted)
     tables = (KitUser, KitApp, KitTenant)
     return [granted > col(table.revoked) for table in tables]
