@@ -118,7 +118,8 @@ class SignInPages:
 
     def _failed(self, request: Request, status: int, name: str, reason: Exception) -> Response:
         _log.info("a sign-in failed: %s", reason)
-        return self._without(request, self._notice(request, status, name), _BEGUN)
+        bare = Request({**request.scope, "query_string": b""})  # a code stands in no page
+        return self._without(request, self._notice(bare, status, name), _BEGUN)
 
     async def _login(self, request: Request) -> Response:
         tenant_id = _tenant_of(request.query_params)

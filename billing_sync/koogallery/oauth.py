@@ -22,6 +22,7 @@ _LOGOUT: Final = "/api/v1/logout"
 _SCOPE: Final = "get_user_info"
 _LIFE_S: Final = 7200  # of an access token whose centre does not say
 _LONGEST_S: Final = 30 * 86_400
+_INSIDE: Final = (".localhost", ".local", ".internal")
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+$")]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
@@ -88,12 +89,15 @@ def _is_plain(parts: SplitResult) -> bool:
 
 
 def _may_be_asked(parts: SplitResult, *, loopback: bool) -> bool:
-    host = parts.hostname or ""
+    host = (parts.hostname or "").removesuffix(".")
     try:
-        return loopback and parts.scheme == "http" and ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        named = "." in host.strip(".") and not host.endswith((".localhost", ".local", ".internal"))
+        last = host.rpartition(".")[2]
+        # An address in any other spelling, such as 127.1 or 127.0.0.0x1, ends with a number.
+        named = "." in host and last[:1].isalpha() and not host.endswith(_INSIDE)
         return parts.scheme == "https" and named
+    return loopback and parts.scheme == "http" and address.is_loopback
 
 
 def challenge_of(verifier: str) -> str:

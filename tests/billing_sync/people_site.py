@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class PeopleSite:
         self.engine = parts.engine
         self.control = Control(parts)
         self.links = UsageLinks.of(BASE, SECRET)
+        self.leaving = AsyncExitStack()
         with writing(parts.engine) as session:
             session.add_all([CustomerRow(id="c", name="Customer C"), CustomerRow(id="d", name="D")])
             for instance_id, customer_id, product_id in (
@@ -139,4 +140,6 @@ async def site(engine: Engine, redis: Redis, **given: Any) -> AsyncIterator[Peop
         }
         made = Parts(**(parts | given))
         set_up(made)
-        yield PeopleSite(made)
+        people = PeopleSite(made)
+        async with people.leaving:
+            yield people
