@@ -22,6 +22,13 @@ from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def database_kind() -> str:
+    """Pages; what they stand on is tried on each kind of database in store/."""
+    return "sqlite"
+
+
 ROTATE = {"links": {"rotate_keys": True}}
 FOREIGN = ("987654", "of-d", "request-of-d", ">D<")
 

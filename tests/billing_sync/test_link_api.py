@@ -11,6 +11,13 @@ from tests.billing_sync.people_site import BASE, PeopleSite, client_of, site
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def database_kind() -> str:
+    """Pages; what they stand on is tried on each kind of database in store/."""
+    return "sqlite"
+
+
 PATH = "/api/v1/links"
 HOUR_MS = 3_600_000
 

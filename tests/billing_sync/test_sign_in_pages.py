@@ -1,7 +1,6 @@
 """Signing in through a tenant's centre on a real socket: who gets in, what he sees, how he leaves."""
 
 import re
-import time
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +20,13 @@ from tests.billing_sync.books import START
 from tests.billing_sync.people_site import BASE, PeopleSite, authorize, site, told
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def database_kind() -> str:
+    """Pages; what they stand on is tried on each kind of database in store/."""
+    return "sqlite"
+
 
 LOGIN = "/koogallery/oauth/login"
 CALLBACK = "/koogallery/oauth/callback"
@@ -161,16 +167,14 @@ async def test_roles(people: PeopleSite, auth: AuthCentre) -> None:
 
 
 async def test_deleted_by_the_enterprise(people: PeopleSite, auth: AuthCentre) -> None:
-    """From the next request on, within a second; and not in again."""
+    """From the next request on; and not in again."""
     for flag in (Flag.DELETE, Flag.CANCEL):
         user = "ann" if flag is Flag.DELETE else "bob"
         browser = Browser(people, auth, user)
         await browser.sign_in()
         assert (await browser.page()).status_code == 200
-        started = time.monotonic()
         authorize(people.engine, "i", "t-1", AT + 10, {user: "user"}, flag)
         assert (await browser.page()).status_code == 401
-        assert time.monotonic() - started < 1
         assert (await browser.sign_in()).status_code == 403
     assert sessions(people) == []
 
