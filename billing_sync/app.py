@@ -21,6 +21,7 @@ from billing_sync import (
     correction_api,
     key_api,
     kit_callbacks,
+    link_api,
     mapping_api,
     tenant_api,
 )
@@ -42,12 +43,14 @@ from billing_sync.licence_keeping import Keeper
 from billing_sync.licence_plant import LicencePlant, plant_of
 from billing_sync.mapping import Mapper
 from billing_sync.outbox import Outbox
+from billing_sync.people import linker_of, pages_of, told_pages_of
 from billing_sync.projector import Projector
 from billing_sync.push_log import PushLog
 from billing_sync.record_api import RecordApi
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
-from billing_sync.settings import BillingSettings, KooGallerySettings
+from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from billing_sync.shown_limits import LimitsOf, no_limits
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
@@ -71,8 +74,8 @@ KEY_USES_S: Final = 2.0
 
 @dataclass
 class Parts:
-    """What the control plane is made from. `front_end_url` is told to buyers; the push log is kept
-    in `data_dir`."""
+    """What the control plane is made from. `front_end_url` is told to buyers, `control_url` is where
+    customers find their pages; the push log is kept in `data_dir`."""
 
     engine: Engine
     data_dir: Path
@@ -88,6 +91,10 @@ class Parts:
     front_end_url: str
     clock: Clock
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    control_url: str = ""
+    limits_of: LimitsOf = no_limits
+    quota_path: str | None = None
 
 
 def new_id() -> str:
@@ -123,7 +130,10 @@ class Control:
             randomness=os.urandom,
             on_change=self._on_change,
             on_licence=self.licences.wake,
+            pages=told_pages_of(parts),
         )
+        self.linker = linker_of(parts)
+        self.key_ring = key_ring_of(parts, self._changed.set)
         self.kit = KitService(
             SqlWorker(parts.engine), parts.koogallery, parts.secret, parts.clock, os.urandom
         )
@@ -141,10 +151,10 @@ class Control:
         )
 
     def public(self) -> Starlette:
-        """KooGallery's listener."""
-        return Starlette(
-            routes=[*callbacks.routes(self.callbacks), *kit_callbacks.routes(self.kit)]
-        )
+        """KooGallery's listener, and that of customers' people."""
+        people = pages_of(self._parts, self.view, self.key_ring)
+        of_koogallery = [*callbacks.routes(self.callbacks), *kit_callbacks.routes(self.kit)]
+        return Starlette(routes=[*of_koogallery, *people])
 
     def admin(self) -> Starlette:
         """The operator's listener."""
@@ -158,7 +168,7 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        keys = key_api.routes(key_ring_of(parts, self._changed.set), parts.admin_token)
+        keys = key_api.routes(self.key_ring, parts.admin_token)
         alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
         licensing = LicenceApi(parts.engine, parts.clock, self.licences.wake)
         return Starlette(
@@ -167,6 +177,7 @@ class Control:
                 *deciding.routes(parts.admin_token),
                 *correcting,
                 *keys,
+                *link_api.routes(self.linker, parts.admin_token),
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
                 *tenant_api.routes(SqlWorker(parts.engine), parts.admin_token),

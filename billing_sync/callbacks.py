@@ -37,11 +37,13 @@ from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.cipher import ValueCipher
 from billing_sync.koogallery.fields import Callback
 from billing_sync.koogallery.order import Order
+from billing_sync.koogallery.query import Addresses
 from billing_sync.koogallery.signing import NonceMemory, SignedQuery
 from billing_sync.licence_desks import ACTIVITIES as OF_LICENCES
 from billing_sync.licence_desks import LicenceDesks
 from billing_sync.licence_keeping import Keeper
 from billing_sync.lifecycle import Activity, LifecycleEvent
+from billing_sync.link_tokens import UsageLinks
 from billing_sync.noticing import Notices
 from billing_sync.order_book import OrderBook, Orders
 from billing_sync.provisioning import Provisioner
@@ -68,7 +70,8 @@ class CallbackService:
     """Answers callbacks. `front_end_url` is where the buyer calls; `randomness(n)` gives n bytes.
 
     `on_change` is called after each commit, to wake whoever projects, `on_licence` to wake whoever
-    makes licences. `answers` counts replies by (activity, result code).
+    makes licences. `answers` counts replies by (activity, result code). `pages` makes the links to usage
+    pages, if the marketplace is told any.
     """
 
     engine: Engine
@@ -85,6 +88,7 @@ class CallbackService:
     nonces: NonceMemory = field(default_factory=NonceMemory, repr=False)
     figures_budget_s: float = FIGURES_BUDGET_S
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    pages: UsageLinks | None = None
 
     def __post_init__(self) -> None:
         if len(self.front_end_url) > query.MAX_URL:
@@ -118,7 +122,9 @@ class CallbackService:
             front_end_url=self.front_end_url,
             resolve=self._provisioner.resolve,
             budget_s=self.figures_budget_s,
+            pages=self.pages,
         )
+        self._debugged = Addresses(self.front_end_url, self.pages.debug_url if self.pages else "")
 
     @property
     def unknown_products(self) -> int:
@@ -155,7 +161,7 @@ class CallbackService:
         sent_at = self._verified(SignedQuery.of(parameters), raw)
         callback = fields.parse(raw)
         if callback.test:
-            return v2.debug_answer(callback, self.clock.now_ms(), self.front_end_url)
+            return v2.debug_answer(callback, self.clock.now_ms(), self._debugged)
         match callback.activity:
             case Activity.QUERY:
                 return await self._query(callback)
@@ -176,7 +182,7 @@ class CallbackService:
         callback = v1_fields.parse(proved.parameters)
         self._look_at_contact(key, proved.parameters)
         if callback.test:
-            answer = v1.debug_answer(callback, self.clock.now_ms(), self.front_end_url)
+            answer = v1.debug_answer(callback, self.clock.now_ms(), self._debugged)
         elif callback.activity is Activity.QUERY:
             answer = await self._query(callback)
         elif callback.activity is Activity.LICENCE:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
+from billing_sync.people_settings import LinkSettings, SignInSettings
 from metering.catalogue import Strict
 
 
@@ -23,6 +24,8 @@ class ControlSettings(Strict):
     public_url: str | None = None
     admin_token: SecretStr | None = None
     tls: Tls | None = None
+    links: LinkSettings = LinkSettings()
+    sign_in: SignInSettings = SignInSettings()
 
 
 class HoldSettings(Strict):
