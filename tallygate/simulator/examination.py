@@ -13,14 +13,16 @@ from uuid import uuid4
 
 import anyio
 
-from .callbacks import Callbacks
+from .callbacks import Call, Callbacks
 from .checks import RESULT_CODES, Reply, check_reply
 from .clock import Clock
 from .conversation import instance_id_of
 from .debug_case import DebugCase, Version
 from .findings import Finding
 from .info_checks import check_info
+from .kit_calls import SignedSync, shifted_sync
 from .suites import Suite
+from .tampering import SignedCallback, shifted
 
 ONCE, AGAIN, SHUFFLED, AT_ONCE, LAST = "once", "again", "random order", "at once", "at the end"
 _AT_ONCE: Final = 16
@@ -119,8 +121,10 @@ class Examination:
 
     async def _send(self, case: DebugCase) -> Reply:
         call = self._suites[case.version].signed(case)
-        if case.tamper == "replay":
+        if case.tamper in ("replay", "shift"):
             await self._callbacks.deliver(self._url, call)
+        if case.tamper == "shift":
+            call = _shifted(call)
         return await self._callbacks.deliver(self._url, call)
 
     def _judge(self, case: DebugCase, reply: Reply) -> Iterator[Finding]:
@@ -158,3 +162,9 @@ class Examination:
             yield from suite.refused()
             if self._order.real:
                 yield from suite.unknown(f"unknown-{uuid4()}")
+
+
+def _shifted(call: Call) -> Call:
+    if isinstance(call, SignedSync):
+        return shifted_sync(call)
+    return shifted(call) if isinstance(call, SignedCallback) else call

@@ -7,6 +7,8 @@
     opened = await market.buy("cust-1", Item("chat"))        # signed newInstance calls and all
     await market.act(instance_id, "freeze")                  # query refresh freeze unfreeze release
     await market.upgrade(instance_id, Item("chat-large"))    # a CHANGE order, upgradeInstance
+    await market.licensing.ask(instance, {})                 # getLicenseAsync until it is taken
+    await market.syncing.tenant(url, tenant, Flag.ADD, DEFAULT)   # the Kit; `directory` is the company
     http = httpx.AsyncClient(transport=market.transport())   # for the merchant's pushes and queries
     status, reply = market.push(body, headers)               # or without any client
     market.faults.set({"outages": [{"side": "push", "from_ms": …, "to_ms": …}]})

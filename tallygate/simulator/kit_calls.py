@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .debug_case import Style
@@ -16,7 +16,7 @@ from .kit_signing import (
     sync_signature,
     sync_token,
 )
-from .tampering import STALE_MS
+from .tampering import SHIFTED, STALE_MS, shiftable
 from .times import DAY_MS
 
 SYNCS: Final = ("tenantSync", "applicationSync", "authSync", "singleOrgSync", "allOrgSync")
@@ -55,6 +55,7 @@ class SignedSync:
 def signed_v2(key: str, sync: Sync, nonce: str, now_ms: int, tamper: str = "none") -> SignedSync:
     """With `x-sign`. A wrong time is signed correctly, so that only the time can be refused."""
     sent_ms = now_ms + _V2_SHIFTS.get(tamper, 0)
+    nonce = shiftable(nonce) if tamper == "shift" else nonce
     fields = _stamped(sync.fields, sent_ms)
     payload = signed_text(fields) if sync.raw is None else sync.raw
     signature = sync_signature(key, nonce, str(sent_ms), payload)
@@ -82,6 +83,13 @@ def signed_v1(key: str, sync: Sync, now_ms: int, tamper: str = "none") -> Signed
     headers = {} if tamper == "missing_signature" else {TOKEN: token}
     content = sync.raw if sync.raw is not None else _written(_altered(fields, tamper), sync.style)
     return SignedSync(V1_PATH + sync.name, headers, content, sent_ms)
+
+
+def shifted_sync(sync: SignedSync) -> SignedSync:
+    """A replay under another nonce, as `tampering.shifted`."""
+    headers = dict(sync.headers)
+    headers |= {NONCE: headers[NONCE][:-1], TIMESTAMP: SHIFTED + headers[TIMESTAMP]}
+    return replace(sync, headers=headers)
 
 
 def _stamped(fields: Mapping[str, object], sent_ms: int) -> dict[str, object]:

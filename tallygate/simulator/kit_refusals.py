@@ -23,6 +23,7 @@ _V2_SPOILT: Final[Mapping[str, str]] = {
     "missing_timestamp": "without x-timestamp",
     "missing_nonce": "without x-nonce",
     "replay": "the same x-nonce again",
+    "shift": "again, the end of its x-nonce moved to x-timestamp",
 }
 _V1_SPOILT: Final[Mapping[str, str]] = {
     "signature": "wrong authToken",

@@ -34,6 +34,7 @@ class LicensePlay:
         return [
             Route("/instances/{instance_id}/license", self.ask, methods=["POST"]),
             Route("/licenses", self.licenses),
+            Route("/licenses/{event_id}", self.content),
             Route("/codes", self.make_code, methods=["POST"]),
             Route("/codes", self.codes),
             Route("/codes/{license_id}/{action}", self.tell, methods=["POST"]),
@@ -57,6 +58,13 @@ class LicensePlay:
     async def licenses(self, _: Request) -> Response:
         """What was asked for, and what was uploaded for it."""
         return answer({"licenses": [wish.as_json() for wish in self._book.wishes.values()]})
+
+    async def content(self, request: Request) -> Response:
+        """The first licence of an application, as it was uploaded."""
+        wish = self._book.wishes.get(request.path_params["event_id"])
+        if wish is None or not wish.delivered:
+            raise NotFound("no licence came for this eventId; GET /_sim/licenses lists them")
+        return Response(wish.uploads[0].content, media_type="application/octet-stream")
 
     async def make_code(self, request: Request) -> Response:
         """An authorization code that a buyer has; `license` and `expire_time` may be given."""

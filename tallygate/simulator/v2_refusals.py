@@ -19,6 +19,7 @@ _SPOILT: Final[Mapping[str, str]] = {
     "missing_timestamp": "without timestamp",
     "missing_nonce": "without nonce",
     "replay": "the same nonce again",
+    "shift": "again, the end of its nonce moved to the timestamp",
 }
 # Mandatory text fields and their greatest lengths (§2.6-2.12, §6).
 _FIELDS: Final[Mapping[str, Mapping[str, int]]] = {

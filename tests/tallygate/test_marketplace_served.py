@@ -1,7 +1,10 @@
 """Licences, the Kit and signing in between the simulator and `tallygate serve`."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,6 +35,8 @@ def test_a_licence(sides: Market) -> None:
     assert first["licenses"] == again["licenses"]
     [licence], [another] = first["licenses"], other["licenses"]
     assert (licence["type"], licence["sha256"] != another["sha256"]) == ("FILE", True)
+    assert verified(sides, "e-1", "one") == 0
+    assert verified(sides, "e-1", "two") == 1
     for spoilt, code in (
         ({"expireTime": None}, "000902"),
         (
@@ -41,6 +46,17 @@ def test_a_licence(sides: Market) -> None:
     ):
         refused = sides.sim("POST", path, expect=code, **spoilt)
         assert not refused["license"]["delivered"]
+
+
+def verified(sides: Market, event_id: str, fingerprint: str) -> int:
+    """What the verifier of docs/ says of what was uploaded, as a buyer's software would."""
+    folder = sides.merchant.folder
+    file = folder / f"{event_id}.lic"
+    file.write_bytes(sides.http.get(f"{sides.url}/_sim/licenses/{event_id}").content)
+    script = Path(__file__).parents[2] / "docs" / "verify_licence.py"
+    public = str(folder / "licence.key.pub")
+    words = [sys.executable, str(script), public, str(file), fingerprint]
+    return subprocess.run(words, check=False, capture_output=True).returncode
 
 
 def test_a_licence_for_good(sides: Market) -> None:

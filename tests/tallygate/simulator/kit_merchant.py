@@ -75,6 +75,7 @@ class KitMerchant(httpx.AsyncBaseTransport):
     spoil: Callable[[Call], object] = lambda call: None
     clock: HandClock = field(default_factory=HandClock)
     oaep_of: tuple[str, ...] = ("SHA256/SHA256", "SHA256/SHA1", "SHA1/SHA1")
+    is_shiftable: bool = False
     taken: list[Call] = field(default_factory=list)
     nonces: set[str] = field(default_factory=set)
 
@@ -122,6 +123,8 @@ class KitMerchant(httpx.AsyncBaseTransport):
     def _verify_v2(self, raw: bytes, body: Any, headers: Mapping[str, str]) -> None:
         nonce, stamp = headers.get("x-nonce", ""), headers.get("x-timestamp", "")
         if not nonce or not stamp or abs(self.clock.now_ms() - int(stamp)) > 60_000:
+            raise Bad("000002")
+        if stamp.startswith("0") and not self.is_shiftable:
             raise Bad("000002")
         text = raw
         if isinstance(body, dict):

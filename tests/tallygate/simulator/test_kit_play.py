@@ -168,6 +168,7 @@ async def test_a_replay(sim: httpx.AsyncClient) -> None:
         ("DELETE", TENANT, {}),
         ("PUT", TENANT + "/people/ada", {}),
         ("POST", "/_sim/instances/none/license", {}),
+        ("GET", "/_sim/licenses/none", {}),
         ("POST", "/_sim/codes", {"expire_time": "tomorrow"}),
         ("POST", "/_sim/codes/none/freeze", {}),
     ],

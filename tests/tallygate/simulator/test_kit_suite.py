@@ -161,6 +161,13 @@ async def test_a_defect_is_named(
     assert title in titles
 
 
+async def test_a_nonce_whose_end_moved() -> None:
+    """A merchant who remembers nonces, and reads a timestamp with a zero before it."""
+    found = said(await examined(KitMerchant(is_shiftable=True), suite_of(Version.KIT_V2)))
+    titles = set().union(*found.values())
+    assert titles == {"again, the end of its x-nonce moved to x-timestamp"}
+
+
 async def test_one_padding_only() -> None:
     """A merchant who decrypts but one of the ways in which OAEP is written."""
     merchant = KitMerchant(oaep_of=("SHA256/SHA256",))
