@@ -97,10 +97,18 @@ def test_get_license_of_v1(sides: Market) -> None:
 
 @pytest.mark.parametrize("version", ["V2", "V1"])
 def test_a_company_comes_and_goes(sides: Market, version: str) -> None:
-    """Every sync is taken, and nothing is found in the replies."""
+    """Every sync is taken, also twice, and deletions of what never came; nothing is found."""
     sold = sides.sold("T")
     tenant = f"/tenants/of-{version}"
-    how = {"version": version}
+    how = {"version": version, "repeat": 2}
+    gone = {
+        "tenantId": f"of-{version}",
+        "flag": 0,
+        "testFlag": 0,
+        "instanceId": sold["instance_id"],
+    }
+    org = {**gone, "orgCode": "D-0", "orgName": "Never there"}
+    sides.sim("POST", "/kit/singleOrgSync", body=org, **how)
     sides.sim("PUT", tenant, name="Corp", **sold, **how)
     sides.sim("PUT", f"{tenant}/apps/app", **how)
     sides.sim("PUT", f"{tenant}/apps/app", oaep="SHA-1", **how)
