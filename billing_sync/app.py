@@ -22,6 +22,7 @@ from billing_sync import (
     correction_api,
     key_api,
     kit_callbacks,
+    link_api,
     mapping_api,
     openapi,
     tenant_api,
@@ -40,14 +41,19 @@ from billing_sync.key_uses import KeyUses
 from billing_sync.kit_callbacks import KitService
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
+from billing_sync.licence_api import LicenceApi
+from billing_sync.licence_keeping import Keeper
+from billing_sync.licence_plant import LicencePlant, plant_of
 from billing_sync.mapping import Mapper
 from billing_sync.outbox import Outbox
+from billing_sync.people import linker_of, pages_of, told_pages_of
 from billing_sync.projector import Projector
 from billing_sync.push_log import PushLog
 from billing_sync.record_api import RecordApi
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
-from billing_sync.settings import BillingSettings, KooGallerySettings
+from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from billing_sync.shown_limits import LimitsOf, no_limits
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
@@ -71,8 +77,8 @@ KEY_USES_S: Final = 2.0
 
 @dataclass
 class Parts:
-    """What the control plane is made from. `front_end_url` is told to buyers; the push log is kept
-    in `data_dir`."""
+    """What the control plane is made from. `front_end_url` is told to buyers, `control_url` is where
+    customers find their pages; the push log is kept in `data_dir`."""
 
     engine: Engine
     data_dir: Path
@@ -88,6 +94,10 @@ class Parts:
     front_end_url: str
     clock: Clock
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    control_url: str = ""
+    limits_of: LimitsOf = no_limits
+    quota_path: str | None = None
 
 
 def new_id() -> str:
@@ -110,6 +120,7 @@ class Control:
         self.projector = Projector(
             parts.engine, parts.redis, parts.clock, lambda: self.runner.drainer.resets
         )
+        self.licences = licences_of(parts)
         self.callbacks = CallbackService(
             engine=parts.engine,
             settings=parts.koogallery,
@@ -121,7 +132,11 @@ class Control:
             clock=parts.clock,
             randomness=os.urandom,
             on_change=self._on_change,
+            on_licence=self.licences.wake,
+            pages=told_pages_of(parts),
         )
+        self.linker = linker_of(parts)
+        self.key_ring = key_ring_of(parts, self._changed.set)
         self.kit = KitService(
             SqlWorker(parts.engine), parts.koogallery, parts.secret, parts.clock, os.urandom
         )
@@ -135,13 +150,14 @@ class Control:
             lambda: self.projector.projected,
             parts.clock,
             self.kit.answers,
+            self.licences.jobs.results,
         )
 
     def public(self) -> Starlette:
-        """KooGallery's listener."""
-        return Starlette(
-            routes=[*callbacks.routes(self.callbacks), *kit_callbacks.routes(self.kit)]
-        )
+        """KooGallery's listener, and that of customers' people."""
+        people = pages_of(self._parts, self.view, self.key_ring)
+        of_koogallery = [*callbacks.routes(self.callbacks), *kit_callbacks.routes(self.kit)]
+        return Starlette(routes=[*of_koogallery, *people])
 
     def admin(self) -> Starlette:
         """The operator's listener."""
@@ -155,17 +171,20 @@ class Control:
             lambda: self.runner.halt.stop,
         )
         correcting = correction_api.routes(corrector_of(parts), parts.admin_token)
-        keys = key_api.routes(key_ring_of(parts, self._changed.set), parts.admin_token)
+        keys = key_api.routes(self.key_ring, parts.admin_token)
         alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
+        licensing = LicenceApi(parts.engine, parts.clock, self.licences.wake)
         return Starlette(
             routes=[
                 *listing,
                 *deciding.routes(parts.admin_token),
                 *correcting,
                 *keys,
+                *link_api.routes(self.linker, parts.admin_token),
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
                 *tenant_api.routes(SqlWorker(parts.engine), parts.admin_token),
+                *licensing.routes(parts.admin_token),
                 *openapi.routes(parts.admin_token),
             ],
             exception_handlers={HTTPException: not_served},
@@ -192,6 +211,7 @@ class Control:
         forever = self.runner.repeater.forever
         group.start_soon(self.runner.run_forever, EVERY_S, self._chores)
         group.start_soon(forever, "projection", self.projector.run, EVERY_S, self._changed)
+        self.licences.start(group, self.runner.repeater, EVERY_S)
         uses = KeyUses(self._parts.engine, self._parts.redis, self._parts.clock)
         group.start_soon(forever, "last uses of keys", uses.run, KEY_USES_S, Wake())
         if teller := self.runner.drainer.teller:
@@ -265,6 +285,14 @@ def key_ring_of(parts: Parts, on_change: Callable[[], None]) -> KeyRing:
     """What manages this ledger's API keys."""
     maker = KeyMaker(parts.secret, os.urandom)
     return KeyRing(SqlWorker(parts.engine), maker, parts.clock, parts.static, on_change)
+
+
+def licences_of(parts: Parts) -> LicencePlant:
+    """What makes and uploads this ledger's licences. Raises MakerUnusable."""
+    keeper = Keeper(parts.secret, os.urandom)
+    return plant_of(
+        parts.engine, parts.http, parts.koogallery, parts.catalogue, keeper, parts.clock
+    )
 
 
 def mapper_of(parts: Parts, on_change: Callable[[], None]) -> Mapper:

@@ -37,8 +37,13 @@ from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.cipher import ValueCipher
 from billing_sync.koogallery.fields import Callback
 from billing_sync.koogallery.order import Order
+from billing_sync.koogallery.query import Addresses
 from billing_sync.koogallery.signing import NonceMemory, SignedQuery
+from billing_sync.licence_desks import ACTIVITIES as OF_LICENCES
+from billing_sync.licence_desks import LicenceDesks
+from billing_sync.licence_keeping import Keeper
 from billing_sync.lifecycle import Activity, LifecycleEvent
+from billing_sync.link_tokens import UsageLinks
 from billing_sync.noticing import Notices
 from billing_sync.order_book import OrderBook, Orders
 from billing_sync.provisioning import Provisioner
@@ -65,8 +70,9 @@ _PATHS: Final = ("/koogallery", "/koogallery/", "/")
 class CallbackService:
     """Answers callbacks. `front_end_url` is where the buyer calls; `randomness(n)` gives n bytes.
 
-    `on_change` is called after each commit, to wake whoever projects. `answers` counts replies by
-    (activity, result code).
+    `on_change` is called after each commit, to wake whoever projects, `on_licence` to wake whoever
+    makes licences. `answers` counts replies by (activity, result code). `pages` makes the links to usage
+    pages, if the marketplace is told any.
     """
 
     engine: Engine
@@ -79,9 +85,11 @@ class CallbackService:
     clock: Clock
     randomness: Callable[[int], bytes]
     on_change: Callable[[], None] = lambda: None
+    on_licence: Callable[[], None] = lambda: None
     nonces: NonceMemory = field(default_factory=NonceMemory, repr=False)
     figures_budget_s: float = FIGURES_BUDGET_S
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    pages: UsageLinks | None = None
 
     def __post_init__(self) -> None:
         if len(self.front_end_url) > query.MAX_URL:
@@ -99,6 +107,15 @@ class CallbackService:
             randomness=self.randomness,
             on_change=self.on_change,
         )
+        self._licences = LicenceDesks(
+            sql,
+            self.settings.licence,
+            self.catalogue,
+            Keeper(self.secret, self.randomness),
+            self.clock,
+            self._provisioner.resolve,
+            self.on_licence,
+        )
         self.view = InstanceView(
             sql=sql,
             figures=self.figures,
@@ -106,7 +123,9 @@ class CallbackService:
             front_end_url=self.front_end_url,
             resolve=self._provisioner.resolve,
             budget_s=self.figures_budget_s,
+            pages=self.pages,
         )
+        self._debugged = Addresses(self.front_end_url, self.pages.debug_url if self.pages else "")
 
     @property
     def unknown_products(self) -> int:
@@ -145,13 +164,16 @@ class CallbackService:
         sent_at = self._verified(SignedQuery.of(parameters), raw)
         callback = fields.parse(raw)
         if callback.test:
-            return v2.debug_answer(callback, self.clock.now_ms(), self.front_end_url)
-        if callback.activity is Activity.QUERY:
-            return await self._query(callback)
-        if callback.activity is Activity.NOTIFY:
-            return await self._notices.take(callback)
-        if callback.activity is Activity.CHECK:
-            return await self._check(callback)
+            return v2.debug_answer(callback, self.clock.now_ms(), self._debugged)
+        match callback.activity:
+            case Activity.QUERY:
+                return await self._query(callback)
+            case Activity.NOTIFY:
+                return await self._notices.take(callback)
+            case Activity.CHECK:
+                return await self._check(callback)
+            case activity if activity in OF_LICENCES:
+                return await self._licences.answer(callback, sent_at)
         return await self._perform(v2.to_event(callback, sent_at))
 
     async def _judged_v1(self, query_string: bytes) -> Answer:
@@ -163,9 +185,11 @@ class CallbackService:
         callback = v1_fields.parse(proved.parameters)
         self._look_at_contact(key, proved.parameters)
         if callback.test:
-            answer = v1.debug_answer(callback, self.clock.now_ms(), self.front_end_url)
+            answer = v1.debug_answer(callback, self.clock.now_ms(), self._debugged)
         elif callback.activity is Activity.QUERY:
             answer = await self._query(callback)
+        elif callback.activity is Activity.LICENCE:
+            answer = await self._licence_v1(callback, proved.sent_at)
         else:
             event = v1.to_event(callback, proved.sent_at)
             answer = await self._perform(event, v1.order_of(callback))
@@ -173,6 +197,13 @@ class CallbackService:
             access = await self.view.access(answer.instance_id, self.clock.now_ms())
             answer = replace(answer, app_info=access)
         return v1_replies.sealed(answer, self._cipher(key), self._new_iv)
+
+    async def _licence_v1(self, callback: Callback, sent_at: int) -> Answer:
+        """getLicense: newInstance, and the licence in the reply (spec §4.3)."""
+        bought = replace(callback, activity=Activity.NEW)
+        order = v1.order_of(bought)
+        created = await self._provisioner.create(v1.to_event(bought, sent_at), order)
+        return await self._licences.with_licence(created, order.expires if order else 0)
 
     async def _perform(self, event: LifecycleEvent, order: Order | None = None) -> Answer:
         """Whatever changes an instance; `order` is what the call itself told of it."""

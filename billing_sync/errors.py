@@ -25,8 +25,14 @@ BillingSyncError
 ├── KeyRefused         an API key that cannot be made, rotated or revoked as asked
 ├── UnknownMapping     no mapping is for this product id
 ├── MappingRefused     a product id that cannot be mapped as asked
+├── MakerUnusable      the licence maker of the configuration cannot be called
+├── UnknownLicence     no licence has this id
+├── BadLink            a link to a customer's page that opens nothing
+├── SignInRefused      a person who cannot be signed in
+│   └── SignInAway     because the tenant's authentication centre does not answer
 ├── ImportRefused      instances that cannot be taken over as the file says
-└── BadQuestion        an API request that cannot be answered as it is asked
+├── BadQuestion        an API request that cannot be answered as it is asked
+└── Forged             a form that another site may have sent
 """
 
 
@@ -134,5 +140,29 @@ class ImportRefused(BillingSyncError):
     """Instances that cannot be taken over; the text names the line and what is wrong with it."""
 
 
+class MakerUnusable(BillingSyncError):
+    """`koogallery.licence.maker` names nothing that can make licences; the text says why."""
+
+
+class UnknownLicence(BillingSyncError):
+    """No licence of the ledger has this id."""
+
+
+class BadLink(BillingSyncError):
+    """A link that is not ours, over or revoked. Its holder is told no more than that it opens nothing."""
+
+
+class SignInRefused(BillingSyncError):
+    """A person could not be signed in, or no longer is; the text is for the log."""
+
+
+class SignInAway(SignInRefused):
+    """The tenant's authentication centre does not answer, or not as it should; trying again may help."""
+
+
 class BadQuestion(BillingSyncError):
     """A parameter of the operator's API is unknown or unreadable; the text says which."""
+
+
+class Forged(BillingSyncError):
+    """A form without the token that only our own page knows."""

@@ -11,9 +11,10 @@ from sqlmodel import Session
 from billing_sync.figures import UsageFigure, UsageFigures
 from billing_sync.koogallery import query
 from billing_sync.koogallery.answers import Answer
-from billing_sync.koogallery.query import Shown
+from billing_sync.koogallery.query import Addresses, Shown
+from billing_sync.link_tokens import Link, UsageLinks
 from billing_sync.models import Instance
-from billing_sync.store import customers
+from billing_sync.store import customers, links
 from billing_sync.store import instances as store
 from billing_sync.store.worker import SqlWorker
 from metering import keys
@@ -24,7 +25,8 @@ _log = logging.getLogger(__name__)
 @dataclass
 class InstanceView:
     """Reads instances. `resolve` asks for the orders of those that wait; `budget_s` bounds the time
-    that figures may take."""
+    that figures may take. `pages` makes the links to usage pages, if the marketplace is told any: the
+    same one for an instance whenever it asks."""
 
     sql: SqlWorker
     figures: UsageFigures
@@ -32,6 +34,7 @@ class InstanceView:
     front_end_url: str
     resolve: Callable[[Sequence[Instance]], Awaitable[int]]
     budget_s: float
+    pages: UsageLinks | None = None
 
     async def answer(self, ids: Sequence[str], now_ms: int) -> Answer:
         """The reply to queryInstance. Raises TimeoutError when the figures take too long."""
@@ -66,13 +69,25 @@ class InstanceView:
     ) -> dict[str, Shown]:
         buyers = {i.customer_id for i in instances if i.customer_id}
         sealed = customers.sealed_keys(session, buyers, now_ms)
-        apps = {buyer: self._app_info(buyer, sealed.get(buyer)) for buyer in buyers}
-        return {i.id: Shown(store.is_settled(i), apps.get(i.customer_id)) for i in instances}
+        opened = {buyer: self._key(buyer, sealed.get(buyer)) for buyer in buyers}
+        revisions = links.revisions(session, buyers) if self.pages is not None else {}
+        shown = {}
+        for each in instances:
+            buyer = each.customer_id
+            page = self._page(each, revisions.get(buyer, 0))
+            addresses = Addresses(self.front_end_url, page)
+            app = query.app_info(addresses, buyer, opened[buyer]) if buyer else None
+            shown[each.id] = Shown(store.is_settled(each), app, page)
+        return shown
 
-    def _app_info(self, customer_id: str, sealed: str | None) -> dict[str, str]:
-        key = None
+    def _page(self, instance: Instance, revision: int) -> str:
+        if self.pages is None or not instance.customer_id:
+            return ""
+        return self.pages.url(Link(instance.customer_id, instance.id, 0, revision))
+
+    def _key(self, customer_id: str, sealed: str | None) -> str | None:
         try:
-            key = keys.unseal(self.secret, sealed) if sealed else None
+            return keys.unseal(self.secret, sealed) if sealed else None
         except (InvalidTag, ValueError):
             _log.error("key of customer %s was sealed with another secret_key", customer_id)
-        return query.app_info(self.front_end_url, customer_id, key)
+            return None

@@ -16,7 +16,7 @@ NAMESPACE: Final = uuid.UUID("6d0f2a5e-6c1b-5a57-9d1e-2f8b7c4a9e30")
 
 
 class Activity(StrEnum):
-    """What a callback asks for, in the words of V2.0 (spec §2.6 to §2.12, §6); EXPIRE is V1.0's own."""
+    """What a callback asks for, in the words of V2.0 (spec §2.6 to §2.12, §4, §6); EXPIRE is V1.0's own."""
 
     NEW = "newInstance"
     QUERY = "queryInstance"
@@ -27,6 +27,10 @@ class Activity(StrEnum):
     EXPIRE = "expireInstance"
     CHECK = "changeInstanceCheck"
     NOTIFY = "orderNotify"
+    LICENCE = "getLicenseAsync"  # spec §4.1; V1.0's own is getLicense (§4.3)
+    CODE_REFRESH = "refreshLicenseCode"  # the last three: authorization codes (§4.2)
+    CODE_STATUS = "updateLicenseCodeStatus"
+    CODE_RELEASE = "releaseLicenseCode"
 
 
 class Event(StrEnum):

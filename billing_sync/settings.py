@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
+from billing_sync.people_settings import LinkSettings, SignInSettings
 from metering.catalogue import Strict
 
 
@@ -23,6 +24,8 @@ class ControlSettings(Strict):
     public_url: str | None = None
     admin_token: SecretStr | None = None
     tls: Tls | None = None
+    links: LinkSettings = LinkSettings()
+    sign_in: SignInSettings = SignInSettings()
 
 
 class HoldSettings(Strict):
@@ -136,6 +139,28 @@ class ConstantHeader(Strict):
         return value
 
 
+class LicenceSettings(Strict):
+    """Who makes licences, and how long that may take (spec §4).
+
+    `maker` is `package.module:function`, or a URL that is posted to; `secrets` sign what is posted,
+    as webhooks are. `app_key` and `app_secret`: APP authentication for authorization codes, in place
+    of `ak` and `sk`. `unknown_codes`: what a call about a code is answered that nobody activated here.
+    """
+
+    maker: Annotated[str | None, Field(max_length=2048, repr=False)] = None  # may hold a token
+    secrets: Annotated[list[SecretStr], Field(max_length=8)] = []
+    timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
+    answer_within: Annotated[float, Field(ge=0, le=4)] = 2.0
+    app_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    app_secret: SecretStr | None = None
+    unknown_codes: Literal["refuse", "accept"] = "refuse"
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether the maker is asked over HTTP."""
+        return self.maker is not None and "://" in self.maker
+
+
 class KooGallerySettings(Strict):
     """Keys and hosts of the marketplace."""
 
@@ -153,6 +178,7 @@ class KooGallerySettings(Strict):
     jwt_tolerance: Annotated[str, Field(pattern=r"^\d{1,5}s$")] = "60s"  # between the clocks
     constant_header: ConstantHeader | None = None
     private_key_file: str | None = None
+    licence: LicenceSettings = LicenceSettings()
     encrypt_bits: Literal[128, 256] = 256  # V1.0, as chosen when the product was published
     # Buyers' data of released instances; the frozen period before the release is 15 days (spec §2.15).
     keep_released_days: Annotated[int, Field(ge=0, le=36500)] = 15

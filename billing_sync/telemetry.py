@@ -1,7 +1,7 @@
 """The control plane's metrics: plain numbers, read at scrape time by one collector."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,10 +12,19 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from billing_sync import alert_metrics, market_metrics, push_metrics
+from billing_sync import alert_metrics, licence_metrics, market_metrics, push_metrics
 from billing_sync.callbacks import CallbackService
 from billing_sync.runner import Runner
-from billing_sync.store import acts, ahead, alert_listing, findings, outbox, suspense, usage
+from billing_sync.store import (
+    acts,
+    ahead,
+    alert_listing,
+    findings,
+    licence_listing,
+    outbox,
+    suspense,
+    usage,
+)
 from billing_sync.store.engine import reading
 from billing_sync.watching import Risk, risks_at
 from metering.clock import Clock
@@ -33,6 +42,7 @@ class _LedgerFigures(NamedTuple):
     oldest_end: int
     risks: list[Risk]
     alerts: alert_listing.Standing
+    licences: licence_listing.Standing
     market: market_metrics.Standing
 
 
@@ -47,6 +57,7 @@ class Telemetry:
     projected: Callable[[], int]
     clock: Clock
     kit_answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    licences: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def registry(self) -> CollectorRegistry:
         """A registry of its own, so that nothing else is exposed by accident."""
@@ -91,6 +102,7 @@ class _Collector(Collector):
         yield from push_metrics.tended(runner.outbox.keeper)
         if runner.sender is not None:
             yield from alert_metrics.attempts(runner.sender)
+        yield from licence_metrics.attempts(self._telemetry.licences)
         # Copies, because the event loop goes on counting while this thread reads.
         yield _labelled_counter(
             "billing_sync_failures",
@@ -172,6 +184,7 @@ class _Collector(Collector):
         yield from push_metrics.deadlines(figures.risks)
         now_ms = self._telemetry.clock.now_ms()
         yield from alert_metrics.standing(figures.alerts, now_ms)
+        yield from licence_metrics.standing(figures.licences, now_ms)
         yield from market_metrics.families(figures.market)
         buckets = GaugeMetricFamily(
             "billing_sync_bucket", "Usage on no bill, in meter units.", labels=["bucket"]
@@ -223,6 +236,7 @@ class _Collector(Collector):
                 oldest_end,
                 risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
                 alert_listing.standing(session),
+                licence_listing.standing(session),
                 market_metrics.standing(session, keeper.terms.catalogue),
             )
 

@@ -102,8 +102,20 @@ class Price(Strict):
             raise ValueError("the bands' up_to must rise from band to band")
 
 
+class Licence(Strict):
+    """A licence product (spec §4): no call charges it, and buyers ask for licences of it.
+
+    `kind`: `made` by our licence maker, or an authorization `code` that the marketplace gives out.
+    `devices`: how many fingerprints may have a licence, for each unit bought; None: the maker decides.
+    """
+
+    kind: Literal["made", "code"] = "made"
+    fingerprint: Literal["optional", "required"] = "optional"
+    devices: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
 class Product(Strict):
-    """One KooGallery product id: a pay-per-use billing item, or a package of such items."""
+    """One KooGallery product id: a pay-per-use billing item, a package of such items, or a licence."""
 
     product_id: Identifier
     name: str = ""
@@ -116,6 +128,7 @@ class Product(Strict):
     charged_by: Literal["merchant", "agents_gateway"] | None = None
     price: Price | None = None
     package: Package | None = None
+    licence: Licence | None = None
 
     @property
     def is_package(self) -> bool:

@@ -214,3 +214,16 @@ def bodies(buffer: Any, start: int, end: int) -> Iterator[tuple[int, bytes]]:
             return
         yield behind, body
         at = behind
+
+
+def starts(buffer: Any, start: int, end: int) -> Iterator[int]:
+    """Where each entry from `start` on begins, and where the last one ends; none of them is read."""
+    at = start
+    while at + HEAD.size <= end:
+        yield at
+        length, _ = HEAD.unpack_from(buffer, at)
+        behind = at + HEAD.size + length
+        if not 0 < length <= MAX_ENTRY or behind > end:
+            return
+        at = behind
+    yield at

@@ -3,8 +3,10 @@
 import mmap
 import os
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,6 +72,21 @@ class SegmentReader:
         """Whether the bytes occur anywhere in it: quick, and true where a record holds them."""
         with _mapped(self.path) as view:
             return view.find(text) >= 0
+
+    def latest(self, text: bytes) -> Iterator[tuple[int, UsageRecord]]:
+        """Number and record of the entries that hold these bytes, newest first.
+
+        All others are passed over unread. Raises FileNotFoundError.
+        """
+        with _mapped(self.path) as view:
+            if view.rfind(text) < HEADER_BYTES:
+                return
+            *starts, end = codec.starts(view, HEADER_BYTES, len(view))
+            while (found := view.rfind(text, HEADER_BYTES, end)) >= 0:
+                end = starts[bisect_right(starts, found) - 1]
+                for _, body in islice(codec.bodies(view, end, len(view)), 1):
+                    if body[0] == codec.USAGE:
+                        yield self._decoder.read(body)
 
 
 def _said(view: mmap.mmap | bytes, at: int, kind: int) -> Footer | None:

@@ -32,7 +32,10 @@ AT_ONCE: Final = frozenset(
 # second's pause breaks.
 OF_CONTROL: Final = frozenset(
     {"products", "customers", "billing", "alerts", "gateway.public_url"}
-    | {f"control.{name}" for name in ("public_url", "admin_token")}
+    | {f"control.{name}" for name in ("public_url", "admin_token", "links", "sign_in")}
+    | {
+        f"limits.{name}" for name in ("default", "customers", "shadow")
+    }  # as customers are shown them
     | ({f"koogallery.{name}" for name in KooGallerySettings.model_fields} - AGENTS)
 )
 # Where the two planes meet: neither may go on alone with another one.

@@ -39,6 +39,8 @@ ELSEWHERE: Final = {
     "instances": "tallygate.instances_command",
     "keys": "tallygate.keys_command",
     "lanes": "tallygate.lanes_command",
+    "licences": "tallygate.licences_command",
+    "links": "tallygate.links_command",
     "mappings": "tallygate.mappings_command",
     "reconcile": "tallygate.reconciliation.reconcile_command",
     "packages": "tallygate.packages_command",

@@ -10,6 +10,7 @@ from metering.catalogue import Product
 from metering.keys import sha256_hex
 from metering.usage import METER_UNITS
 from tallygate.config_errors import Place, Problem, one_of, repeats
+from tallygate.config_licences import check_licence
 from tallygate.config_schema import Config
 
 # Enough to catch a key that was left empty or cut off; keys that Tallygate makes have 46.
@@ -22,10 +23,12 @@ def check_products(config: Config) -> Iterator[Problem]:
     products = config.products
     ids = ((("products", i, "product_id"), p.product_id) for i, p in enumerate(products))
     yield from repeats(ids, "product id")
-    sold = {product.product_id for product in products if not product.is_package}
+    sold = {each.product_id for each in products if not (each.is_package or each.licence)}
     for index, product in enumerate(products):
         place: Place = ("products", index)
-        if product.is_package:
+        if product.licence is not None:
+            yield from check_licence(place, product)
+        elif product.is_package:
             yield from _check_package(place, product, sold)
         else:
             yield from _check_pay_per_use(place, product, config)
@@ -74,7 +77,7 @@ def check_customers(config: Config) -> Iterator[Problem]:
         for j, instance in enumerate(customer.instances)
     ]
     yield from repeats((((*place, "id"), instance.id) for place, instance in instances), "id")
-    sold = {product.product_id for product in config.products}
+    sold = {product.product_id for product in config.products if product.licence is None}
     for place, instance in instances:
         if instance.product not in sold:
             text = f"there is no product {instance.product!r}; {one_of(sold)}"

@@ -12,6 +12,7 @@ from metering.usage import METER_UNITS
 from tallygate.addresses import HIGHEST_PORT, Address, is_this_machine, parse_address, shifted
 from tallygate.config_catalogue import check_customers, check_products
 from tallygate.config_errors import Place, Problem, dotted, one_of, repeats
+from tallygate.config_licences import check_licences
 from tallygate.config_schema import EMBEDDED, Config
 from tallygate.database_urls import wrong_with
 
@@ -32,6 +33,7 @@ def check(config: Config) -> Iterator[Problem]:
     yield from check_products(config)
     yield from check_customers(config)
     yield from _check_limits(config)
+    yield from check_licences(config)
 
 
 def _check_stores(config: Config) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tallygate.ledgers import open_ledger
 from tallygate.listeners import Listener, serve
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced
 from tallygate.reloading import kept_up
+from tallygate.shown_limits import shown_limits
 from tallygate.stopping import told_to_stop
 
 log = logging.getLogger("tallygate")
@@ -100,6 +102,10 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             front_end_url=installation.front_end_url(),
             clock=SystemClock(),
             alerts=config.alerts,
+            control=config.control,
+            control_url=installation.control_url(),
+            limits_of=partial(shown_limits, config.limits),
+            quota_path=config.gateway.quota_path,
         )
 
 

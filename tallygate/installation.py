@@ -82,6 +82,12 @@ class Installation:
         scheme = "http" if gateway.tls is None else "https"
         return gateway.public_url or f"{scheme}://{parse_address(gateway.listen)}"
 
+    def control_url(self) -> str:
+        """Where customers reach their pages; on this machine only, where nothing is configured."""
+        control = self.config.control
+        scheme = "http" if control.tls is None else "https"
+        return control.public_url or f"{scheme}://{parse_address(control.listen)}"
+
 
 def set_up_logging() -> None:
     """Warnings and our own notices on standard error; request heads and bodies are never logged."""

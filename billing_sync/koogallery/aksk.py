@@ -13,7 +13,9 @@ from metering.clock import Clock
 
 ALGORITHM: Final = "SDK-HMAC-SHA256"
 _UNRESERVED: Final = "-_.~"  # besides letters and digits, RFC 3986
-_SIGNED: Final = ("content-type", "host")
+CONTENT_HASH: Final = "x-sdk-content-sha256"
+UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+_SIGNED: Final = ("content-type", "host", "x-stage", CONTENT_HASH)
 
 
 def sdk_date(now_ms: int) -> str:
@@ -22,7 +24,10 @@ def sdk_date(now_ms: int) -> str:
 
 
 def canonical_request(method: str, url: str, headers: Mapping[str, str], body: bytes) -> str:
-    """The text whose hash is signed. Every header given is signed; query arguments are sorted."""
+    """The text whose hash is signed. Every header given is signed; query arguments are sorted.
+
+    `X-Sdk-Content-Sha256` stands in the place of the body's own hash (UNSIGNED-PAYLOAD: none).
+    """
     parts = urlsplit(url)
     lines = {name.lower(): value.strip() for name, value in headers.items()}
     return "\n".join(
@@ -33,7 +38,7 @@ def canonical_request(method: str, url: str, headers: Mapping[str, str], body: b
             *(f"{name}:{lines[name]}" for name in sorted(lines)),
             "",  # the empty line that ends the headers
             ";".join(sorted(lines)),
-            hashlib.sha256(body).hexdigest(),
+            lines.get(CONTENT_HASH) or hashlib.sha256(body).hexdigest(),
         )
     )
 
@@ -75,7 +80,7 @@ class AkSkAuth(httpx.Auth):
         self._clock = clock
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add X-Sdk-Date and Authorization. Host and Content-Type are signed, nothing else is."""
+        """Add X-Sdk-Date and Authorization. Of other headers those in _SIGNED are signed."""
         signed = {name: request.headers[name] for name in _SIGNED if name in request.headers}
         signed["x-sdk-date"] = sdk_date(self._clock.now_ms())
         request.headers["x-sdk-date"] = signed["x-sdk-date"]

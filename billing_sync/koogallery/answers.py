@@ -6,7 +6,7 @@ would turn 0.1 + 0.2 into noise on a bill.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
@@ -19,8 +19,8 @@ _FOUR_DECIMALS: Final = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One reply. `info` is None for every activity but queryInstance; `app_info` and `encrypt_type`
-    are V1.0's."""
+    """One reply. `info` is None for every activity but queryInstance; `app_info`, `encrypt_type` and
+    `licence` are V1.0's."""
 
     code: ResultCode
     message: str = "success"
@@ -28,6 +28,7 @@ class Answer:
     info: tuple[dict[str, object], ...] | None = None
     app_info: Mapping[str, str] | None = None
     encrypt_type: str = ""
+    licence: str = field(default="", repr=False)
 
 
 def created(instance_id: str, *, settled: bool) -> Answer:
@@ -47,6 +48,8 @@ def encode(answer: Answer) -> str:
         body["encryptType"] = answer.encrypt_type
     if answer.instance_id:
         body["instanceId"] = answer.instance_id
+    if answer.licence:
+        body["license"] = answer.licence
     if answer.app_info is not None:
         body["appInfo"] = dict(answer.app_info)
     if answer.info is not None:

@@ -14,3 +14,7 @@ class ResultCode(StrEnum):
     INTERNAL = "000005"
     NO_RESOURCE = "000100"
     UNDECIPHERABLE = "000101"  # a secret of the Kit (spec §5)
+    QUOTA_USED_UP = "000900"  # these four: getLicenseAsync alone (spec §4.1)
+    OUTSIDE_VALIDITY = "000901"
+    EXPIRY_NEEDED = "000902"
+    FINGERPRINT_NEEDED = "000903"

@@ -65,6 +65,22 @@ NUMBERS: Final[Mapping[str, Meaning]] = {
 RECORDS_REFUSED: Final = "94060999"
 _ISV_FAMILY: Final = "9406"  # one of them is "ISV status invalid"
 
+# Of authorization codes (spec §4.2), from the vendor's page of their error codes.
+CODES: Final[Mapping[str, Meaning]] = {
+    "92020000": Meaning(Kind.ACCEPTED, Blame.NOBODY, "success"),
+    "92020001": Meaning(Kind.AMBIGUOUS, Blame.NOBODY, "internal error"),
+    "92020002": _records("a parameter is wrong"),
+    "92020003": _records("the code's state does not allow it: is it activated already?"),
+    "92020004": _records("the buyer has not received the code yet"),
+    "92020005": _records("there is no such authorization code"),
+    "92020011": _records("the code is not activated"),
+    "92020020": _records("one of the codes is not valid"),
+    "95000001": _records("a parameter is missing, too long or malformed"),
+    "95000002": _caller("this method is not supported there"),
+    "95000003": _caller("this Content-Type is not supported there"),
+    "95000004": _records("the request cannot be read there"),
+}
+
 # Of the API gateway in front, by number; others of it are judged by their HTTP status.
 GATEWAY: Final[Mapping[str, Meaning]] = {
     "0101": _caller("there is no such API at this host: check koogallery.site and base_url"),
@@ -88,6 +104,8 @@ def meaning_of(code: str) -> Meaning | None:
     """The row of a code; None for one that nobody documented."""
     if code == RECORDS_REFUSED:
         return _records("some records are refused")
+    if code in CODES:
+        return CODES[code]
     if code.startswith(_ISV_FAMILY):
         return _caller("the seller's status does not allow it")
     family, _, number = code.partition(".")

@@ -1,4 +1,4 @@
-"""The fields of the V2.0 callbacks (spec §2.6 to §2.11) as tables, and how a body is read. Pure.
+"""The fields of the V2.0 callbacks (spec §2.6 to §2.12, §4, §6) as tables, and how a body is read. Pure.
 
 What a field may hold is checked here for V1.0 too (v1_fields.py has its tables).
 
@@ -37,6 +37,8 @@ class Field:
 SCENES: Final = frozenset(
     {"TRIAL_TO_FORMAL", "RENEWAL", "UNSUBSCRIBE_RENEWAL_PERIOD", "RENEWAL_CHANGE"}
 )
+CODE_SCENES: Final = frozenset({"RENEWAL", "UNSUBSCRIBE_RENEWAL_PERIOD"})
+LICENCE_CODE: Final = Field("license")
 TEST: Final = Field("testFlag", required=False, length=2, allowed=frozenset({"0", "1"}))
 # An object, or the same written as a string: both were met.
 PRODUCT_INFO: Final = Field("productInfo", length=4096)
@@ -75,10 +77,36 @@ TABLES: Final[Mapping[str, tuple[Field, ...]]] = {
     Activity.UPGRADE: (Field("instanceId"), Field("orderId"), Field("orderLineId"), TEST),
     Activity.CHECK: (Field("instanceId"), PRODUCT_INFO, TEST),
     Activity.NOTIFY: (Field("orderId"), Field("orderLineId"), TEST),
+    # Licences (spec §4): see licence_fields for their times.
+    Activity.LICENCE: (
+        Field("instanceId"),
+        Field("effectiveTime", length=32),
+        Field("expireTime", required=False, length=32),
+        Field("eventId"),
+        Field("deviceFingerprint", required=False, length=1024),
+        TEST,
+    ),
+    Activity.CODE_REFRESH: (
+        LICENCE_CODE,
+        Field("scene", allowed=CODE_SCENES),
+        Field("orderId"),
+        Field("orderLineId"),
+        Field("productId", required=False),
+        Field("expireTime", length=20),
+        TEST,
+    ),
+    Activity.CODE_STATUS: (
+        LICENCE_CODE,
+        Field("status", length=32, allowed=frozenset({"FREEZE", "UNFREEZE"})),
+        TEST,
+    ),
+    Activity.CODE_RELEASE: (
+        LICENCE_CODE,
+        Field("orderId", required=False),
+        Field("orderLineId", required=False),
+        TEST,
+    ),
 }
-
-# Documented activities that this version does not serve.
-NOT_YET_BUILT: Final = frozenset({"getLicenseAsync"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +133,7 @@ def activity_name(raw: bytes) -> str:
         name = _object(raw)[1].get("activity")
     except BadEvent:
         return "other"
-    return name if isinstance(name, str) and name in TABLES.keys() | NOT_YET_BUILT else "other"
+    return name if isinstance(name, str) and name in TABLES else "other"
 
 
 def _object(raw: bytes) -> tuple[str, dict[str, Any]]:
@@ -120,8 +148,6 @@ def _object(raw: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _activity(name: object) -> Activity:
-    if isinstance(name, str) and name in NOT_YET_BUILT:
-        raise BadEvent(f"activity {name} is not yet built")
     if not isinstance(name, str) or name not in TABLES:
         raise BadEvent("activity is missing or unknown")
     return Activity(name)

@@ -13,6 +13,7 @@ from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.fields import Callback, instance_ids, utc_ms
 from billing_sync.koogallery.order import Order
+from billing_sync.koogallery.query import Addresses
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent, instance_id_of
 
 _EVENTS: Final = {
@@ -24,6 +25,7 @@ _EVENTS: Final = {
 }
 _STATUS: Final = {"FREEZE": Event.FREEZE, "NORMAL": Event.UNFREEZE}
 _CHARGING: Final = {"0": "ON_DEMAND", "1": "PERIOD", "3": "ONE_TIME"}
+_DEBUG_LICENCE: Final = "debug-licence"
 _ONE_INSTANCE_AN_ORDER: Final = frozenset({"PERIOD", "ONE_TIME"})
 
 
@@ -96,12 +98,15 @@ def _raw(callback: Callback) -> str:
     return json.dumps({**json.loads(callback.body), "extendParams": extended})
 
 
-def debug_answer(callback: Callback, now_ms: int, front_end_url: str) -> Answer:
+def debug_answer(callback: Callback, now_ms: int, addresses: Addresses) -> Answer:
     """What testFlag=1 gets: success, from the request alone (as in V2.0)."""
     if callback.activity is Activity.QUERY:
-        return query.debug_answer(instance_ids(callback), front_end_url, now_ms)
+        return query.debug_answer(instance_ids(callback), addresses, now_ms)
+    if callback.activity is Activity.LICENCE:
+        event = to_event(replace(callback, activity=Activity.NEW), now_ms)
+        return replace(answers.created(event.instance_id, settled=True), licence=_DEBUG_LICENCE)
     event = to_event(callback, now_ms)
     if callback.activity is Activity.NEW:
         made_up = answers.created(event.instance_id, settled=True)
-        return replace(made_up, app_info=query.debug_app_info(front_end_url))
+        return replace(made_up, app_info=query.debug_app_info(addresses))
     return Answer(ResultCode.SUCCESS)

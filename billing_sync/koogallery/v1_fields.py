@@ -38,6 +38,42 @@ _PERIOD = (_optional("periodType", 10), _integer("periodNumber", 2))
 _LINEAR = (_integer("amount", 7), _integer("diskSize", 7), _integer("bandWidth", 7))
 _EXTEND = _optional("saasExtendParams", _MAX_EXTEND)
 
+_NEW: Final = (
+    Field("customerId", length=100),
+    _optional("customerName"),  # mandatory in China, optional abroad
+    _optional("userId"),
+    _optional("userName"),
+    _optional("mobilePhone", _MAX_CONTACT),
+    _optional("email", _MAX_CONTACT),
+    Field("businessId"),
+    Field("orderId"),
+    _optional("skuCode"),
+    Field("productId"),
+    TEST,
+    Field("trialFlag", required=False, length=1, allowed=frozenset({"0", "1"})),
+    _optional("expireTime", 20),
+    _integer("chargingMode", 3),
+    *_PERIOD,
+    *_LINEAR,
+    _EXTEND,
+    _ORDER_AMOUNT,
+    _integer("provisionType", 3),
+    _optional("acceptanceTime", 20),
+    _optional("startTime", 20),
+)
+_REFRESH: Final = (
+    Field("orderId"),
+    Field("instanceId"),
+    _optional("productId"),
+    Field("expireTime", length=20),
+    Field("trialToFormal", required=False, length=2, allowed=frozenset({"0", "1"})),
+    *_PERIOD,
+    _ORDER_AMOUNT,
+    TEST,
+)
+_EXPIRE: Final = (Field("instanceId"), Field("orderId"), TEST)
+_RELEASE: Final = (Field("instanceId"), Field("orderId"), TEST, _ORDER_AMOUNT)
+
 
 class Table(NamedTuple):
     """What an activity of V1.0 amounts to, and its parameters."""
@@ -47,49 +83,15 @@ class Table(NamedTuple):
 
 
 TABLES: Final[Mapping[str, Table]] = {
-    "newInstance": Table(
-        Activity.NEW,
-        (
-            Field("customerId", length=100),
-            _optional("customerName"),  # mandatory in China, optional abroad
-            _optional("userId"),
-            _optional("userName"),
-            _optional("mobilePhone", _MAX_CONTACT),
-            _optional("email", _MAX_CONTACT),
-            Field("businessId"),
-            Field("orderId"),
-            _optional("skuCode"),
-            Field("productId"),
-            TEST,
-            Field("trialFlag", required=False, length=1, allowed=frozenset({"0", "1"})),
-            _optional("expireTime", 20),
-            _integer("chargingMode", 3),
-            *_PERIOD,
-            *_LINEAR,
-            _EXTEND,
-            _ORDER_AMOUNT,
-            _integer("provisionType", 3),
-            _optional("acceptanceTime", 20),
-            _optional("startTime", 20),
-        ),
-    ),
-    "refreshInstance": Table(
-        Activity.REFRESH,
-        (
-            Field("orderId"),
-            Field("instanceId"),
-            _optional("productId"),
-            Field("expireTime", length=20),
-            Field("trialToFormal", required=False, length=2, allowed=frozenset({"0", "1"})),
-            *_PERIOD,
-            _ORDER_AMOUNT,
-            TEST,
-        ),
-    ),
-    "expireInstance": Table(Activity.EXPIRE, (Field("instanceId"), Field("orderId"), TEST)),
-    "releaseInstance": Table(
-        Activity.RELEASE, (Field("instanceId"), Field("orderId"), TEST, _ORDER_AMOUNT)
-    ),
+    "newInstance": Table(Activity.NEW, _NEW),
+    # The licences of V1.0 (spec §4.3; withdrawn by the marketplace): their names differ, no more.
+    "getLicense": Table(Activity.LICENCE, _NEW),
+    "refreshLicense": Table(Activity.REFRESH, _REFRESH),
+    "expireLicense": Table(Activity.EXPIRE, _EXPIRE),
+    "releaseLicense": Table(Activity.RELEASE, _RELEASE),
+    "refreshInstance": Table(Activity.REFRESH, _REFRESH),
+    "expireInstance": Table(Activity.EXPIRE, _EXPIRE),
+    "releaseInstance": Table(Activity.RELEASE, _RELEASE),
     "upgrade": Table(
         Activity.UPGRADE,
         (

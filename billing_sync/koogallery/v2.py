@@ -1,9 +1,11 @@
 """V2.0 callbacks as events, and the computed answers to debugging ones (spec §2.5, §2.14). Pure."""
 
-from billing_sync.koogallery import answers, query
+from billing_sync.koogallery import answers, licence_fields, query
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.fields import Callback, instance_ids, utc_ms, wanted_product
+from billing_sync.koogallery.licence_fields import CODE_ACTIVITIES
+from billing_sync.koogallery.query import Addresses
 from billing_sync.lifecycle import TRIAL_TO_FORMAL, Activity, Event, LifecycleEvent, instance_id_of
 
 _EVENTS = {
@@ -38,17 +40,23 @@ def to_event(callback: Callback, sent_at: int) -> LifecycleEvent:
     )
 
 
-def debug_answer(callback: Callback, now_ms: int, front_end_url: str) -> Answer:
+def debug_answer(callback: Callback, now_ms: int, addresses: Addresses) -> Answer:
     """What testFlag=1 gets: success, from the request alone.
 
     The saved cases are replayed twice a day for as long as the product is sold, so nothing here
     may depend on state; impossible fields are refused as in real requests.
     """
     if callback.activity is Activity.QUERY:
-        return query.debug_answer(instance_ids(callback), front_end_url, now_ms)
+        return query.debug_answer(instance_ids(callback), addresses, now_ms)
     if callback.activity is Activity.CHECK:
         wanted_product(callback)
     if callback.activity in (Activity.CHECK, Activity.NOTIFY):
+        return Answer(ResultCode.SUCCESS)
+    if callback.activity is Activity.LICENCE:
+        licence_fields.to_asked(callback)
+        return Answer(ResultCode.SUCCESS)
+    if callback.activity in CODE_ACTIVITIES:
+        licence_fields.to_code_event(callback, "", now_ms)
         return Answer(ResultCode.SUCCESS)
     event = to_event(callback, now_ms)
     if callback.activity is Activity.NEW:

@@ -16,9 +16,11 @@ import billing_sync.correction_models
 import billing_sync.finding_models
 import billing_sync.key_models
 import billing_sync.kit_models
+import billing_sync.licence_models
 import billing_sync.market_models
 import billing_sync.models
 import billing_sync.package_models
+import billing_sync.people_models
 import billing_sync.upgrade_models  # noqa: F401  (both register tables)
 from billing_sync.errors import LedgerUnsuitable
 from billing_sync.migrations.upgrading import upgrade

@@ -1,7 +1,7 @@
 """The SQL of erasing what is known of the buyers of instances that were released long ago.
 
-Erased: bodies of callbacks, what orders told, what the Kit told, and with a customer's last instance his name and his
-keys. Kept, because bills rest on it: ids, times, products, usage, records, answers to callbacks, and
+Erased: bodies of callbacks, what orders told, what the Kit told, licences and fingerprints, and with
+a customer's last instance his name and his keys. Kept, because bills rest on it: ids, times, products, usage, records, answers to callbacks, and
 keys that were revoked, without their sealed copies: who was shut out stays so.
 """
 
@@ -15,7 +15,7 @@ from billing_sync.key_models import ApiKey, KeyUse
 from billing_sync.lifecycle import Activity
 from billing_sync.market_models import Erasure
 from billing_sync.models import CustomerRow, Instance, LifecycleInbox, OrderLine
-from billing_sync.store import kit, projections
+from billing_sync.store import kit, licences, projections
 from billing_sync.store.instances import MARKETPLACE
 from billing_sync.upgrade_models import Upgrade
 
@@ -53,6 +53,7 @@ def _erase_one(session: Session, instance: Instance, at: int) -> None:
         row.body = _what_rules_need(row)
     _forget_orders(session, instance)
     kit.forget(session, instance.id)
+    licences.forget(session, instance.id)
     keys, named = _forget_customer(session, instance.customer_id)
     done = Erasure(instance_id=instance.id, at=at, callbacks=len(told), keys=keys, named=named)
     session.add(done)

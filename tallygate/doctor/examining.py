@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import anyio
 
@@ -18,14 +17,7 @@ from tallygate.simulator.callbacks import Callbacks
 from tallygate.simulator.checks import TIMEOUT_MS
 from tallygate.simulator.clock import WallClock
 from tallygate.simulator.examination import Examination, Examined, Order
-
-
-@dataclass(frozen=True)
-class Patient:
-    """A production address, and the key that its calls are signed with."""
-
-    url: str
-    key: str = field(repr=False)
+from tallygate.simulator.suites import Suite
 
 
 async def look_around(installation: Installation) -> Sequence[Diagnosis]:
@@ -55,12 +47,13 @@ async def look_around(installation: Installation) -> Sequence[Diagnosis]:
     return [each for number in sorted(found) for each in found[number]]
 
 
-async def examine(patient: Patient, order: Order) -> list[Examined]:
-    """Every case against the address."""
+async def examine(url: str, suites: Sequence[Suite], order: Order) -> list[Examined]:
+    """Every case of the suites against the address."""
     clock = WallClock()
-    callbacks = Callbacks(patient.key, clock, TIMEOUT_MS / 1000)
+    # The suites sign with keys of their own.
+    callbacks = Callbacks("", clock, TIMEOUT_MS / 1000)
     try:
-        return await Examination(callbacks, patient.url, patient.key, clock, order).run()
+        return await Examination(callbacks, url, suites, clock, order).run()
     finally:
         await callbacks.close()
 

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Final
 
 import anyio
+import httpx
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -18,19 +19,33 @@ from .clock import Clock
 from .control import Control
 from .errors import SimulatorError
 from .in_process import Simulator
+from .kit_play import KitPlay
+from .license_play import LicensePlay
 from .open_api import OpenApi
 from .play import Play
 from .settings import SimulatorSettings
 from .showing import Showing
+from .sign_in import SignIn
 from .wire import answer
 
 _TICK: Final = 1.0
 
 
-def build_app(settings: SimulatorSettings, clock: Clock) -> Starlette:
-    """The open API of spec §7 and the handles under `/_sim`. Importing or building does no IO."""
-    simulator = Simulator(settings, clock)
-    routes = [part.routes() for part in (Play(simulator), Control(simulator), Showing(simulator))]
+def build_app(
+    settings: SimulatorSettings, clock: Clock, merchant: httpx.AsyncBaseTransport | None = None
+) -> Starlette:
+    """The open API of spec §4 and §7, the sign-in of §5, and the handles under `/_sim`. Importing or
+    building does no IO."""
+    simulator = Simulator(settings, clock, merchant)
+    parts = (
+        LicensePlay(simulator),  # before Play, which would take `license` for an action
+        Play(simulator),
+        KitPlay(simulator),
+        Control(simulator),
+        Showing(simulator),
+    )
+    routes = [part.routes() for part in parts]
+    centre = SignIn(simulator.directory, simulator.authority, simulator.clock)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -42,7 +57,7 @@ def build_app(settings: SimulatorSettings, clock: Clock) -> Starlette:
 
     handles = Mount("/_sim", routes=list(chain(*routes)), middleware=[Middleware(LoopbackOnly)])
     return Starlette(
-        routes=[*OpenApi(simulator.desk).routes(), handles],
+        routes=[*OpenApi(simulator.desk).routes(), *centre.routes(), handles],
         exception_handlers={SimulatorError: _refuse},
         lifespan=lifespan,
     )

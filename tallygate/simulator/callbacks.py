@@ -4,7 +4,7 @@ import secrets
 import ssl
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NotRequired, TypedDict
 
 import anyio
 import httpx
@@ -12,6 +12,7 @@ import httpx
 from .checks import Reply
 from .clock import Clock
 from .errors import BadRequest
+from .kit_calls import SignedSync
 from .tampering import SignedCallback, signed_callback
 from .v1_calls import SignedCall, signed_call
 
@@ -20,6 +21,17 @@ _HEADERS: Final = {
     "content-type": "application/json;charset=utf8",
     "accept": "application/json",
 }
+Call = SignedCallback | SignedCall | SignedSync
+"""Anything that is sent to a merchant."""
+
+
+class _Request(TypedDict):
+    """What httpx is asked to send."""
+
+    method: str
+    url: httpx.URL
+    content: NotRequired[bytes]
+    headers: NotRequired[dict[str, str]]
 
 
 def new_nonce() -> str:
@@ -68,16 +80,12 @@ class Callbacks:
         """A V1.0 call at the present time."""
         return signed_call(self._key, parameters, self._clock.now_ms(), tamper)
 
-    async def deliver(self, url: str, callback: SignedCallback | SignedCall) -> Reply:
+    async def deliver(self, url: str, call: Call) -> Reply:
         """POSTs it, or GETs a V1.0 call; a network failure is a Reply without status."""
         began = perf_counter()
         try:
             with anyio.fail_after(self._timeout):
-                if isinstance(callback, SignedCall):
-                    said = await self._send("GET", _with_query(url, callback.query), None)
-                else:
-                    target = httpx.URL(url).copy_merge_params(dict(callback.params))
-                    said = await self._send("POST", target, callback.content)
+                said = await self._send(call, httpx.URL(url))
         except TimeoutError:
             return _no_reply(began, f"time-out {self._timeout:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
@@ -87,9 +95,9 @@ class Callbacks:
             said.status, media_type, said.content, _elapsed_ms(began), headers=said.headers
         )
 
-    async def _send(self, method: str, target: httpx.URL, content: bytes | None) -> "_Said":
+    async def _send(self, call: Call, url: httpx.URL) -> "_Said":
         received = bytearray()
-        async with self._client.stream(method, target, content=content) as response:
+        async with self._client.stream(**_request(call, url)) as response:
             async for chunk in response.aiter_bytes():
                 received += chunk
                 if len(received) > MAX_REPLY:
@@ -105,10 +113,17 @@ class _Said(NamedTuple):
     content: bytes
 
 
-def _with_query(url: str, query: str) -> httpx.URL:
-    target = httpx.URL(url)
-    own = target.query.decode("ascii")
-    return target.copy_with(query=f"{own}&{query}".lstrip("&").encode())
+def _request(call: Call, url: httpx.URL) -> _Request:
+    if isinstance(call, SignedCall):
+        own = url.query.decode("ascii")
+        query = f"{own}&{call.query}".lstrip("&").encode()
+        return {"method": "GET", "url": url.copy_with(query=query)}
+    if isinstance(call, SignedSync):
+        target = url.copy_with(path=url.path.rstrip("/") + call.path)
+        headers = dict(call.headers)
+        return {"method": "POST", "url": target, "content": call.content, "headers": headers}
+    target = url.copy_merge_params(dict(call.params))
+    return {"method": "POST", "url": target, "content": call.content}
 
 
 def _elapsed_ms(began: float) -> int:

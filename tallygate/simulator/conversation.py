@@ -82,7 +82,7 @@ class Conversation:
         for attempt in range(repeat):
             if attempt and tamper != "replay":
                 callback = self._callbacks.sign(content_of(body, attempt), tamper)
-            reply = await self._callbacks.deliver(self._url(), callback)
+            reply = await self._callbacks.deliver(self.address, callback)
             answers.append(Answered(reply, callback.sent_ms))
             codes = accepted or expected_codes(activity, tamper, attempt)
             self.note(answers[-1], check_reply(activity, reply, codes), activity)
@@ -96,7 +96,9 @@ class Conversation:
         answered.findings += about
         self._log.add(*about)
 
-    def _url(self) -> str:
+    @property
+    def address(self) -> str:
+        """Raises NotReady while there is no production address."""
         if self.production_url is None:
             raise NotReady('no production address: PUT /_sim/settings {"production_url": …} first')
         return self.production_url

@@ -12,10 +12,21 @@ ONLY_SUCCESS: Final = frozenset({SUCCESS})
 
 
 class Version(StrEnum):
-    """Of the access guide: POST and JSON, or GET and query parameters."""
+    """Which guide an interface is of: POST and JSON, or GET and query parameters (spec §2-5)."""
 
     V2 = "V2.0"
     V1 = "V1.0"
+    LICENSE = "License"
+    KIT_V2 = "Kit V2"
+    KIT_V1 = "Kit V1"
+
+
+class Style(StrEnum):
+    """How a body is written, where the guide leaves a choice that a verifier must bear."""
+
+    PLAIN = "compact, keys ascending"
+    UNSORTED = "keys in another order"
+    LOWER = "signature in small letters"
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,8 @@ class DebugCase:
     """One call. The marketplace's own cases are right ones: only success passes (spec §9, check 6).
 
     `line` names the order line of a newInstance: its replies must all give one instanceId.
-    `raw` goes out in place of `fields`, as the body of a POST. `real` calls carry no testFlag.
+    `raw` goes out in place of `fields`, as the body of a POST. `real` calls carry no testFlag, or
+    in the Kit one of 0.
     """
 
     version: Version
@@ -36,6 +48,7 @@ class DebugCase:
     asked: tuple[Asked, ...] = ()
     raw: bytes | None = None
     real: bool = False
+    style: Style = Style.PLAIN
 
     @property
     def is_right(self) -> bool:

@@ -10,7 +10,7 @@ from .clock import Clock
 from .conversation import Answered, Conversation
 from .info_checks import Asked, check_info
 from .orders import LINE_SUFFIX
-from .times import DAY_MS, format_compact_time
+from .times import DAY_MS, format_compact_time, license_time
 
 UNKNOWN_INSTANCE: Final = "000003"
 
@@ -56,6 +56,15 @@ def _check_change(_subject: Subject, _now_ms: int) -> Mapping[str, object]:
     return {"productInfo": product}
 
 
+def _license(_subject: Subject, now_ms: int) -> Mapping[str, object]:
+    return {
+        "effectiveTime": license_time(now_ms),
+        "expireTime": license_time(now_ms + 365 * DAY_MS),
+        "eventId": "debug-event",
+        "deviceFingerprint": "debug-device",
+    }
+
+
 def _order(subject: Subject, mock: str) -> dict[str, object]:
     order_id = subject.order_id or mock
     return {"orderId": order_id, "orderLineId": order_id + LINE_SUFFIX}
@@ -71,13 +80,20 @@ ACTIVITIES: Final[Mapping[str, Fields]] = {
     "updateInstanceStatus": lambda subject, _now_ms: {"status": subject.status},
     "releaseInstance": lambda _subject, _now_ms: {},
 }
+LICENSES: Final[Mapping[str, Fields]] = {
+    "getLicenseAsync": _license,
+    "refreshLicenseCode": _refresh,
+    "updateLicenseCodeStatus": lambda subject, _now_ms: {"status": subject.status},
+    "releaseLicenseCode": lambda _subject, _now_ms: {},
+}
 
 
 def body_of(activity: str, subject: Subject, now_ms: int) -> dict[str, object]:
-    """The request body of spec §2.6-2.12."""
-    body: dict[str, object] = {"activity": activity, **ACTIVITIES[activity](subject, now_ms)}
+    """The request body of spec §2.6-2.12 and §4; codes are named by `license`."""
+    fields = {**ACTIVITIES, **LICENSES}[activity]
+    body: dict[str, object] = {"activity": activity, **fields(subject, now_ms)}
     if activity != "newInstance":
-        body["instanceId"] = subject.instance_id
+        body["license" if "LicenseCode" in activity else "instanceId"] = subject.instance_id
     if subject.test_flag:
         body["testFlag"] = "1"
     return body

@@ -6,29 +6,27 @@ must be refused is sent once, and after it the first creations again: nothing ma
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
 import anyio
 
-from . import v1_cases, v1_refusals, v2_cases, v2_refusals
-from .callbacks import Callbacks
-from .canonical import canonical
+from .callbacks import Call, Callbacks
 from .checks import RESULT_CODES, Reply, check_reply
 from .clock import Clock
 from .conversation import instance_id_of
 from .debug_case import DebugCase, Version
 from .findings import Finding
 from .info_checks import check_info
-from .v1_checks import check_v1
-from .v1_cipher import encrypted
+from .kit_calls import SignedSync, shifted_sync
+from .suites import Suite
+from .tampering import SignedCallback, shifted
 
 ONCE, AGAIN, SHUFFLED, AT_ONCE, LAST = "once", "again", "random order", "at once", "at the end"
 _AT_ONCE: Final = 16
 _COPIES: Final = 3  # of each creation among those at once
-_IV: Final = "0123456789abcdef"  # of made-up phone numbers only
 
 
 @dataclass
@@ -58,11 +56,9 @@ class Examined:
 
 @dataclass(frozen=True)
 class Order:
-    """What is examined. `seed` makes the random order; `bits` is the size of V1.0's key."""
+    """How it is examined. `seed` makes the random order; without `real` every call is a debug one."""
 
-    versions: tuple[Version, ...] = tuple(Version)
     seed: int = 0
-    bits: int = 256
     real: bool = True
 
 
@@ -73,7 +69,7 @@ class Examination:
         self,
         callbacks: Callbacks,
         url: str,
-        key: str,
+        suites: Sequence[Suite],
         clock: Clock,
         order: Order,
         *,
@@ -81,7 +77,7 @@ class Examination:
     ) -> None:
         self._callbacks = callbacks
         self._url = url
-        self._key = key
+        self._suites = {suite.version: suite for suite in suites}
         self._clock = clock
         self._order = order
         self._heard = heard
@@ -124,14 +120,12 @@ class Examination:
         self._heard()
 
     async def _send(self, case: DebugCase) -> Reply:
-        if case.version is Version.V1:
-            call = self._callbacks.sign_v1(_parameters(case), case.tamper)
-            return await self._callbacks.deliver(self._url, call)
-        content = case.raw if case.raw is not None else canonical(_body(case)).encode()
-        callback = self._callbacks.sign(content, case.tamper)
-        if case.tamper == "replay":
-            await self._callbacks.deliver(self._url, callback)
-        return await self._callbacks.deliver(self._url, callback)
+        call = self._suites[case.version].signed(case)
+        if case.tamper in ("replay", "shift"):
+            await self._callbacks.deliver(self._url, call)
+        if case.tamper == "shift":
+            call = _shifted(call)
+        return await self._callbacks.deliver(self._url, call)
 
     def _judge(self, case: DebugCase, reply: Reply) -> Iterator[Finding]:
         codes = case.accepted if case.is_right else RESULT_CODES
@@ -139,8 +133,7 @@ class Examination:
         if not case.is_right and reply.result_code and reply.result_code not in case.accepted:
             right = " or ".join(sorted(case.accepted))
             yield Finding("refusal", f"answered {reply.result_code}, must be {right}")
-        if case.version is Version.V1:
-            yield from check_v1(case.activity, reply, self._key)
+        yield from self._suites[case.version].check(case, reply)
         if not case.is_right or reply.result_code not in case.accepted:
             return
         if case.asked:
@@ -155,43 +148,23 @@ class Examination:
             yield Finding("idempotency", "another instanceId than the first time")
 
     def _creations(self) -> Iterator[DebugCase]:
-        for version in self._order.versions:
-            if version is Version.V2:
-                yield from v2_cases.creations()
-            else:
-                yield from v1_cases.creations(self._clock.now_ms(), self._sealed)
+        for suite in self._suites.values():
+            yield from suite.creations()
 
     def _others(self) -> Iterator[DebugCase]:
-        for version in self._order.versions:
-            ids = {line: given for (of, line), given in self._ids.items() if of is version}
-            cases = v2_cases if version is Version.V2 else v1_cases
-            yield from cases.others(ids, self._clock.now_ms())
+        for suite in self._suites.values():
+            of = Version.V2 if suite.version is not Version.V1 else Version.V1
+            ids = {line: given for (made_by, line), given in self._ids.items() if made_by is of}
+            yield from suite.others(ids)
 
     def _refused(self) -> Iterator[DebugCase]:
-        now_ms = self._clock.now_ms()
-        for version in self._order.versions:
-            cases = v2_refusals if version is Version.V2 else v1_refusals
-            yield from cases.refused(now_ms)
+        for suite in self._suites.values():
+            yield from suite.refused()
             if self._order.real:
-                yield from cases.unknown(f"unknown-{uuid4()}", now_ms)
-
-    def _sealed(self, text: str) -> str:
-        return encrypted(self._key, self._order.bits, text, _IV)
+                yield from suite.unknown(f"unknown-{uuid4()}")
 
 
-def _body(case: DebugCase) -> dict[str, object]:
-    return {"activity": case.activity, **_fresh(case)}
-
-
-def _parameters(case: DebugCase) -> dict[str, str]:
-    return {"activity": case.activity} | {name: str(v) for name, v in _fresh(case).items()}
-
-
-def _fresh(case: DebugCase) -> Mapping[str, object]:
-    """A businessId differs on every request (§2.6)."""
-    if case.line or case.tamper != "none":
-        return {
-            **case.fields,
-            **({"businessId": str(uuid4())} if "businessId" in case.fields else {}),
-        }
-    return case.fields
+def _shifted(call: Call) -> Call:
+    if isinstance(call, SignedSync):
+        return shifted_sync(call)
+    return shifted(call) if isinstance(call, SignedCallback) else call

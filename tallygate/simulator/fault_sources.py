@@ -22,6 +22,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "order_query": frozenset({"http_500", "slow", "throttle"}),
+    "license": frozenset({"http_500", "timeout_after_accept", "throttle"}),
 }
 SIDES: Final = tuple(KINDS)
 MAX_TIMES: Final = 100_000

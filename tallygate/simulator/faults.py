@@ -1,4 +1,4 @@
-"""Faults to order: pushes or order queries go wrong in a named way, reproducibly.
+"""Faults to order: pushes, order queries or uploads of licences go wrong in a named way, reproducibly.
 
 A call meets the first of: an outage on the simulated clock, a limit per second, the queue of
 faults so many times each, chance with a seed.
@@ -26,7 +26,7 @@ MAX_LISTED: Final = 100
 
 
 class Faults:
-    """What goes wrong, by side: `push` and `order_query`."""
+    """What goes wrong, by side: `push`, `order_query` and `license`."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Fault]] = {side: deque() for side in SIDES}
@@ -37,7 +37,7 @@ class Faults:
     def set(self, request: Mapping[str, object]) -> None:
         """Replaces what is named; raises BadRequest before anything changes.
 
-        `push`, `order_query`: lists of faults. `outages`: a list of {side, from_ms, to_ms}.
+        `push`, `order_query`, `license`: lists of faults. `outages`: a list of {side, from_ms, to_ms}.
         `limit`: {side: {per_second, retry_after}}. `random`: {side: {seed, and a share by kind}}.
         """
         only(request, *SIDES, "outages", "limit", "random")

@@ -7,6 +7,8 @@
     opened = await market.buy("cust-1", Item("chat"))        # signed newInstance calls and all
     await market.act(instance_id, "freeze")                  # query refresh freeze unfreeze release
     await market.upgrade(instance_id, Item("chat-large"))    # a CHANGE order, upgradeInstance
+    await market.licensing.ask(instance, {})                 # getLicenseAsync until it is taken
+    await market.syncing.tenant(url, tenant, Flag.ADD, DEFAULT)   # the Kit; `directory` is the company
     http = httpx.AsyncClient(transport=market.transport())   # for the merchant's pushes and queries
     status, reply = market.push(body, headers)               # or without any client
     market.faults.set({"outages": [{"side": "push", "from_ms": …, "to_ms": …}]})
@@ -17,26 +19,31 @@
 collection times gives what small steps give; call it once more before looking at the end.
 """
 
+import secrets
 from collections.abc import Mapping
 from decimal import Decimal
 
 import httpx
 
 from .aksk import SignedRequest
+from .authority import Authority
 from .bills import Bill
 from .callbacks import Callbacks
 from .clock import Clock, ShiftedClock
 from .conversation import Answered, Conversation
 from .creation import Creation, Opened
 from .desk import PUSH_PATH, Desk
+from .directory import Directory
 from .faults import Faults
 from .findings import FindingLog
 from .intake import Intake
+from .licensing import Licensing
 from .lifecycle import Lifecycle
 from .marketplace import Marketplace
 from .models import Item, Order
 from .sdr_list import sdr_csv
 from .settings import SimulatorSettings
+from .syncing import Syncing
 from .transport import MarketplaceTransport
 
 _MERCHANT = "http://merchant/koogallery"
@@ -65,11 +72,20 @@ class Simulator:
         self.conversation = Conversation(self.callbacks, self.findings, url)
         self.lifecycle = Lifecycle(self.marketplace, self.conversation, self.clock)
         self.creation = Creation(settings, self.marketplace, self.conversation, self.lifecycle)
+        self.licensing = Licensing(settings, self.marketplace, self.conversation, self.clock)
+        self.directory = Directory()
+        self.authority = Authority(self.directory, lambda: secrets.token_urlsafe(32))
+        self.syncing = Syncing(settings, self.callbacks, self.findings, self.clock)
 
     @property
     def findings(self) -> FindingLog:
         """Everything the marketplace had to complain of."""
         return self.marketplace.findings
+
+    @property
+    def production_url(self) -> str:
+        """Raises NotReady while there is none."""
+        return self.conversation.address
 
     async def close(self) -> None:
         await self.callbacks.close()

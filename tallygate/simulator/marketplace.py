@@ -7,6 +7,7 @@ from typing import Final
 from .bills import Bill
 from .errors import BadRequest, NotFound
 from .findings import Finding, FindingLog
+from .license_book import LicenseBook
 from .models import Instance, Item, Kind, Order, OrderLine, Product
 from .orders import MOCK_ORDERS
 from .stored import StoredRecord
@@ -24,6 +25,7 @@ class Marketplace:
         self.instances: dict[str, Instance] = {}
         self.first_calls: dict[str, int] = {}  # order line -> first newInstance: resource start
         self.findings = FindingLog()
+        self.licenses = LicenseBook()
         self.usage = UsageRecords(self.instances, self.findings, rules)
         self._serial = 0
 

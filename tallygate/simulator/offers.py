@@ -24,8 +24,8 @@ def read_product(item: Mapping[str, object]) -> Product:
     """`quotas` {product id: billing units}; `price` {mode, bands: [{up_to, unit_price}], period}."""
     only(item, *_FIELDS)
     product_id, kind = text(item, "product_id"), text(item, "kind", Kind.ON_DEMAND)
-    if kind not in (Kind.ON_DEMAND, Kind.ON_DEMAND_PKG):
-        raise BadRequest("kind must be ON_DEMAND or ON_DEMAND_PKG")
+    if kind not in tuple(Kind):
+        raise BadRequest(f"kind must be one of {', '.join(Kind)}")
     if len(product_id) > 64:
         raise BadRequest("product_id has at most 64 characters")
     quotas = _quotas(item.get("quotas", {}))

@@ -1,4 +1,4 @@
-"""The open API that the merchant calls, over HTTP: usage push and order query (spec §7)."""
+"""The open API that the merchant calls, over HTTP: usage, orders, licences (spec §4, §7)."""
 
 import anyio
 from starlette.requests import Request
@@ -6,7 +6,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .aksk import SignedRequest
-from .desk import OLD_PUSH_PATH, ORDER_PATH, PUSH_PATH, Desk, Said
+from .desk import OLD_PUSH_PATH, ORDER_PATH, PUSH_PATH, Desk
+from .license_desk import ACTIVATE_PATH, HEARTBEAT_PATH, UPLOAD_PATH
+from .said import Said
 from .wire import answer, read_body
 
 
@@ -21,6 +23,9 @@ class OpenApi:
             Route(PUSH_PATH, self.call, methods=["POST"]),
             Route(OLD_PUSH_PATH, self.call, methods=["POST"]),
             Route(ORDER_PATH, self.call, methods=["GET"]),
+            Route(UPLOAD_PATH, self.call, methods=["POST"]),
+            Route(ACTIVATE_PATH, self.call, methods=["POST"]),
+            Route(HEARTBEAT_PATH, self.call, methods=["POST"]),
         ]
 
     async def call(self, request: Request) -> Response:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from .schedule import BEIJING
 from .usage import Rules
 
@@ -19,13 +21,19 @@ class SimulatorSettings:
     open APIs (§7.6). `collect_at_minute` is 15 at the real marketplace (§7.2), and then daily
     products are collected at 01:00 of `zone`; None collects only on demand or every
     `collect_every` seconds. `validation_delay` is how long after its arrival a record is judged;
-    `faults` are those at the start, as `Faults.set` takes them.
+    `faults` are those at the start, as `Faults.set` takes them. `kit_key` signs the Kit's syncs,
+    whose clientSecret is encrypted with the merchant's `public_key` (§5); `app_key` and `app_secret`
+    may sign the calls about authorization codes in place of AK and SK (§4.2).
     """
 
     access_key: str = field(repr=False)
     ak: str = field(repr=False)
     sk: str = field(repr=False)
     production_url: str | None = None
+    kit_key: str = field(default="", repr=False)
+    public_key: RSAPublicKey | None = field(default=None, repr=False)
+    app_key: str = ""
+    app_secret: str = field(default="", repr=False)
     push_auth: PushAuth = "both"
     collect_every: float | None = None
     collect_at_minute: int | None = None

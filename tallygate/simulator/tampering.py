@@ -1,7 +1,7 @@
 """A signed callback, well made or spoilt in one named way. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .checks import accepted_codes
@@ -22,8 +22,11 @@ EXPECTED: Final[Mapping[str, frozenset[str]]] = {
     "missing_timestamp": BAD_PARAMETER,
     "missing_nonce": BAD_PARAMETER,
     "replay": AUTH_FAILED | BAD_PARAMETER,
+    "shift": AUTH_FAILED | BAD_PARAMETER,
 }
-TAMPERS: Final = ("none", *EXPECTED)
+# A shift needs the call that was shifted, so it is no way to spoil a single one.
+TAMPERS: Final = ("none", *(each for each in EXPECTED if each != "shift"))
+SHIFTED: Final = "0"
 STALE_MS: Final = 10 * MINUTE_MS
 
 
@@ -40,8 +43,8 @@ def signed_callback(
     key: str, content: bytes, nonce: str, now_ms: int, tamper: str = "none"
 ) -> SignedCallback:
     """Signs by §2.2. A wrong time is signed correctly, so that only the time can be refused."""
-    shift = {"timestamp": -STALE_MS, "future_timestamp": STALE_MS}.get(tamper, 0)
-    sent_ms = now_ms + shift
+    sent_ms = now_ms + {"timestamp": -STALE_MS, "future_timestamp": STALE_MS}.get(tamper, 0)
+    nonce = shiftable(nonce) if tamper == "shift" else nonce
     timestamp = str(sent_ms)
     signature = callback_signature(key, nonce, timestamp, content)
     if tamper == "signature":
@@ -53,6 +56,19 @@ def signed_callback(
     params = {"signature": signature, "timestamp": timestamp, "nonce": nonce}
     params.pop(tamper.removeprefix("missing_") if tamper.startswith("missing_") else "", None)
     return SignedCallback(params, content, sent_ms)
+
+
+def shiftable(nonce: str) -> str:
+    """One whose end may stand before a number without changing it."""
+    return nonce[:-1] + SHIFTED
+
+
+def shifted(callback: SignedCallback) -> SignedCallback:
+    """A replay under another nonce: nonce and timestamp are signed without anything between them."""
+    params = dict(callback.params)
+    nonce, timestamp = params["nonce"], params["timestamp"]
+    params |= {"nonce": nonce[:-1], "timestamp": SHIFTED + timestamp}
+    return replace(callback, params=params)
 
 
 def _altered(content: bytes) -> bytes:

@@ -36,6 +36,11 @@ def format_compact_time(at_ms: int) -> str:
     return _moment(at_ms).strftime("%Y%m%d%H%M%S")
 
 
+def license_time(at_ms: int) -> str:
+    """`2023-10-27 10:30:15 z`, UTC, as the example of getLicenseAsync has it (spec §4.1)."""
+    return _moment(at_ms).strftime("%Y-%m-%d %H:%M:%S z")
+
+
 def _moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, UTC)
 

@@ -10,7 +10,8 @@ import json
 import httpx
 
 from .aksk import SignedRequest
-from .desk import Desk, Said
+from .desk import Desk
+from .said import Said
 
 
 class MarketplaceTransport(httpx.AsyncBaseTransport):

@@ -5,11 +5,11 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from . import case_making
+from .case_making import ON_DEMAND, PACKAGE, PERIOD
 from .debug_case import DebugCase, Ids, Version, id_of
-from .info_checks import Asked
 from .times import DAY_MS, format_compact_time
 from .v1_calls import time_stamp
-from .v2_cases import MOST_IDS, ON_DEMAND, PACKAGE, PERIOD
 
 Seal = Callable[[str], str]
 """Encrypts a value as the marketplace does (§3.3)."""
@@ -40,7 +40,7 @@ def creations(now_ms: int, seal: Seal) -> Iterator[DebugCase]:
 def others(ids: Ids, now_ms: int) -> Iterator[DebugCase]:
     """Everything that may be done to what `creations` made."""
     period, on_demand = id_of(ids, PERIOD), id_of(ids, ON_DEMAND)
-    yield from _queries(ids)
+    yield from case_making.queries(Version.V1, ids)
     yield from _refreshes(period, now_ms)
     yield _about(period, "expireInstance", PERIOD, {"orderId": PERIOD})
     for status in ("FREEZE", "NORMAL"):
@@ -62,22 +62,7 @@ def _creation(order_id: str, title: str, more: Mapping[str, str]) -> DebugCase:
 
 
 def _about(instance_id: str, activity: str, title: str, fields: Mapping[str, str]) -> DebugCase:
-    whole = {**fields, "instanceId": instance_id, "testFlag": "1"}
-    return DebugCase(Version.V1, activity, title, whole)
-
-
-def _queries(ids: Ids) -> Iterator[DebugCase]:
-    yield _query("one id", (id_of(ids, PERIOD),), metered=False)
-    yield _query("pay-per-use: usageInfo", (id_of(ids, ON_DEMAND),), metered=True)
-    yield _query("package: usageInfo", (id_of(ids, PACKAGE),), metered=True)
-    many = tuple(f"debug-instance-{number:03}" for number in range(MOST_IDS))
-    yield _query("a hundred ids", many, metered=False)
-
-
-def _query(title: str, asked: tuple[str, ...], *, metered: bool) -> DebugCase:
-    fields = {"instanceId": ",".join(asked), "testFlag": "1"}
-    expected = tuple(Asked(each, metered) for each in asked)
-    return DebugCase(Version.V1, "queryInstance", title, fields, asked=expected)
+    return case_making.about(Version.V1, instance_id, activity, title, fields)
 
 
 def _refreshes(instance: str, now_ms: int) -> Iterator[DebugCase]:

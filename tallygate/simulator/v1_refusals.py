@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from .checks import SUCCESS
+from . import case_making
 from .debug_case import DebugCase, Version
-from .tampering import AUTH_FAILED, BAD_PARAMETER
 from .times import DAY_MS, format_compact_time
 from .v1_calls import V1_EXPECTED
-from .v2_refusals import UNKNOWN
 
 _SPOILT: Final[Mapping[str, str]] = {
     "signature": "wrong authToken",
@@ -32,31 +30,21 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, int]]] = {
 
 def refused(now_ms: int) -> Iterator[DebugCase]:
     """Debug calls that are wrong in one respect each."""
-    good = _good("newInstance", now_ms)
-    for tamper, title in _SPOILT.items():
-        codes = V1_EXPECTED[tamper]
-        yield DebugCase(Version.V1, "newInstance", title, good, tamper, codes)
-    status = {"instanceId": "debug-instance", "instanceStatus": "FREEZE"}  # real, if believed
-    yield DebugCase(
-        Version.V1, "instanceStatus", "forged", status, "signature", AUTH_FAILED, real=True
-    )
+    good = DebugCase(Version.V1, "newInstance", "", _good("newInstance", now_ms))
+    yield from case_making.badly_signed(good, _SPOILT, V1_EXPECTED)
+    status = {"instanceId": "debug-instance", "instanceStatus": "FREEZE"}
+    yield case_making.forged(Version.V1, "instanceStatus", status)
     for activity, lengths in _PARAMETERS.items():
-        good = _good(activity, now_ms)
+        fields = _good(activity, now_ms)
         for name, length in lengths.items():
-            yield from _spoilt(activity, good, name, length)
+            yield from case_making.spoilt(Version.V1, activity, fields, name, length)
     yield from _senseless(now_ms)
 
 
 def unknown(instance_id: str, now_ms: int) -> Iterator[DebugCase]:
-    """Real calls about an instance that nobody ever made. A release may be a repeated one."""
-    for activity in _PARAMETERS:
-        if activity == "newInstance":
-            continue
-        fields = {**_good(activity, now_ms), "instanceId": instance_id}
-        fields.pop("testFlag")
-        accepted = UNKNOWN | ({SUCCESS} if activity == "releaseInstance" else frozenset())
-        title = "unknown instance"
-        yield DebugCase(Version.V1, activity, title, fields, accepted=accepted, real=True)
+    """Real calls about an instance that nobody ever made."""
+    goods = ((name, _good(name, now_ms)) for name in _PARAMETERS if name != "newInstance")
+    yield from case_making.unknown(Version.V1, instance_id, goods)
 
 
 def _good(activity: str, now_ms: int) -> dict[str, object]:
@@ -78,22 +66,6 @@ def _good(activity: str, now_ms: int) -> dict[str, object]:
     return {**about, **more, "testFlag": "1"}
 
 
-def _spoilt(
-    activity: str, good: Mapping[str, object], name: str, length: int
-) -> Iterator[DebugCase]:
-    absent = {each: value for each, value in good.items() if each != name}
-    for title, fields in (
-        (f"without {name}", absent),
-        (f"{name} empty", {**good, name: ""}),
-        (f"{name} of {length + 1} characters", {**good, name: "x" * (length + 1)}),
-    ):
-        yield _wrong(activity, title, fields)
-
-
-def _wrong(activity: str, title: str, fields: Mapping[str, object]) -> DebugCase:
-    return DebugCase(Version.V1, activity, title, fields, accepted=BAD_PARAMETER)
-
-
 def _senseless(now_ms: int) -> Iterator[DebugCase]:
     """Values outside what the tables allow."""
     for activity, name, value in (
@@ -105,5 +77,7 @@ def _senseless(now_ms: int) -> Iterator[DebugCase]:
         ("queryInstance", "instanceId", "i-1,,i-2"),
         ("upgrade", "diskSize", "12345678"),
     ):
-        yield _wrong(activity, f"{name}={value}", {**_good(activity, now_ms), name: value})
-    yield _wrong("makeCoffee", "unknown activity", {"testFlag": "1"})
+        yield case_making.wrong(
+            Version.V1, activity, f"{name}={value}", {**_good(activity, now_ms), name: value}
+        )
+    yield case_making.wrong(Version.V1, "makeCoffee", "unknown activity", {"testFlag": "1"})

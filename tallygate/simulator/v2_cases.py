@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from . import case_making
+from .case_making import ON_DEMAND, PACKAGE, PERIOD
 from .debug_case import DebugCase, Ids, Version, id_of
-from .info_checks import Asked
 from .orders import LINE_SUFFIX
 from .times import DAY_MS, format_compact_time
 
@@ -16,14 +17,12 @@ NEW_ORDERS: Final = (
     "MOCKONDEMANDPKG",
     "MOCKPERIODDAYTRIAL",
 )
-PERIOD, ON_DEMAND, PACKAGE = "MOCKPERIODYEARNEW", "MOCKONDEMAND", "MOCKONDEMANDPKG"
 SCENES: Final = (
     ("TRIAL_TO_FORMAL", "MOCKMONTYTRIALTOFORMAL", 365),
     ("RENEWAL", "MOCKMONTYRENEW", 365),
     ("UNSUBSCRIBE_RENEWAL_PERIOD", "MOCKMONTYUNSUBSCRIBE", 30),
     ("RENEWAL_CHANGE", "MOCKMONTYCHANGE", 365),
 )
-MOST_IDS: Final = 100
 _PRODUCT: Final = {
     "linearValue": 2,
     "productId": "MOCK-PERIOD",
@@ -39,7 +38,8 @@ def creations() -> Iterator[DebugCase]:
 
 def others(ids: Ids, now_ms: int) -> Iterator[DebugCase]:
     """Everything that may be done to what `creations` made."""
-    yield from _queries(ids)
+    yield from case_making.queries(Version.V2, ids)
+    yield _several(ids)
     yield from _refreshes(id_of(ids, PERIOD), now_ms)
     instance = id_of(ids, ON_DEMAND)
     for status in ("FREEZE", "UNFREEZE"):
@@ -49,7 +49,8 @@ def others(ids: Ids, now_ms: int) -> Iterator[DebugCase]:
     yield _about(instance, "releaseInstance", "without orderId", {})
     refund = order("MOCKMONTYUNSUBSCRIBE")
     yield _about(instance, "releaseInstance", "with orderId", refund)
-    yield _case("orderNotify", "MOCKONETIMENEW", order("MOCKONETIMENEW"))
+    notified = {**order("MOCKONETIMENEW"), "testFlag": "1"}
+    yield DebugCase(Version.V2, "orderNotify", "MOCKONETIMENEW", notified)
     extra = {"zzzNewField": "新字段/new", "extendParams": [{"name": "a", "value": "b"}]}
     yield _about(instance, "updateInstanceStatus", "unknown fields", {"status": "FREEZE", **extra})
 
@@ -64,28 +65,13 @@ def _creation(order_id: str) -> DebugCase:
     return DebugCase(Version.V2, "newInstance", order_id, fields, line=order_id)
 
 
-def _case(activity: str, title: str, fields: Mapping[str, object]) -> DebugCase:
-    return DebugCase(Version.V2, activity, title, {**fields, "testFlag": "1"})
-
-
 def _about(instance_id: str, activity: str, title: str, fields: Mapping[str, object]) -> DebugCase:
-    return _case(activity, title, {**fields, "instanceId": instance_id})
+    return case_making.about(Version.V2, instance_id, activity, title, fields)
 
 
-def _queries(ids: Ids) -> Iterator[DebugCase]:
-    yield _query("one id", (id_of(ids, PERIOD),), metered=False)
-    yield _query("pay-per-use: usageInfo", (id_of(ids, ON_DEMAND),), metered=True)
-    yield _query("package: usageInfo", (id_of(ids, PACKAGE),), metered=True)
+def _several(ids: Ids) -> DebugCase:
     three = tuple(dict.fromkeys(id_of(ids, line) for line in (PERIOD, ON_DEMAND, PACKAGE)))
-    yield _query("several ids", three, metered=False)
-    many = tuple(f"debug-instance-{number:03}" for number in range(MOST_IDS))
-    yield _query("a hundred ids", many, metered=False)
-
-
-def _query(title: str, asked: tuple[str, ...], *, metered: bool) -> DebugCase:
-    fields = {"instanceId": ",".join(asked), "testFlag": "1"}
-    expected = tuple(Asked(each, metered) for each in asked)
-    return DebugCase(Version.V2, "queryInstance", title, fields, asked=expected)
+    return case_making.query(Version.V2, "several ids", three, metered=False)
 
 
 def _refreshes(instance: str, now_ms: int) -> Iterator[DebugCase]:

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from .checks import SUCCESS
+from . import case_making
 from .debug_case import DebugCase, Version
-from .tampering import AUTH_FAILED, BAD_PARAMETER, EXPECTED
+from .tampering import BAD_PARAMETER, EXPECTED
 from .times import DAY_MS, format_compact_time
 from .v2_cases import order
 
-UNKNOWN: Final = frozenset({"000003"})
 _SPOILT: Final[Mapping[str, str]] = {
     "signature": "wrong signature",
     "missing_signature": "without signature",
@@ -19,6 +18,8 @@ _SPOILT: Final[Mapping[str, str]] = {
     "future_timestamp": "timestamp in ten minutes",
     "missing_timestamp": "without timestamp",
     "missing_nonce": "without nonce",
+    "replay": "the same nonce again",
+    "shift": "again, the end of its nonce moved to the timestamp",
 }
 # Mandatory text fields and their greatest lengths (§2.6-2.12, §6).
 _FIELDS: Final[Mapping[str, Mapping[str, int]]] = {
@@ -37,7 +38,14 @@ _FIELDS: Final[Mapping[str, Mapping[str, int]]] = {
     "changeInstanceCheck": {"instanceId": 64},
     "orderNotify": {"orderId": 64, "orderLineId": 64},
 }
-_NO_BODIES: Final[Mapping[str, bytes]] = {
+_NEED_AN_INSTANCE: Final = (
+    "queryInstance",
+    "refreshInstance",
+    "updateInstanceStatus",
+    "upgradeInstance",
+    "releaseInstance",
+)
+NO_BODIES: Final[Mapping[str, bytes]] = {
     "no body": b"",
     "not JSON": b"activity=newInstance",
     "a list": b'["newInstance"]',
@@ -48,47 +56,24 @@ _NO_BODIES: Final[Mapping[str, bytes]] = {
 
 def refused(now_ms: int) -> Iterator[DebugCase]:
     """Debug calls that are wrong in one respect each."""
-    yield from _badly_signed()
+    creation = {**order("MOCKONDEMAND"), "businessId": "", "testFlag": "1"}
+    good = DebugCase(Version.V2, "newInstance", "", creation)
+    yield from case_making.badly_signed(good, _SPOILT, EXPECTED)
+    status = {"instanceId": "debug-instance", "status": "FREEZE"}
+    yield case_making.forged(Version.V2, "updateInstanceStatus", status)
     for activity, lengths in _FIELDS.items():
-        good = _good(activity, now_ms)
+        fields = _good(activity, now_ms)
         for name, length in lengths.items():
-            yield from _spoilt(activity, good, name, length)
+            yield from case_making.spoilt(Version.V2, activity, fields, name, length)
     yield from _senseless(now_ms)
-    for title, raw in _NO_BODIES.items():
+    for title, raw in NO_BODIES.items():
         yield DebugCase(Version.V2, "", title, accepted=BAD_PARAMETER, raw=raw)
 
 
 def unknown(instance_id: str, now_ms: int) -> Iterator[DebugCase]:
-    """Real calls about an instance that nobody ever made. A release may be a repeated one."""
-    for activity in (
-        "queryInstance",
-        "refreshInstance",
-        "updateInstanceStatus",
-        "upgradeInstance",
-        "releaseInstance",
-    ):
-        fields = {**_good(activity, now_ms), "instanceId": instance_id}
-        fields.pop("testFlag")
-        accepted = UNKNOWN | ({SUCCESS} if activity == "releaseInstance" else frozenset())
-        title = "unknown instance"
-        yield DebugCase(Version.V2, activity, title, fields, accepted=accepted, real=True)
-
-
-def _badly_signed() -> Iterator[DebugCase]:
-    fields = {**order("MOCKONDEMAND"), "businessId": "", "testFlag": "1"}
-    for tamper, title in _SPOILT.items():
-        codes = EXPECTED[tamper]
-        yield DebugCase(Version.V2, "newInstance", title, fields, tamper, codes)
-    replayed = EXPECTED["replay"]
-    title = "the same nonce again"
-    yield DebugCase(Version.V2, "newInstance", title, fields, "replay", replayed)
-    status = {
-        "instanceId": "debug-instance",
-        "status": "FREEZE",
-    }  # a real call, if it were believed
-    yield DebugCase(
-        Version.V2, "updateInstanceStatus", "forged", status, "signature", AUTH_FAILED, real=True
-    )
+    """Real calls about an instance that nobody ever made."""
+    goods = ((activity, _good(activity, now_ms)) for activity in _NEED_AN_INSTANCE)
+    yield from case_making.unknown(Version.V2, instance_id, goods)
 
 
 def _good(activity: str, now_ms: int) -> dict[str, object]:
@@ -110,24 +95,6 @@ def _good(activity: str, now_ms: int) -> dict[str, object]:
     return {**about, **more, "testFlag": "1"}
 
 
-def _spoilt(
-    activity: str, good: Mapping[str, object], name: str, length: int
-) -> Iterator[DebugCase]:
-    absent = {each: value for each, value in good.items() if each != name}
-    for title, fields in (
-        (f"without {name}", absent),
-        (f"{name} empty", {**good, name: ""}),
-        (f"{name} of {length + 1} characters", {**good, name: "x" * (length + 1)}),
-        (f"{name} no text", {**good, name: {"x": 1}}),
-    ):
-        yield _wrong(activity, title, fields)
-
-
-def _wrong(activity: str, title: str, fields: Mapping[str, object]) -> DebugCase:
-    # A businessId that is there stays as it is: it may be what is wrong.
-    return DebugCase(Version.V2, activity, title, fields, accepted=BAD_PARAMETER)
-
-
 def _senseless(now_ms: int) -> Iterator[DebugCase]:
     """Values outside what the tables allow."""
     for activity, more in (
@@ -140,8 +107,8 @@ def _senseless(now_ms: int) -> Iterator[DebugCase]:
     ):
         [(name, value)] = more.items()
         shown = f"{name}={value}" if len(value) < 30 else f"{name}: 101 ids"
-        yield _wrong(activity, shown, {**_good(activity, now_ms), **more})
-    yield _wrong("makeCoffee", "unknown activity", {"testFlag": "1"})
+        yield case_making.wrong(Version.V2, activity, shown, {**_good(activity, now_ms), **more})
+    yield case_making.wrong(Version.V2, "makeCoffee", "unknown activity", {"testFlag": "1"})
     yield DebugCase(
         Version.V2, "", "without activity", accepted=BAD_PARAMETER, raw=b'{"testFlag":"1"}'
     )

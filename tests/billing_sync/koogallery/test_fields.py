@@ -97,13 +97,6 @@ def test_extra_fields_are_ignored() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["getLicenseAsync"])
-def test_activities_of_later_versions(name: str) -> None:
-    """A documented activity that is not served yet says so."""
-    with pytest.raises(BadEvent, match=f"{name} is not yet built"):
-        parse(raw({"activity": name}))
-
-
 @pytest.mark.parametrize("name", ["", "new", None, 1, ["newInstance"], {}])
 def test_an_unknown_activity(name: object) -> None:
     """Anything else is no activity."""

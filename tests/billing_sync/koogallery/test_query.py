@@ -4,7 +4,14 @@ import json
 from decimal import Decimal
 
 from billing_sync.figures import UsageFigure
-from billing_sync.koogallery.query import MAX_URL, Shown, answer, app_info, statistical_time
+from billing_sync.koogallery.query import (
+    MAX_URL,
+    Addresses,
+    Shown,
+    answer,
+    app_info,
+    statistical_time,
+)
 
 AT = 1_669_257_378_256
 
@@ -59,7 +66,7 @@ def test_waiting_is_in_process() -> None:
 def test_access_data_fits_the_table() -> None:
     """Even with the longest address and Chinese written as escapes, the memo fits 1024."""
     url = "https://" + "x" * (MAX_URL - 8)
-    info = app_info(url, "c" * 200, "tg-key")
+    info = app_info(Addresses(url), "c" * 200, "tg-key")
     assert len(json.dumps(info["memo"])) <= 1024
     assert len(info["userName"]) == 128
     assert info["password"] == "tg-key"
@@ -68,4 +75,4 @@ def test_access_data_fits_the_table() -> None:
 
 def test_a_key_that_cannot_be_read_is_left_out() -> None:
     """Without a key there is no password, but still an address."""
-    assert set(app_info("https://a", "c", None)) == {"frontEndUrl", "userName", "memo"}
+    assert set(app_info(Addresses("https://a"), "c", None)) == {"frontEndUrl", "userName", "memo"}

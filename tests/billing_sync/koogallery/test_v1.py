@@ -6,6 +6,7 @@ import pytest
 
 from billing_sync.errors import BadEvent
 from billing_sync.koogallery import v1_fields
+from billing_sync.koogallery.query import Addresses
 from billing_sync.koogallery.v1 import debug_answer, order_of, to_event
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent, identity, instance_id_of
 from tests.billing_sync.koogallery.test_v1_fields import (
@@ -126,7 +127,7 @@ def test_the_order_of_an_upgrade() -> None:
 @pytest.mark.parametrize("call", LEAST, ids=lambda call: call["activity"])
 def test_debugging(call: dict[str, str]) -> None:
     """testFlag=1 gets success, with access data where a buyer would see it."""
-    answer = debug_answer(v1_fields.parse(call | {"testFlag": "1"}), AT, "https://api")
+    answer = debug_answer(v1_fields.parse(call | {"testFlag": "1"}), AT, Addresses("https://api"))
     assert answer.code == "000000"
     if call in (NEW, QUERY):
         shown = answer.app_info or (answer.info or ({},))[0].get("appInfo")
@@ -138,4 +139,6 @@ def test_debugging(call: dict[str, str]) -> None:
 def test_debugging_with_impossible_fields() -> None:
     """They are refused as in real calls."""
     with pytest.raises(BadEvent, match="expireTime"):
-        debug_answer(v1_fields.parse(REFRESH | {"expireTime": "x", "testFlag": "1"}), AT, "u")
+        debug_answer(
+            v1_fields.parse(REFRESH | {"expireTime": "x", "testFlag": "1"}), AT, Addresses("u")
+        )

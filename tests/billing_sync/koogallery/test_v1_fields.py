@@ -38,7 +38,17 @@ UPGRADE = {
 }
 STATUS = {"activity": "instanceStatus", "instanceId": "i", "instanceStatus": "FREEZE"}
 QUERY = {"activity": "queryInstance", "instanceId": "i"}
-LEAST = [NEW, REFRESH, EXPIRE, RELEASE, UPGRADE, STATUS, QUERY]
+# The same under the names of licences (spec §4.3).
+LICENCES = [
+    each | {"activity": name}
+    for each, name in (
+        (NEW, "getLicense"),
+        (REFRESH, "refreshLicense"),
+        (EXPIRE, "expireLicense"),
+        (RELEASE, "releaseLicense"),
+    )
+]
+LEAST = [NEW, REFRESH, EXPIRE, RELEASE, UPGRADE, STATUS, QUERY, *LICENCES]
 
 
 def test_every_activity_is_tried_here() -> None:

@@ -7,6 +7,7 @@ import pytest
 from billing_sync.errors import BadEvent
 from billing_sync.koogallery.answers import encode
 from billing_sync.koogallery.fields import SCENES, parse
+from billing_sync.koogallery.query import Addresses
 from billing_sync.koogallery.v2 import debug_answer, to_event
 from billing_sync.lifecycle import Activity, Event, LifecycleEvent, instance_id_of
 
@@ -19,7 +20,9 @@ def event_of(**body: str) -> LifecycleEvent:
 
 def debugged(**body: str) -> dict[str, object]:
     callback = parse(json.dumps({**body, "testFlag": "1"}).encode())
-    answer: dict[str, object] = json.loads(encode(debug_answer(callback, AT, "https://api")))
+    answer: dict[str, object] = json.loads(
+        encode(debug_answer(callback, AT, Addresses("https://api")))
+    )
     return answer
 
 

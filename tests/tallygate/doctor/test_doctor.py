@@ -13,17 +13,28 @@ from sqlalchemy import create_engine, text
 from tallygate.cli import cli
 from tests.installations import Served, configuration, serve
 from tests.tallygate.doctor.defective import Defect, Reply, defective
+from tests.tallygate.simulator.kit_merchant import KIT_KEY, PRIVATE_PEM
 
 KEY = "key-of-the-base-interface"
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A whole installation whose upstream can be reached."""
+    """A whole installation whose upstream can be reached, and that sells everything."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "kit.pem").write_bytes(PRIVATE_PEM)
+    (folder / "kit.pem").chmod(0o600)
+    koogallery: dict[str, Any] = {
+        "access_key": KEY,
+        "kit_key": KIT_KEY,
+        "private_key_file": "kit.pem",
+    }
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         address = f"http://127.0.0.1:{upstream.getsockname()[1]}"
-        config = configuration(address, koogallery={"access_key": KEY})
-        with serve(tmp_path_factory.mktemp("served"), config) as installation:
+        config = configuration(address, koogallery=koogallery)
+        config["products"].append({"product_id": "LICENCE", "licence": {"kind": "made"}})
+        koogallery["licence"] = {"maker": "tallygate.sample_licences:make"}
+        with serve(folder, config) as installation:
             yield installation
 
 
@@ -50,16 +61,23 @@ def findings(said: dict[str, Any]) -> dict[str, str]:
 
 
 def test_all_cases_pass(served: Served) -> None:
-    """Of both versions, and nothing is left of them in the ledger."""
+    """Of every interface, and nothing is left of them in the ledger."""
     said, code = report(served)
     assert findings(said) == {}
     assert code == 0
-    assert {case["version"] for case in said["cases"]} == {"V2.0", "V1.0"}
+    versions = {case["version"] for case in said["cases"]}
+    assert versions == {"V2.0", "V1.0", "License", "Kit V2", "Kit V1"}
+    assert {"applicationSync", "getLicense", "getLicenseAsync"} <= {
+        case["activity"] for case in said["cases"]
+    }
+    assert not [check for check in said["checks"] if "left out" in check["text"]]
     assert not [check for check in said["checks"] if check["state"] == "finding"]
     assert KEY not in json.dumps(said)
+    assert KIT_KEY not in json.dumps(said)
     engine = create_engine(f"sqlite:///{served.folder}/var/ledger.db")
     with engine.connect() as connection:
-        for table, expected in (("lifecycle_inbox", 0), ("order_line", 0), ("instance", 1)):
+        unwritten = dict.fromkeys(("lifecycle_inbox", "order_line", "licence", "kit_tenant"), 0)
+        for table, expected in {**unwritten, "instance": 1}.items():
             count = connection.execute(text(f"select count(*) from {table}")).scalar()
             assert count == expected, table  # the instance is the configuration's own
     engine.dispose()

@@ -72,6 +72,8 @@ class Merchant:
             return "000002"
         if abs(self.clock.now_ms() - int(query["timestamp"])) > 60_000:
             return "000002"
+        if query["timestamp"].startswith("0"):
+            return "000002"
         inner = hmac.new(KEY.encode(), raw, hashlib.sha256).hexdigest()
         text = KEY + query["nonce"] + query["timestamp"] + inner
         right = hmac.new(KEY.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -21,7 +21,10 @@ from starlette.routing import Route
 
 from tallygate.simulator.clock import WallClock
 from tallygate.simulator.command import simulate
-from tallygate.simulator.debugging import ACTIVITIES
+from tallygate.simulator.debugging import ACTIVITIES, LICENSES
+from tallygate.simulator.kit_calls import SYNCS
+from tests.tallygate.doctor.kit_served import serving_kit
+from tests.tallygate.simulator.kit_merchant import KIT_KEY, PUBLIC_PEM
 from tests.tallygate.simulator.stage import AK, KEY, SK, HandClock, Merchant
 
 
@@ -74,6 +77,28 @@ def test_each_activity(running, activity):
     assert f"{activity}  HTTP 200" in result.output
     [body] = running.merchant.bodies
     assert (body["activity"], body["testFlag"]) == (activity, "1")
+
+
+@pytest.mark.parametrize("activity", LICENSES)
+def test_each_activity_of_licenses(activity):
+    """Codes are named by `license`."""
+    with serving_kit() as url:
+        result = lifecycle(url, "--activity", activity)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("version", [[], ["--kit-v1"]], ids=["V2", "V1"])
+@pytest.mark.parametrize("activity", SYNCS)
+def test_each_sync(activity, version, tmp_path):
+    """Twice, with a key of its own; a forged one is refused."""
+    (tmp_path / "public.pem").write_bytes(PUBLIC_PEM)
+    env = {"KOO_ACCESS_KEY": KEY, "KOO_KIT_KEY": KIT_KEY}
+    options = ["--activity", activity, "--public-key", str(tmp_path / "public.pem"), *version]
+    with serving_kit() as url:
+        for more in (["--duplicate"], ["--bad-signature"], ["--flag", "0"]):
+            words = ["lifecycle", "--url", url, *options, *more]
+            result = CliRunner().invoke(simulate, words, env=env)
+            assert result.exit_code == 0, result.output
 
 
 def test_finding_is_exit_1(running):
@@ -141,6 +166,9 @@ def test_incomplete_info_is_found(running):
         ["lifecycle"],
         ["lifecycle", "--url", "nowhere"],
         ["lifecycle", "--url", "http://a", "--activity", "explode"],
+        ["lifecycle", "--url", "http://a", "--activity", "tenantSync"],
+        ["lifecycle", "--url", "http://a", "--public-key", "missing.pem"],
+        ["lifecycle", "--url", "http://a", "--activity", "applicationSync", "--kit-key", "k"],
         ["lifecycle", "--url", "http://a", "--activity", "releaseInstance", "--no-test-flag"],
         ["lifecycle", "--url", "http://a", "--out-of-order", "--no-test-flag"],
         ["serve", "--listen", "9800"],

@@ -51,7 +51,7 @@ async def test_order():
         ("orders", {"customer_id": "c", "buyer": "no", "lines": [{"product_id": "chat"}]}),
         ("products", {"products": [{"name": "no id"}]}),
         ("products", {"products": [{"product_id": "x" * 65}]}),
-        ("products", {"products": [{"product_id": "x", "kind": "PERIOD"}]}),
+        ("products", {"products": [{"product_id": "x", "kind": "RENT"}]}),
         ("products", {"products": [{"product_id": "x", "covers": "chat"}]}),
         ("products", {"product": []}),
         ("settings", {"production_url": "nowhere"}),

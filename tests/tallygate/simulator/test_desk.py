@@ -7,9 +7,10 @@ import pytest
 
 from tallygate.simulator.aksk import SignedRequest
 from tallygate.simulator.canonical import canonical
-from tallygate.simulator.desk import PUSH_PATH, Said
+from tallygate.simulator.desk import PUSH_PATH
 from tallygate.simulator.in_process import Simulator
 from tallygate.simulator.models import Instance, Kind, Product
+from tallygate.simulator.said import Said
 from tests.tallygate.simulator.stage import NOW_MS, HandClock, push_headers, record, settings
 
 HOUR_MS = 3_600_000

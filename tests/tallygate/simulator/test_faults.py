@@ -125,6 +125,7 @@ def test_shown():
     assert faults.as_json() == {
         "push": [],
         "order_query": [],
+        "license": [],
         "outages": [{"side": "push", "from_ms": 1, "to_ms": 2}],
         "limit": {"push": {"per_second": 3, "retry_after": 4}},
         "random": {"push": {"seed": 5, "http_5xx": 0.1, "taken": 0.5}},

@@ -1,0 +1,28 @@
+"""The SQL of how fast packages are used up."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from billing_sync.models import Instance, PackageUse
+from billing_sync.store.engine import in_parts
+
+
+def used_since(
+    session: Session, package_ids: Sequence[str], window: int
+) -> dict[tuple[str, str], int]:
+    """What each package gave for each billing item from that hour on: {(package, item): quantity}.
+
+    The item is the product that the instance has now.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for some in in_parts(package_ids):
+        query = (
+            select(PackageUse.package_id, Instance.product_id, func.sum(PackageUse.quantity))
+            .join(Instance, col(Instance.id) == PackageUse.instance_id)
+            .where(col(PackageUse.package_id).in_(some), col(PackageUse.window) >= window)
+            .group_by(col(PackageUse.package_id), col(Instance.product_id))
+        )
+        found |= {(package, item): int(total) for package, item, total in session.exec(query)}
+    return found
