@@ -1,5 +1,6 @@
 """`tallygate licences`: what became of licences, trying again, authorization codes, a key pair."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -143,4 +144,4 @@ def _read(code: str) -> str:
     """What is typed as an argument can be read by everybody on the machine."""
     if code != "-":
         return code
-    return click.get_text_stream("stdin").read(4096).strip()
+    return sys.stdin.read(4096).strip()
