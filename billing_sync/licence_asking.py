@@ -118,7 +118,8 @@ class LicenceDesk:
             if row.state != LicenceState.MAKING:
                 break
             await anyio.sleep(_LOOK_S)
-            row = await self.sql.read(partial(store.of, licence_id=row.id)) or row
+            seen: Licence | None = await self.sql.read(partial(store.of, licence_id=row.id))
+            row = row if seen is None else seen
         return row
 
     def _said(self, row: Licence) -> Answer:
