@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from billing_sync.licences import LicenceRefused, Reason
 from billing_sync.store.engine import open_engine, sqlite_url
 from tallygate.licences_command import licences
-from tests.billing_sync.licensing import Shop, rows, states
+from tests.billing_sync.licensing import KEEPER, Shop, rows, states
 from tests.billing_sync.marketplace import SECRET
 from tests.servers import Received, Upstream, upstream
 
@@ -112,6 +112,20 @@ def test_trying_again(place: Place) -> None:
 def test_wrong_usage(place: Place, words: tuple[str, ...]) -> None:
     """Exit code 2."""
     assert place.run(*words).exit_code == 2
+
+
+def test_a_licence_is_saved(place: Place, tmp_path: Path) -> None:
+    """For its owner alone, into a new file; what was not made cannot be."""
+    made, refused = rows(place.engine)
+    path = tmp_path / "a.lic"
+    result = place.run("save", made.id, str(path))
+    assert (result.exit_code, result.stdout) == (0, f"Wrote {path}\n")
+    assert path.read_bytes() == KEEPER.made(made).content
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert place.run("save", made.id, str(path)).exit_code == 2
+    assert place.run("save", refused.id, str(tmp_path / "b.lic")).exit_code == 2
+    assert place.run("save", "lic_0", str(tmp_path / "b.lic")).exit_code == 2
+    assert not (tmp_path / "b.lic").exists()
 
 
 def test_a_code_is_activated_and_asked_about(place: Place, api: CodeApi) -> None:
