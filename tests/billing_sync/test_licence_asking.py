@@ -228,6 +228,11 @@ async def test_asked_again_after_the_delivery(engine: Engine) -> None:
         await shop.work()
         assert len(api.uploads) == 2
         assert api.uploads[0] == api.uploads[1]
+        await shop.call("releaseInstance", instanceId=instance)
+        shop.clock.advance(seconds=31)
+        assert await shop.code(instance) == "000000"
+        await shop.work()
+        assert len(api.uploads) == 2
         await shop.http.aclose()
 
 

@@ -26,6 +26,23 @@ CHECK: Final[dict[str, Any]] = {
     "productInfo": {"productId": "TOKENS", "linearValue": 2},
 }
 NOTIFY: Final = {"activity": "orderNotify", "orderId": "o", "orderLineId": "l"}
+LICENCE: Final = {
+    "activity": "getLicenseAsync",
+    "instanceId": "i",
+    "eventId": "e",
+    "effectiveTime": "2027-01-01 00:00:00 z",
+    "deviceFingerprint": "mac",
+}
+CODE_REFRESH: Final = {
+    "activity": "refreshLicenseCode",
+    "scene": "RENEWAL",
+    "license": "PL1",
+    "orderId": "o",
+    "orderLineId": "l",
+    "expireTime": "20270101000000",
+}
+CODE_STATUS: Final = {"activity": "updateLicenseCodeStatus", "license": "PL1", "status": "FREEZE"}
+CODE_RELEASE: Final = {"activity": "releaseLicenseCode", "license": "PL1"}
 EACH: Final[list[dict[str, Any]]] = [
     NEW,
     QUERY,
@@ -35,4 +52,8 @@ EACH: Final[list[dict[str, Any]]] = [
     REFRESH,
     CHECK,
     NOTIFY,
+    LICENCE,
+    CODE_REFRESH,
+    CODE_STATUS,
+    CODE_RELEASE,
 ]
