@@ -132,7 +132,7 @@ async def test_everything_without_a_session(people: PeopleSite) -> None:
     async with people.browser() as nobody:
         for path in ("/usage/me", "/usage/me/usage.csv"):
             for cookie in ("", "0" * 64, "x", "é"):
-                headers = {"Cookie": f"tallygate_person={cookie}".encode()} if cookie else {}
+                headers = {b"Cookie": f"tallygate_person={cookie}".encode()} if cookie else {}
                 reply = await nobody.get(path, headers=headers)
                 assert reply.status_code == 401
                 assert "Customer C" not in reply.text
