@@ -12,6 +12,12 @@ pytestmark = pytest.mark.anyio
 SIGN_IN = "/console/sign-in"
 
 
+@pytest.fixture
+def database_kind() -> str:
+    """Nothing here asks the ledger."""
+    return "sqlite"
+
+
 async def test_signing_in(stranger: Browser) -> None:
     """With the token and a name; the cookie is nobody else's."""
     reply = await stranger.sign_in()
