@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from billing_sync import (
+    acting,
     admin_api,
     callbacks,
     correction_api,
@@ -32,6 +33,9 @@ from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import AlertSettings
 from billing_sync.api_answers import not_served
 from billing_sync.callbacks import CallbackService
+from billing_sync.console.ports import Ports, Prover
+from billing_sync.console.running import facts_of
+from billing_sync.console.site import console_routes
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
 from billing_sync.erasing import Eraser
@@ -45,6 +49,7 @@ from billing_sync.licence_api import LicenceApi
 from billing_sync.licence_keeping import Keeper
 from billing_sync.licence_plant import LicencePlant, plant_of
 from billing_sync.mapping import Mapper
+from billing_sync.models import UsageRecord
 from billing_sync.outbox import Outbox
 from billing_sync.people import linker_of, pages_of, told_pages_of
 from billing_sync.projector import Projector
@@ -98,6 +103,7 @@ class Parts:
     control_url: str = ""
     limits_of: LimitsOf = no_limits
     quota_path: str | None = None
+    prover: Prover | None = None
 
 
 def new_id() -> str:
@@ -186,8 +192,36 @@ class Control:
                 *tenant_api.routes(SqlWorker(parts.engine), parts.admin_token),
                 *licensing.routes(parts.admin_token),
                 *openapi.routes(parts.admin_token),
+                *console_routes(self._ports()),
             ],
             exception_handlers={HTTPException: not_served},
+        )
+
+    def _ports(self) -> Ports:
+        """What the console is given."""
+        parts, log = self._parts, push_log_of(self._parts)
+
+        def decide(decision: acting.Decision) -> UsageRecord:
+            now_ms = parts.clock.now_ms()
+            return acting.perform(parts.engine, log, decision, act_id=new_id(), now_ms=now_ms)
+
+        zone = day_zone(parts.billing, parts.koogallery)
+        return Ports(
+            engine=parts.engine,
+            view=self.view,
+            clock=parts.clock,
+            zone=zone,
+            terms=Terms(parts.catalogue, zone),
+            decide=decide,
+            corrector=corrector_of(parts),
+            keys=key_ring_of(parts, self._changed.set),
+            mapper=self.mapper,
+            webhooks=parts.alerts.terms.webhooks,
+            facts=lambda: facts_of(self.runner),
+            stop=lambda: self.runner.halt.stop,
+            admin_token=parts.admin_token,
+            randomness=os.urandom,
+            prover=parts.prover,
         )
 
     @asynccontextmanager

@@ -32,7 +32,8 @@ BillingSyncError
 │   └── SignInAway     because the tenant's authentication centre does not answer
 ├── ImportRefused      instances that cannot be taken over as the file says
 ├── BadQuestion        an API request that cannot be answered as it is asked
-└── Forged             a form that another site may have sent
+├── Forged             a form that another site may have sent
+└── ProofUnavailable   no reconciliation or explanation can be made now
 """
 
 
@@ -166,3 +167,7 @@ class BadQuestion(BillingSyncError):
 
 class Forged(BillingSyncError):
     """A form without the token that only our own page knows."""
+
+
+class ProofUnavailable(BillingSyncError):
+    """No reconciliation or explanation can be made now; the text says why."""

@@ -24,6 +24,7 @@ from tallygate.installation import Installation
 from tallygate.ledgers import open_ledger
 from tallygate.listeners import Listener, serve
 from tallygate.planes import CONTROL_DRAIN_S, Sockets, announced
+from tallygate.proving import CommandProver
 from tallygate.reloading import kept_up
 from tallygate.shown_limits import shown_limits
 from tallygate.stopping import told_to_stop
@@ -49,6 +50,9 @@ async def run_control(
             tls = certificate.options() if certificate is not None else {}
             await installation.refuse_bad_redis()
             async with parts_of(installation) as parts:
+                if config_path is not None:
+                    folder = installation.data_dir / FOLDER
+                    parts.prover = CommandProver(config_path, folder, parts.clock)
                 control = Control(parts)
                 public = Listener(control.public(), sockets.public, {**SERVING, **tls})
                 admin = Listener(control.admin(), sockets.admin)

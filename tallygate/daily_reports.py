@@ -54,6 +54,11 @@ def date_of(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
 
 
+def utc_text(at_ms: int) -> str:
+    """A time as it is written on the command line: 2026-01-31T13:00:00Z."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def report_starter(config_path: Path) -> Start:
     """What starts the process. It ends with the thread that started it."""
 

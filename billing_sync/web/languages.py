@@ -25,7 +25,7 @@ class Texts:
         self.language = language
         self._texts = texts
 
-    def __call__(self, name: str, **values: object) -> str:
+    def __call__(self, name: str, /, **values: object) -> str:
         """The text with the values in its {places}. Raises KeyError."""
         text = self._texts[name]
         return text.format_map(values) if values else text

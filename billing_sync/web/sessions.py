@@ -12,16 +12,30 @@ from typing import Final
 
 LIFE_MS: Final = 12 * 3_600_000
 _BYTES: Final = 32
+_MOST_NOTICES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who signed in. `subject` says who, `csrf` is what his forms carry. Times are UTC ms."""
+    """Somebody who signed in. `subject` says who, `csrf` is what his forms carry, `notices` are tones
+    and texts for his next page. Times are UTC ms."""
 
     subject: str
     csrf: str = field(repr=False)
     opened: int
     ends: int
+    notices: list[tuple[str, str]] = field(default_factory=list, repr=False)
+
+    def tell(self, tone: str, text: str) -> None:
+        """To be shown, once, on the next page."""
+        self.notices.append((tone, text))
+        del self.notices[:-_MOST_NOTICES]
+
+    def told(self) -> list[tuple[str, str]]:
+        """What is to be shown now; it is gone afterwards."""
+        notices = self.notices.copy()
+        self.notices.clear()
+        return notices
 
 
 class Sessions:

@@ -1,0 +1,25 @@
+"""The SQL of how fast packages are used."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from billing_sync.models import Instance, PackageUse
+from billing_sync.store.engine import in_parts
+
+
+def given_since(
+    session: Session, package_ids: Sequence[str], since: int
+) -> dict[tuple[str, str], int]:
+    """What each package gave for each billing item from the window `since` on, in meter units."""
+    found: dict[tuple[str, str], int] = {}
+    for some in in_parts(package_ids):
+        query = (
+            select(PackageUse.package_id, Instance.product_id, func.sum(PackageUse.quantity))
+            .join(Instance, col(Instance.id) == PackageUse.instance_id)
+            .where(col(PackageUse.package_id).in_(some), PackageUse.window >= since)
+            .group_by(col(PackageUse.package_id), col(Instance.product_id))
+        )
+        found |= {(package, item): int(total) for package, item, total in session.exec(query)}
+    return found
