@@ -27,6 +27,7 @@ from billing_sync.koogallery import kit_fields, kit_secrets, kit_signing
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.kit_signing import KitHeaders
+from billing_sync.koogallery.kit_values import object_of
 from billing_sync.koogallery.signing import NonceMemory
 from billing_sync.settings import KooGallerySettings
 from billing_sync.store import kit
@@ -93,7 +94,7 @@ class KitService:
         base = self.settings.access_key.get_secret_value() if self.settings.access_key else ""
         if version == 1 and base and base != self.key and len(raw) <= kit_fields.MAX_BODY[sync]:
             with suppress(BadEvent):
-                if kit_signing.is_token_of(base, headers.token, kit_fields.object_of(raw)):
+                if kit_signing.is_token_of(base, headers.token, object_of(raw)):
                     return base
         return self.key
 
@@ -113,12 +114,12 @@ class KitService:
     def _read_v2(self, sync: Sync, proof: Proof, now: int) -> KitCall:
         _check(sync, proof)
         kit_signing.verify_v2(proof.key, proof.headers, proof.raw, now)
-        return kit_fields.parse(2, sync, kit_fields.object_of(proof.raw), now)
+        return kit_fields.parse(2, sync, object_of(proof.raw), now)
 
     def _read_v1(self, sync: Sync, proof: Proof, now: int) -> KitCall:
         """The token is made of the body's fields, so they are read before it can be checked."""
         _check(sync, proof)
-        data, max_age_ms = kit_fields.object_of(proof.raw), self.settings.v1_max_age_ms
+        data, max_age_ms = object_of(proof.raw), self.settings.v1_max_age_ms
         kit_signing.verify_v1(proof.key, proof.headers.token, data, now, max_age_ms)
         return kit_fields.parse(1, sync, data, now)
 

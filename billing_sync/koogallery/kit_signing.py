@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from billing_sync.errors import BadEvent, BadSignature
 from billing_sync.koogallery import v1_signing
-from billing_sync.koogallery.kit_fields import stamp_ms
+from billing_sync.koogallery.kit_values import stamp_ms
 from billing_sync.koogallery.signing import TOLERANCE_MS, canonical_json, sent_at
 
 TOKEN: Final = "authToken"  # noqa: S105  (the header's name)
