@@ -2,7 +2,7 @@
 
 import pytest
 from sqlalchemy import Engine
-from sqlmodel import select
+from sqlmodel import col, select
 
 from billing_sync.models import Instance, LifecycleInbox, OrderLine, ProjectionOutbox
 from billing_sync.store.engine import reading, writing
@@ -122,7 +122,8 @@ async def test_to_the_same_product(market: Marketplace) -> None:
     assert await upgrade(market, instance_id) == "000000"
     assert upgrades(market) == []
     with reading(market.engine) as session:
-        activities = [row.activity for row in session.exec(select(LifecycleInbox))]
+        told = select(LifecycleInbox.activity).order_by(col(LifecycleInbox.id))
+        activities = session.exec(told).all()
     assert activities == ["newInstance", "upgradeInstance"]
 
 

@@ -214,7 +214,6 @@ def test_a_wrong_value_says_what_to_write(text: str, line: str) -> None:
         "koogallery: {agent_apps: [{app_key: '', app_secret: hunter2hunter2}]}",
         "koogallery: {constant_header: {name: X-A, value: ' hunter2hunter2'}}",
         "koogallery: {constant_header: {name: Host, value: hunter2hunter2}}",
-        "koogallery: {kit_key: hunter2hunter2}",
         "redis: memcached://:hunter2hunter2@host",
         "redis: redis+cluster://:hunter2hunter2@host:port",
         "database: postgresql+psycopg://u:hunter2hunter2@host",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from billing_sync.errors import BadEvent
 from billing_sync.kit_calls import AppTold, KitCall, OrgTold, Sync, TenantTold, TreeTold, UsersTold
 from billing_sync.kit_marks import Flag
-from billing_sync.koogallery.kit_fields import AHEAD_MS, MAX_ORGS, object_of, parse
+from billing_sync.koogallery.kit_fields import AHEAD_MS, MAX_ORGS, parse
+from billing_sync.koogallery.kit_values import object_of
 
 NOW = 1_790_000_000_000
 STAMP = "20220413093539534"  # UTC+8
