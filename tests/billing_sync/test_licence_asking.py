@@ -131,6 +131,21 @@ async def test_the_four_codes_of_licences(shop: Shop) -> None:
     assert await shop.code(instance, "e4", deviceFingerprint="a", **too_late) == "000901"
 
 
+async def test_the_quota_holds_when_many_ask_at_once(shop: Shop) -> None:
+    """One device of a unit, however many come together."""
+    instance = await shop.licensed("o1", "BOUND", linear_value=2)
+    codes: list[str] = []
+
+    async def one(number: int) -> None:
+        codes.append(await shop.code(instance, f"e{number}", deviceFingerprint=f"mac-{number}"))
+
+    async with anyio.create_task_group() as group:
+        for number in range(12):
+            group.start_soon(one, number)
+    assert sorted(codes) == ["000004"] * 2 + ["000900"] * 10
+    assert len(rows(shop.engine)) == 2
+
+
 async def test_after_a_renewal(shop: Shop) -> None:
     """The new expiry counts, also for the device that has its licence already."""
     instance = await shop.licensed("o1", "BOUND")
