@@ -136,7 +136,7 @@ WHATS = st.lists(st.sampled_from(["refresh", "FREEZE", "UNFREEZE"]), min_size=1,
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(whats=WHATS, seed=st.integers(0, 99))
 def test_any_order_ends_alike(engine: Engine, whats: list[str], seed: int) -> None:

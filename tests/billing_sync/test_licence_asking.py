@@ -131,6 +131,21 @@ async def test_the_four_codes_of_licences(shop: Shop) -> None:
     assert await shop.code(instance, "e4", deviceFingerprint="a", **too_late) == "000901"
 
 
+async def test_the_quota_holds_when_many_ask_at_once(shop: Shop) -> None:
+    """One device of a unit, however many come together."""
+    instance = await shop.licensed("o1", "BOUND", linear_value=2)
+    codes: list[str] = []
+
+    async def one(number: int) -> None:
+        codes.append(await shop.code(instance, f"e{number}", deviceFingerprint=f"mac-{number}"))
+
+    async with anyio.create_task_group() as group:
+        for number in range(12):
+            group.start_soon(one, number)
+    assert sorted(codes) == ["000004"] * 2 + ["000900"] * 10
+    assert len(rows(shop.engine)) == 2
+
+
 async def test_after_a_renewal(shop: Shop) -> None:
     """The new expiry counts, also for the device that has its licence already."""
     instance = await shop.licensed("o1", "BOUND")
@@ -183,7 +198,9 @@ async def test_while_the_order_is_not_known(shop: Shop) -> None:
     assert shop.maker.requests == []
 
 
-@pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.name)
+@pytest.mark.parametrize(
+    "reason", [Reason.QUOTA_USED_UP, Reason.INTERNAL], ids=lambda reason: reason.name
+)
 async def test_a_maker_may_refuse(shop: Shop, reason: Reason) -> None:
     """Its reason is the reply; asked again the maker is asked again, and may have changed its mind."""
     instance = await shop.licensed("o1")
@@ -299,7 +316,7 @@ CALLS = st.lists(
 
 
 @settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(calls=CALLS, batch=st.integers(1, 8))
 def test_one_licence_of_each_wish(engine: Engine, calls: list[Call], batch: int) -> None:
