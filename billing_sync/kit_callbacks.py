@@ -8,10 +8,11 @@ With testFlag 1 it is made from the request and the keys alone, and nothing is w
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -26,6 +27,7 @@ from billing_sync.koogallery import kit_fields, kit_secrets, kit_signing
 from billing_sync.koogallery.answers import Answer
 from billing_sync.koogallery.codes import ResultCode
 from billing_sync.koogallery.kit_signing import KitHeaders
+from billing_sync.koogallery.kit_values import object_of
 from billing_sync.koogallery.signing import NonceMemory
 from billing_sync.settings import KooGallerySettings
 from billing_sync.store import kit
@@ -43,6 +45,22 @@ _PREFIXES: Final = ("", "/", "/koogallery", "/koogallery/")
 _PATHS: Final = {1: "/produceAPI", 2: "/produceAPI/v2"}
 
 
+class Reply(NamedTuple):
+    """An answer, and the key that signs it; empty while there is none."""
+
+    answer: Answer
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A call as it came, and the key that it is held against."""
+
+    key: str = field(repr=False)
+    headers: KitHeaders = field(repr=False)
+    raw: bytes = field(repr=False)
+
+
 @dataclass
 class KitService:
     """Answers calls of the Kit. `secret` is the installation's, `randomness(n)` gives n bytes.
@@ -58,11 +76,12 @@ class KitService:
     nonces: NonceMemory = field(default_factory=NonceMemory, repr=False)
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
-    async def answer(self, version: int, sync: Sync, headers: KitHeaders, raw: bytes) -> Answer:
+    async def answer(self, version: int, sync: Sync, headers: KitHeaders, raw: bytes) -> Reply:
         """The reply to one call. Never raises for anything a caller can cause."""
-        answer = await guarded(partial(self._judged, version, sync, headers, raw))
+        key = await to_thread.run_sync(self._key_of, version, sync, headers, raw)
+        answer = await guarded(partial(self._judged, version, sync, Proof(key, headers, raw)))
         self.answers[sync.value, str(version), answer.code.value] += 1
-        return answer
+        return Reply(answer, key)
 
     @property
     def key(self) -> str:
@@ -70,40 +89,39 @@ class KitService:
         key = self.settings.kit_key or self.settings.access_key
         return key.get_secret_value() if key else ""
 
-    async def _judged(self, version: int, sync: Sync, headers: KitHeaders, raw: bytes) -> Answer:
+    def _key_of(self, version: int, sync: Sync, headers: KitHeaders, raw: bytes) -> str:
+        """V1.0's pages know one key of the seller; whichever of ours makes the token is meant."""
+        base = self.settings.access_key.get_secret_value() if self.settings.access_key else ""
+        if version == 1 and base and base != self.key and len(raw) <= kit_fields.MAX_BODY[sync]:
+            with suppress(BadEvent):
+                if kit_signing.is_token_of(base, headers.token, object_of(raw)):
+                    return base
+        return self.key
+
+    async def _judged(self, version: int, sync: Sync, proof: Proof) -> Answer:
         """Verify, parse, judge. A long list is read in a thread: others are answered meanwhile."""
         now = self.clock.now_ms()
         read = self._read_v1 if version == 1 else self._read_v2
-        call = await to_thread.run_sync(read, sync, headers, raw, now)
+        call = await to_thread.run_sync(read, sync, proof, now)
         if version != 1:
-            self.nonces.admit(headers.nonce, now)
+            self.nonces.admit(proof.headers.nonce, now)
         if isinstance(call.told, AppTold):
             call = await self._opened(call, call.told)
         if not call.test and not await self.sql.write(partial(kit.apply, call=call)):
             return unknown(call.instance_id)
         return Answer(ResultCode.SUCCESS)
 
-    def _read_v2(self, sync: Sync, headers: KitHeaders, raw: bytes, now: int) -> KitCall:
-        key = self._checked(sync, raw)
-        kit_signing.verify_v2(key, headers, raw, now)
-        return kit_fields.parse(2, sync, kit_fields.object_of(raw), now)
+    def _read_v2(self, sync: Sync, proof: Proof, now: int) -> KitCall:
+        _check(sync, proof)
+        kit_signing.verify_v2(proof.key, proof.headers, proof.raw, now)
+        return kit_fields.parse(2, sync, object_of(proof.raw), now)
 
-    def _read_v1(self, sync: Sync, headers: KitHeaders, raw: bytes, now: int) -> KitCall:
+    def _read_v1(self, sync: Sync, proof: Proof, now: int) -> KitCall:
         """The token is made of the body's fields, so they are read before it can be checked."""
-        key = self._checked(sync, raw)
-        data = kit_fields.object_of(raw)
-        max_age_ms = self.settings.v1_max_age_ms
-        kit_signing.verify_v1(key, headers.token, data, now, max_age_ms)
+        _check(sync, proof)
+        data, max_age_ms = object_of(proof.raw), self.settings.v1_max_age_ms
+        kit_signing.verify_v1(proof.key, proof.headers.token, data, now, max_age_ms)
         return kit_fields.parse(1, sync, data, now)
-
-    def _checked(self, sync: Sync, raw: bytes) -> str:
-        """The key. Raises BadSignature without one, BadEvent for too long a body."""
-        if not self.key:
-            _log.error("call refused: neither koogallery.kit_key nor access_key is set")
-            raise BadSignature("this address has no Kit key yet")
-        if len(raw) > kit_fields.MAX_BODY[sync]:
-            raise BadEvent(f"body is larger than {kit_fields.MAX_BODY[sync]} bytes")
-        return self.key
 
     async def _opened(self, call: KitCall, app: AppTold) -> KitCall:
         """With the secret sealed as it is stored. Raises Undecipherable, also for debugging calls: the
@@ -132,6 +150,15 @@ class KitService:
         return kit_secrets.decrypted(key, encrypted)
 
 
+def _check(sync: Sync, proof: Proof) -> None:
+    """Raises BadSignature without a key, BadEvent for too long a body."""
+    if not proof.key:
+        _log.error("call refused: neither koogallery.kit_key nor access_key is set")
+        raise BadSignature("this address has no Kit key yet")
+    if len(proof.raw) > kit_fields.MAX_BODY[sync]:
+        raise BadEvent(f"body is larger than {kit_fields.MAX_BODY[sync]} bytes")
+
+
 def routes(service: KitService) -> list[Route]:
     """The Kit's routes of the control plane's public listener."""
 
@@ -139,7 +166,7 @@ def routes(service: KitService) -> list[Route]:
         async def endpoint(request: Request) -> Response:
             body = await bounded_body(request, kit_fields.MAX_BODY[sync], _BODY_BUDGET_S)
             headers = KitHeaders.of(request.headers)
-            return signed(await service.answer(version, sync, headers, body), service.key)
+            return signed(*await service.answer(version, sync, headers, body))
 
         return Route(f"{path}/{sync}", endpoint, methods=["POST"])
 

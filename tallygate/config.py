@@ -84,9 +84,9 @@ def _route_anchored(route: Route, base: Path) -> Route:
 
 
 def _key_anchored(koogallery: KooGallerySettings, base: Path) -> KooGallerySettings:
-    if koogallery.private_key_file is None:
-        return koogallery
-    path = str(base / koogallery.private_key_file)
+    """Empty is none: a gateway shares the configuration, and has no business with the key."""
+    file = koogallery.private_key_file
+    path = str(base / file) if file else None
     return koogallery.model_copy(update={"private_key_file": path})
 
 

@@ -5,8 +5,7 @@ people (telephone, mail, place of work, …) is checked and kept nowhere.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -23,7 +22,15 @@ from billing_sync.kit_calls import (
     UserTold,
 )
 from billing_sync.kit_marks import Flag
-from billing_sync.koogallery.fields import TEST, Field, checked, utc_ms
+from billing_sync.koogallery.fields import TEST, Field, checked
+from billing_sync.koogallery.kit_values import (
+    SECRET,
+    list_of,
+    maybe_empty,
+    stamp_ms,
+    value_of,
+    values_of,
+)
 
 MAX_USERS: Final = 500
 MAX_ORGS: Final = 10_000
@@ -33,11 +40,7 @@ MAX_BODY: Final[Mapping[Sync, int]] = {
     Sync.ALL_ORGS: 2 * 1024 * 1024,
 }
 AHEAD_MS: Final = 60_000
-_ZONE_MS: Final = 8 * 3_600_000  # the Kit's times are UTC+8
-_MAX_STAMP: Final = 20
 
-# Where nothing is asked for by name the order is of no importance; testFlag may be absent, as in base
-# calls since 2025.
 _FLAGS: Final[Mapping[int, Mapping[Sync, frozenset[Flag]]]] = {
     1: {
         Sync.TENANT: frozenset({Flag.DELETE, Flag.ADD}),
@@ -61,7 +64,7 @@ _TENANT: Final = (
     Field("name", length=255),
     Field("domainName", length=255),
 )
-_APP: Final = (Field("clientId"), Field("clientSecret", length=4096))
+_APP: Final = (Field("clientId"), Field(SECRET, length=4096))
 _ORG: Final = (
     Field("orgCode"),
     Field("orgName", length=128),
@@ -81,20 +84,9 @@ _USER: Final = (
     Field("workPlace", required=False, length=255),
     Field("entryDate", required=False, length=10),
 )
-_FREE_TEXT: Final = frozenset({"name", "orgName", "position", "workPlace"})
-_KEYS: Final = frozenset({"userName", "orgCode"})  # what a deletion needs
+_USER_KEYS: Final = frozenset({"userName"})  # what a deletion needs
+_KEYS: Final = frozenset({"orgCode"})
 _IN_EXTENSION: Final = ("mobile", "email", "workPlace", "entryDate")
-
-
-def object_of(raw: bytes) -> dict[str, Any]:
-    """The body as an object. Raises BadEvent."""
-    try:
-        data = json.loads(raw.decode())
-    except (ValueError, RecursionError):
-        raise BadEvent("body is not JSON in UTF-8") from None
-    if not isinstance(data, dict):
-        raise BadEvent("body is not a JSON object")
-    return data
 
 
 def parse(version: int, sync: Sync, data: Mapping[str, Any], now_ms: int) -> KitCall:
@@ -109,21 +101,13 @@ def parse(version: int, sync: Sync, data: Mapping[str, Any], now_ms: int) -> Kit
         at = stamp_ms("currentSyncTime", data.get("currentSyncTime"))
     return KitCall(
         sync=sync,
-        instance_id=_maybe_empty("instanceId", data),
-        tenant_id=_value(_TENANT_ID, data),
+        instance_id=maybe_empty("instanceId", data),
+        tenant_id=value_of(_TENANT_ID, data),
         flag=flag,
         at=min(at, now_ms + AHEAD_MS),
         told=_told(sync, flag, data),
-        test=checked(TEST, data.get(TEST.name)) == "1",
+        test=checked(TEST, data.get(TEST.name)) == "1",  # absent is real, as in base calls
     )
-
-
-def stamp_ms(name: str, given: object) -> int:
-    """A time of the Kit as UTC ms. Raises BadEvent."""
-    at = utc_ms(name, checked(Field(name, length=_MAX_STAMP), given)) - _ZONE_MS
-    if at <= 0:
-        raise BadEvent(f"{name} is before 1970")
-    return at
 
 
 def _flag(version: int, sync: Sync, data: Mapping[str, Any]) -> Flag:
@@ -137,51 +121,27 @@ def _flag(version: int, sync: Sync, data: Mapping[str, Any]) -> Flag:
     return allowed[text]
 
 
-def _maybe_empty(name: str, data: Mapping[str, Any]) -> str:
-    """Mandatory, and yet empty while the seller applies for credentials."""
-    if name not in data:
-        raise BadEvent(f"{name} is missing")
-    return checked(Field(name, required=False), data[name])
-
-
 def _told(sync: Sync, flag: Flag, data: Mapping[str, Any]) -> Told:
     match sync:
         case Sync.TENANT:
-            order_id = _maybe_empty("orderId", data)
-            values = _values(_TENANT, data, flag)
+            order_id = maybe_empty("orderId", data)
+            values = values_of(_TENANT, data, flag, _KEYS)
             return TenantTold(values["tenantCode"], values["name"], values["domainName"], order_id)
         case Sync.APPLICATION:
-            values = _values(_APP, data, flag)
-            return AppTold(_value(_APP_ID, data), values["clientId"], values["clientSecret"])
+            values = values_of(_APP, data, flag, _KEYS)
+            return AppTold(value_of(_APP_ID, data), values["clientId"], values["clientSecret"])
         case Sync.AUTH:
-            users = _listed("userList", data.get("userList"), MAX_USERS)
+            users = list_of("userList", data.get("userList"), MAX_USERS)
             if not users:
                 raise BadEvent("userList is empty")
             told = tuple(_user(flag, number, user) for number, user in enumerate(users))
-            return UsersTold(_value(_APP_ID, data), told)
+            return UsersTold(value_of(_APP_ID, data), told)
         case Sync.ONE_ORG:
             return _org(data, flag)
         case Sync.ALL_ORGS:
             name = "orgInfo" if "orgInfoList" not in data else "orgInfoList"
-            orgs = _listed(name, data.get(name), MAX_ORGS)
+            orgs = list_of(name, data.get(name), MAX_ORGS)
             return TreeTold(tuple(_at(name, number, org) for number, org in enumerate(orgs)))
-
-
-def _listed(name: str, given: object, most: int) -> Sequence[Mapping[str, Any]]:
-    """A list of objects, or the same written as a string: both were met."""
-    value = given
-    if isinstance(given, str) and given:
-        try:
-            value = json.loads(given)
-        except (ValueError, RecursionError):
-            raise BadEvent(f"{name} is not JSON") from None
-    if value is None or value == "":
-        raise BadEvent(f"{name} is missing")
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise BadEvent(f"{name} is not a list of objects")
-    if len(value) > most:
-        raise BadEvent(f"{name} holds more than {most} entries")
-    return value
 
 
 def _at(name: str, number: int, org: Mapping[str, Any]) -> OrgTold:
@@ -193,13 +153,13 @@ def _at(name: str, number: int, org: Mapping[str, Any]) -> OrgTold:
 
 
 def _org(data: Mapping[str, Any], flag: Flag) -> OrgTold:
-    values = _values(_ORG, data, flag)
+    values = values_of(_ORG, data, flag, _KEYS)
     return OrgTold(values["orgCode"], values["orgName"], values["parentCode"])
 
 
 def _user(flag: Flag, number: int, given: Mapping[str, Any]) -> UserTold:
     try:
-        values = _values(_USER, _extended(given), flag, keys=frozenset({"userName"}))
+        values = values_of(_USER, _extended(given), flag, _USER_KEYS)
         _check_date(values["entryDate"])
     except BadEvent as problem:
         raise BadEvent(f"userList[{number}]: {problem}") from None
@@ -233,30 +193,3 @@ def _check_date(text: str) -> None:
             raise ValueError  # noqa: TRY301  (another way of writing it)
     except ValueError:
         raise BadEvent("entryDate is not yyyy-MM-dd") from None
-
-
-def _values(
-    fields: Sequence[Field],
-    data: Mapping[str, Any],
-    flag: Flag,
-    keys: frozenset[str] = _KEYS,
-) -> dict[str, str]:
-    """Every field; a deletion needs only the keys."""
-    found: dict[str, str] = {}
-    for field in fields:
-        wanted = field
-        if flag.revokes and field.name not in keys:
-            wanted = replace(field, required=False)
-        found[field.name] = _value(wanted, data)
-    return found
-
-
-def _value(field: Field, data: Mapping[str, Any]) -> str:
-    given = data.get(field.name)
-    if isinstance(given, bool):
-        given = str(given).lower()
-    elif type(given) is int:
-        given = str(given)
-    if isinstance(given, str) and field.name in _FREE_TEXT:
-        given = "".join(each if each.isprintable() else " " for each in given)
-    return checked(field, given)

@@ -28,9 +28,12 @@ _PADDINGS: Final = (
 )
 
 
-@lru_cache(maxsize=2)  # to read one takes half a second of CPU
+@lru_cache(maxsize=2)
 def private_key(pem: bytes) -> RSAPrivateKey:
-    """The key of a PEM file. Raises PrivateKeyUnsuitable, whose text says what to do."""
+    """The key of a PEM file, remembered: to check one takes a tenth of a second.
+
+    Raises PrivateKeyUnsuitable, whose text says what to do.
+    """
     try:
         key = load_pem_private_key(pem, None)
     except TypeError:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from billing_sync.errors import BadEvent, BadSignature
 from billing_sync.koogallery import v1_signing
-from billing_sync.koogallery.kit_fields import stamp_ms
+from billing_sync.koogallery.kit_values import stamp_ms
 from billing_sync.koogallery.signing import TOLERANCE_MS, canonical_json, sent_at
 
 TOKEN: Final = "authToken"  # noqa: S105  (the header's name)
@@ -95,13 +95,20 @@ def verify_v1(key: str, token: str, body: Mapping[str, Any], now_ms: int, max_ag
     if not -v1_signing.AHEAD_MS <= age_ms <= max_age_ms:
         off = "old" if age_ms > 0 else "far ahead"
         raise BadEvent(f"{v1_signing.STAMP} is too {off}; check both clocks, it is UTC+8")
+    if not is_token_of(key, token, body):
+        raise BadSignature(f"{TOKEN} is missing or wrong")
+
+
+def is_token_of(key: str, token: str, body: Mapping[str, Any]) -> bool:
+    """Whether this key makes this token, whenever that was."""
     texts = {name: _text(value) for name, value in body.items() if value is not None}
-    given = token if len(token) <= _MAX_TOKEN else ""
-    for parameters in (texts, {name: text for name, text in texts.items() if text}):
-        expected = v1_signing.auth_token(key, parameters)
-        if hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace")):
-            return
-    raise BadSignature(f"{TOKEN} is missing or wrong")
+    given = (token if len(token) <= _MAX_TOKEN else "").encode("utf-8", "replace")
+    readings = (texts, {name: text for name, text in texts.items() if text})
+    return v1_signing.STAMP in texts and any(
+        hmac.compare_digest(v1_signing.auth_token(key, reading).encode(), given)
+        for reading in readings
+        if v1_signing.STAMP in reading
+    )
 
 
 def _text(value: object) -> str:

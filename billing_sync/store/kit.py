@@ -28,7 +28,9 @@ from billing_sync.store.instances import MARKETPLACE
 from metering.entitlement import InstanceStatus
 
 Row = TypeVar("Row", KitTenant, KitApp, KitUser, KitOrg)
-_CHILDREN = (KitApp, KitUser, KitOrg)
+Key = Mapping[str, Any]  # of a row, or of all rows below one
+_Child = type[KitApp] | type[KitUser] | type[KitOrg]
+_CHILDREN: tuple[_Child, ...] = (KitApp, KitUser, KitOrg)
 
 
 def apply(session: Session, call: KitCall) -> bool:
@@ -85,7 +87,7 @@ def _store(session: Session, call: KitCall) -> None:
 
 def _locked(session: Session, call: KitCall) -> KitTenant:
     """The tenant's row, for this transaction alone to change; made where it is the first word."""
-    key = {"instance_id": call.instance_id, "tenant_id": call.tenant_id}
+    key = _tenant_key(call)
     first = KitTenant(**key).model_dump()
     session.execute(inserting(session, KitTenant).values(first).on_conflict_do_nothing())
     query = select(KitTenant).filter_by(**key)
@@ -135,7 +137,7 @@ def _data_of(user: UserTold) -> dict[str, Any]:
     }
 
 
-def _users(session: Session, key: Mapping[str, str], names: list[str]) -> dict[str, KitUser]:
+def _users(session: Session, key: Key, names: list[str]) -> dict[str, KitUser]:
     found: dict[str, KitUser] = {}
     for some in in_parts(names):
         query = select(KitUser).filter_by(**key).where(col(KitUser.user_name).in_(some))
@@ -167,7 +169,7 @@ def _replace_tree(session: Session, tenant: KitTenant, at: int) -> None:
     _drop(session, KitOrg, tenant.orgs_since - 1, key)
 
 
-def _tenant_key(call: KitCall) -> dict[str, str]:
+def _tenant_key(call: KitCall) -> dict[str, Any]:
     """What the rows below a tenant have in common."""
     return {"instance_id": call.instance_id, "tenant_id": call.tenant_id}
 
@@ -192,7 +194,7 @@ def _tell(row: Row, call: KitCall, data: Mapping[str, Any]) -> None:
         setattr(row, name, value)
 
 
-def _found_or_new(session: Session, table: type[Row], key: Mapping[str, str]) -> Row:
+def _found_or_new(session: Session, table: type[Row], key: Key) -> Row:
     row = session.get(table, tuple(key.values()))
     if row is None:
         row = table(**key)
@@ -200,7 +202,7 @@ def _found_or_new(session: Session, table: type[Row], key: Mapping[str, str]) ->
     return row
 
 
-def _drop(session: Session, table: type[Row], until: int, key: Mapping[str, str]) -> None:
+def _drop(session: Session, table: _Child, until: int, key: Key) -> None:
     """Rows of which nothing was said later: whoever comes back is told of anew."""
     session.flush()
     session.execute(

@@ -1,5 +1,6 @@
 """What is known of buyers goes fifteen days after their release, and what bills rest on stays."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from sqlmodel import select
 
 from billing_sync.erasing import Eraser
 from billing_sync.key_models import ApiKey
+from billing_sync.kit_models import KitApp, KitOrg, KitTenant, KitUser
 from billing_sync.market_models import Erasure
 from billing_sync.models import CustomerRow, Instance, LifecycleInbox, OrderLine
 from billing_sync.store import erasing
@@ -15,6 +17,7 @@ from billing_sync.store.engine import reading, writing
 from billing_sync.store.freezing import freezes_of
 from billing_sync.store.projections import snapshots
 from billing_sync.store.worker import SqlWorker
+from tests.billing_sync.kit_marketplace import KitMarketplace
 from tests.billing_sync.marketplace import Marketplace
 from tests.billing_sync.v1_marketplace import V1Marketplace
 
@@ -196,3 +199,24 @@ async def test_when_it_was_frozen_is_still_known(engine: Engine) -> None:
     assert await eraser.run() == 1
     assert frozen() == before
     assert not any("secret" in row.body for row in rows(engine, LifecycleInbox))
+
+
+async def test_what_the_kit_told_goes_too(engine: Engine, tmp_path: Path) -> None:
+    """Tenants, applications, people and departments of that instance; nothing brings them back."""
+    market = KitMarketplace(engine, tmp_path)
+    kept = await market.settled()
+    market.instance = gone = await market.bought("CS2")
+    for sync in ("tenantSync", "applicationSync", "authSync", "singleOrgSync"):
+        assert await market.v2(sync) == "000000"
+    deleted = market.body("authSync", flag=0)
+    await market.call("releaseInstance", instanceId=gone)
+    market.clock.advance(ms=KEEP_MS)
+    eraser = Eraser(SqlWorker(engine), market.clock, KEEP_MS, market._changed)
+    assert await eraser.run() == 1
+    assert (await market.post_v2("authSync", deleted)).json()["resultCode"] == "000000"
+    for table in (KitTenant, KitApp, KitUser):
+        assert [row.instance_id for row in rows(engine, table)] == [kept]
+    assert rows(engine, KitOrg) == []
+    found = market.access()
+    assert found
+    assert found.instance_ids == (kept,)

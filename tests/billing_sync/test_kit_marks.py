@@ -15,6 +15,7 @@ def after(calls: list[tuple[Flag, int]]) -> tuple[Marks, tuple[Flag, int] | None
     marks, data = Marks(), None
     for flag, at in calls:
         if marks.takes_data(flag, at):
+            assert marks.after(flag, at).holds_data
             data = flag, at
         marks = marks.after(flag, at)
         if not marks.holds_data:

@@ -77,6 +77,7 @@ async def test_the_pipeline(telemetry: Telemetry) -> None:
     runner.importer.imported, runner.importer.unreadable = 8, 1
     runner.failures["sync", "MeteringUnavailable"] = 4
     runner.outbox.outcomes["accepted"] = 6
+    telemetry.kit_answers["authSync", "2", "000000"] = 14
     telemetry.callbacks.answers["newInstance", "000000"] = 9
     found = samples(telemetry)
     assert found["billing_sync_runs_total"] == 5
@@ -91,6 +92,8 @@ async def test_the_pipeline(telemetry: Telemetry) -> None:
     assert found["billing_sync_failures_total{loop=sync,reason=MeteringUnavailable}"] == 4
     assert found["billing_sync_pushes_total{outcome=accepted}"] == 6
     assert found["billing_sync_callbacks_total{activity=newInstance,code=000000}"] == 9
+    kit = "billing_sync_kit_calls_total{code=000000,interface=authSync,version=2}"
+    assert found[kit] == 14
 
 
 async def test_the_windows(telemetry: Telemetry) -> None:

@@ -160,6 +160,7 @@ def kit_body(dice: Random, sync: str, at: str, number: int) -> dict[str, Any]:
     flag = dice.choices((0, 1, 2, 3), (2, 8, 3, 1))[0]
     common = {"tenantId": dice.choice(("t1", "t1", "t2")), "testFlag": 0, "timeStamp": at}
     text = f"{sync} {number}"
+    own: dict[str, Any]
     match sync:
         case "tenantSync":
             own = {"orderId": "CS", "tenantCode": text, "name": text, "domainName": "https://x"}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from billing_sync.errors import BadEvent
 from billing_sync.kit_calls import AppTold, KitCall, OrgTold, Sync, TenantTold, TreeTold, UsersTold
 from billing_sync.kit_marks import Flag
-from billing_sync.koogallery.kit_fields import AHEAD_MS, MAX_ORGS, object_of, parse
+from billing_sync.koogallery.kit_fields import AHEAD_MS, MAX_ORGS, parse
+from billing_sync.koogallery.kit_values import object_of
 
 NOW = 1_790_000_000_000
 STAMP = "20220413093539534"  # UTC+8
@@ -179,7 +180,8 @@ def test_lists_come_as_lists_and_as_strings(version: int) -> None:
 
 def test_lists_that_are_none() -> None:
     """Whatever stands there, the field is named."""
-    for value in ("[", "{}", "7", "[7]", 7, {}, "", None, "[" * 100_000, "[NaN]", [[]]):
+    values: list[object] = ["[", "{}", "7", "[7]", 7, {}, "", None, "[" * 100_000, "[NaN]", [[]]]
+    for value in values:
         assert "userList" in refusal(Sync.AUTH, AUTH | {"userList": value})
         assert "orgInfoList" in refusal(Sync.ALL_ORGS, COMMON | {"orgInfoList": value})
 

@@ -29,8 +29,8 @@ def test_the_vector() -> None:
     for sign in (case["expected"], case["expected"].lower()):
         given_headers = KitHeaders(sign, stamp, case["input"]["x-nonce"])
         verify_v2(case["key"], given_headers, raw, int(stamp))
-    with pytest.raises(BadSignature):
-        verify_v2("another", given_headers, raw, int(stamp))
+        with pytest.raises(BadSignature):
+            verify_v2("another", given_headers, raw, int(stamp))
 
 
 @pytest.mark.parametrize(

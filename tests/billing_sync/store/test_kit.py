@@ -4,6 +4,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
@@ -116,9 +117,13 @@ def rows(engine: Engine, table: type[SQLModel]) -> list[Any]:
 def told(engine: Engine, *calls: tuple[int, str, dict[str, Any]]) -> None:
     """These calls one after the other; each says what is different from any."""
     for number, sync, changes in calls:
-        _, body = some_call(Random(number), number)
         with writing(engine) as session:
-            kit.apply(session, read(sync, body | {"flag": 1, "appId": "a0"} | changes))
+            kit.apply(session, read(sync, body_of(number, sync, changes)))
+
+
+def body_of(number: int, sync: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Any body of this time, with an addition's flag and these changes."""
+    return some_call(Random(f"{number} {sync}"), number)[1] | {"flag": 1, "appId": "a0"} | changes
 
 
 def test_what_a_deletion_leaves(engine: Engine) -> None:
@@ -127,9 +132,12 @@ def test_what_a_deletion_leaves(engine: Engine) -> None:
     told(engine, (1, "tenantSync", {}), (2, "applicationSync", {}))
     told(engine, (3, "authSync", {"userList": people}), (4, "singleOrgSync", {}))
     told(engine, (5, "authSync", {"userList": people, "flag": 3}))
+    told(engine, (4, "authSync", {"userList": people}))
     (user,) = rows(engine, KitUser)
     assert (user.user_name, user.name, user.org_code, user.enabled) == ("u0", "", "", False)
     told(engine, (6, "applicationSync", {"flag": 0}))
+    assert rows(engine, KitUser) == []
+    told(engine, (5, "authSync", {"userList": people}))
     assert rows(engine, KitUser) == []
     (app,) = rows(engine, KitApp)
     assert (app.client_id, app.sealed_secret) == ("", "")
@@ -139,6 +147,40 @@ def test_what_a_deletion_leaves(engine: Engine) -> None:
     assert (tenant.code, tenant.name, tenant.domain_name, tenant.order_id) == ("", "", "", "")
     told(engine, (6, "authSync", {"userList": people}), (5, "singleOrgSync", {}))
     assert (rows(engine, KitUser), rows(engine, KitOrg)) == ([], [])
+
+
+LI = {"userName": "u0", "orgCode": "o", "role": "user", "enable": "true"}
+ADD, CHANGE = {"flag": 1, "userList": [LI | {"name": "Old"}]}, {"userList": [LI | {"name": "New"}]}
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        [
+            (9, "authSync", CHANGE | {"flag": 2}),
+            (7, "applicationSync", {"flag": 0}),
+            (8, "authSync", ADD),
+        ],
+        [
+            (5, "applicationSync", {}),
+            (9, "applicationSync", {"flag": 2}),
+            (7, "tenantSync", {"flag": 0}),
+            (10, "tenantSync", {}),
+            (11, "authSync", ADD),
+        ],
+        [(9, "allOrgSync", {}), (8, "singleOrgSync", {}), (7, "allOrgSync", {})],
+    ],
+    ids=["changed before it was added", "an application of before", "trees"],
+)
+def test_rare_crossings(engine: Engine, arrivals: list[tuple[int, str, dict[str, Any]]]) -> None:
+    """As they arrive; what counts is their time."""
+    told(engine, *arrivals)
+    calls = [(sync, body_of(number, sync, more)) for number, sync, more in arrivals]
+    with reading(engine) as session:
+        model = Model.of(calls)
+        assert stored(session, "") == model
+        seen = bool(access_of(session, "t", "a0", "u0"))
+        assert seen == model.sees(("", "t", "a0", "u0"))
 
 
 def test_five_hundred_people_at_once(engine: Engine) -> None:

@@ -1,5 +1,7 @@
 """Who may see what where a tenant has several instances, applications and roles."""
 
+from typing import Any
+
 import pytest
 from cryptography.exceptions import InvalidTag
 from sqlalchemy import Engine
@@ -28,14 +30,19 @@ def ledger(engine: Engine) -> Engine:
                 session.add(Instance(id=name, customer_id=customer, status="active", started=1))
             session.add(KitTenant(instance_id=name, tenant_id="t", granted=1, code="acme"))
             sealed = keys.seal(SECRET, f"secret of {name}", bytes(12), CLIENT_SECRET)
-            key = {"instance_id": name, "tenant_id": "t", "app_id": "a"}
+            key: dict[str, Any] = {"instance_id": name, "tenant_id": "t", "app_id": "a"}
             session.add(KitApp(**key, granted=1, client_id=f"c-{name}", sealed_secret=sealed))
     return engine
 
 
 def add(engine: Engine, instance_id: str, user: str, role: str, *, on: bool = True) -> None:
     with writing(engine) as session:
-        key = {"instance_id": instance_id, "tenant_id": "t", "app_id": "a", "user_name": user}
+        key: dict[str, Any] = {
+            "instance_id": instance_id,
+            "tenant_id": "t",
+            "app_id": "a",
+            "user_name": user,
+        }
         session.add(KitUser(**key, granted=2, told=4, name=user, role=role, enabled=on))
 
 
