@@ -73,9 +73,10 @@ class LicenceDesk:
         row = store.of(session, wish.id)
         if row is not None and row.instance_id != asked.instance_id:
             raise BadEvent("eventId belongs to another instance")
+        is_gone = owner is None or store.is_released(owner.instance)
         if row is not None and row.state in _MADE:
-            return self._again(row, now_ms)
-        if owner is None or store.is_released(owner.instance):
+            return row if is_gone else self._again(row, now_ms)
+        if owner is None or is_gone:
             return Answer(ResultCode.UNKNOWN_INSTANCE, f"no instance {asked.instance_id}")
         if instances.is_settled(owner.instance):
             devices = store.devices(session, asked.instance_id, wish.id)
@@ -118,7 +119,8 @@ class LicenceDesk:
             if row.state != LicenceState.MAKING:
                 break
             await anyio.sleep(_LOOK_S)
-            row = await self.sql.read(partial(store.of, licence_id=row.id)) or row
+            seen: Licence | None = await self.sql.read(partial(store.of, licence_id=row.id))
+            row = row if seen is None else seen
         return row
 
     def _said(self, row: Licence) -> Answer:

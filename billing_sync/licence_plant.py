@@ -35,8 +35,8 @@ class LicencePlant:
         self.jobs.made.set()
 
     def start(self, group: TaskGroup, repeater: Repeater, every_s: float) -> None:
-        """Loops that make, none waiting for another, and one that uploads."""
-        for wish in self._wishes:
+        """Loops that make, none waiting for another, and one that uploads what was made before, too."""
+        for wish in [] if isinstance(self.jobs.maker, NoMaker) else self._wishes:
             group.start_soon(repeater.forever, "licence making", self.jobs.make_due, every_s, wish)
         upload = self.jobs.upload_due
         group.start_soon(repeater.forever, "licence upload", upload, every_s, self.jobs.made)

@@ -1,5 +1,6 @@
 """`tallygate licences`: what became of licences, trying again, authorization codes, a key pair."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -84,6 +85,22 @@ def retry(licence_id: tuple[str, ...], config_path: Path, rejected: bool, as_jso
 
 
 @licences.command()
+@click.argument("licence_id")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@config_option
+def save(licence_id: str, path: Path, config_path: Path) -> None:
+    """Write a licence that was made to PATH, readable by you only: to hand it to its buyer yourself.
+
+    \b
+    Example:
+      tallygate licences save lic_71c8 designer.lic -c tallygate.yaml
+    """
+    from tallygate.licensing import run_save
+
+    run(partial(run_save, load_installation(config_path), licence_id, path))
+
+
+@licences.command()
 @click.argument("code")
 @config_option
 @json_option
@@ -143,4 +160,4 @@ def _read(code: str) -> str:
     """What is typed as an argument can be read by everybody on the machine."""
     if code != "-":
         return code
-    return click.get_text_stream("stdin").read(4096).strip()
+    return sys.stdin.read(4096).strip()

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -17,6 +18,7 @@ from billing_sync.errors import BadEvent, UnknownLicence, WrongState
 from billing_sync.koogallery.error_codes import Kind
 from billing_sync.koogallery.licence_codes import CodeClient, CodeStanding
 from billing_sync.licence_keeping import Keeper
+from billing_sync.licence_models import Licence
 from billing_sync.licence_retrying import retry, retry_rejected
 from billing_sync.store import licence_listing as store
 from billing_sync.store.engine import reading
@@ -54,6 +56,31 @@ async def run_retry(installation: Installation, ids: Sequence[str], *, as_json: 
     failed = sum("problem" in answer for answer in answers)
     if failed:
         raise click.ClickException(f"{failed} of {len(answers)} licences: nothing to do")
+
+
+async def run_save(installation: Installation, licence_id: str, path: Path) -> None:
+    """Write a licence to a new file. Raises Misused where there is none, or the file is there."""
+    async with opened(installation) as stores:
+        row = await to_thread.run_sync(_one, stores, licence_id)
+    if row is None or not row.sealed:
+        raise Misused("no licence of this id is kept here; `tallygate licences list` shows them")
+    content = Keeper(installation.secret(), os.urandom).made(row).content
+    _write(path, content)
+    click.echo(f"Wrote {path}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as problem:
+        raise Misused(str(problem)) from None
+    with open(handle, "wb") as file:
+        file.write(content)
+
+
+def _one(stores: Stores, licence_id: str) -> Licence | None:
+    with reading(stores.engine) as session:
+        return session.get(Licence, licence_id) if licence_id.isprintable() else None
 
 
 async def run_activate(installation: Installation, code: str, *, as_json: bool) -> None:

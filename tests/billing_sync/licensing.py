@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.parser import BytesParser
 from email.policy import HTTP
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import anyio
@@ -100,20 +100,39 @@ class FileApi:
             request.json(b'{"error_code":"MKT.0000","error_msg":"success"}')
 
     def _read(self, request: Received) -> tuple[dict[str, Any], bytes | None]:
-        head = b"Content-Type: " + (request.header(b"content-type") or b"") + b"\r\n\r\n"
-        message = BytesParser(policy=HTTP).parsebytes(head + request.body)
-        parts = {
-            part.get_param("name", header="content-disposition"): part
-            for part in message.iter_parts()
-        }  # type: ignore[attr-defined]
+        parts = parts_read((request.header(b"content-type") or b"").decode(), request.body)
         note = parts["isvUpdateFileReq"]
-        assert note.get_content_type() == "application/json"
-        said: dict[str, Any] = json.loads(note.get_payload(decode=True))
-        file = parts["file"].get_payload(decode=True) if "file" in parts else None
-        if said["type"] == "FILE":
-            assert hashlib.sha256(file).hexdigest() == said["sha256"]
-            assert parts["file"].get_filename() == said["file_name"]
-        return said, file
+        assert note.kind == "application/json"
+        said: dict[str, Any] = json.loads(note.content)
+        file = parts.get("file")
+        if file is None:
+            assert said["type"] == "CHARACTERS"
+            return said, None
+        assert said["type"] == "FILE"
+        assert hashlib.sha256(file.content).hexdigest() == said["sha256"]
+        assert file.file_name == said["file_name"]
+        return said, file.content
+
+
+class Part(NamedTuple):
+    """A part of a multipart body."""
+
+    kind: str
+    file_name: str | None
+    content: bytes
+
+
+def parts_read(content_type: str, body: bytes) -> dict[str, Part]:
+    """The parts by name, as Python's own parser of mail reads them."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = BytesParser(policy=HTTP).parsebytes(head + body)
+    found: dict[str, Part] = {}
+    for part in message.iter_parts():
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        name = str(part.get_param("name", header="content-disposition"))
+        found[name] = Part(part.get_content_type(), part.get_filename(), content)
+    return found
 
 
 def wrong_with(request: Received) -> str:

@@ -18,14 +18,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from billing_sync.app import Control, Parts, set_up
-from billing_sync.errors import StaticConflict
-from billing_sync.koogallery import orders, usage_push
+from billing_sync.errors import MakerUnusable, StaticConflict
+from billing_sync.koogallery import licence_upload, orders, usage_push
 from billing_sync.models import Instance
-from billing_sync.settings import BillingSettings, KooGallerySettings
+from billing_sync.settings import BillingSettings, KooGallerySettings, LicenceSettings
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
 from billing_sync.store.ledger import PartitionsDiffer
 from metering import entitlements
+from metering.catalogue import Licence, Product, catalogue
 from metering.partitions import partition_of
 from tests.billing_sync.books import CATALOGUE, START
 from tests.billing_sync.lanes import Lane
@@ -46,10 +47,12 @@ class OpenApi:
     def __init__(self) -> None:
         self.pushed: list[dict[str, str]] = []
         self.products = ["TOKENS"]
+        self.licences: list[bytes] = []
         self.app = Starlette(
             routes=[
                 Route(orders.PATH, self.order),
                 Route(usage_push.PATH, self.push, methods=["POST"]),
+                Route(licence_upload.PATH, self.upload, methods=["POST"]),
             ]
         )
 
@@ -65,6 +68,10 @@ class OpenApi:
             "buyerInfo": {"customerId": "cust-1", "customerName": "One"},
         }
         return JSONResponse({"resultCode": "MKT.0000", "resultMsg": "ok", "orderInfo": order})
+
+    async def upload(self, request: Request) -> Response:
+        self.licences.append(await request.body())
+        return JSONResponse({"error_code": "MKT.0000", "error_msg": "success"})
 
     async def push(self, request: Request) -> Response:
         self.pushed += (await request.json())["usage_records"]
@@ -222,6 +229,48 @@ async def test_leaving_ends_the_loops(engine: Engine, redis: Redis) -> None:
     with pytest.raises(KeyError, match="of the listener"):
         async with plane_of(engine, redis):
             raise KeyError("of the listener")
+
+
+async def test_a_licence_is_made_and_uploaded(engine: Engine, redis: Redis) -> None:
+    """By the loops of the control plane, within the call that asked for it; the operator sees it."""
+    licence = Product(product_id="LIC", licence=Licence())
+    settings = LicenceSettings(maker="tests.billing_sync.licence_fixtures:make")
+    koogallery = {"access_key": ACCESS_KEY, "ak": "AK", "sk": "SK", "base_url": "http://koo.test"}
+    async with plane_of(
+        engine,
+        redis,
+        catalogue=catalogue([licence]),
+        koogallery=KooGallerySettings.model_validate(koogallery | {"licence": settings}),
+    ) as plane:
+        plane.api.products = ["LIC"]
+        created = await plane.call("newInstance", orderId="o", orderLineId="o-1", businessId="b")
+        wish = {"effectiveTime": "2027-01-15 08:00:00 z", "eventId": "e", "deviceFingerprint": "m"}
+        asked = await plane.call("getLicenseAsync", instanceId=created["instanceId"], **wish)
+        assert asked["resultCode"] == "000000"
+
+        async def uploaded() -> bool:
+            return bool(plane.api.licences)
+
+        await until(uploaded)
+        (body,) = plane.api.licences
+        assert f'"characters":"licence of {created["instanceId"]}"'.encode() in body
+
+        async def delivered() -> bool:
+            listed = (await plane.admin.get("/api/v1/licences")).json()["data"]
+            return [row["state"] for row in listed] == ["delivered"]
+
+        await until(delivered)
+        metrics = (await plane.admin.get("/metrics")).text
+        assert 'billing_sync_licences{state="delivered"} 1.0' in metrics
+        assert 'billing_sync_licence_attempts_total{result="accepted",step="upload"} 1.0' in metrics
+
+
+async def test_a_maker_that_cannot_be_called(engine: Engine, redis: Redis) -> None:
+    """Is said at the start."""
+    async with httpx.AsyncClient() as http:
+        settings = KooGallerySettings(licence=LicenceSettings(maker="no_such_module_x:make"))
+        with pytest.raises(MakerUnusable, match="no_such_module_x cannot be imported"):
+            Control(parts_of(engine, redis, http, koogallery=settings))
 
 
 async def test_another_number_of_partitions(engine: Engine, redis: Redis) -> None:

@@ -71,8 +71,8 @@ async def test_a_life(engine: Engine) -> None:
         shop.clock.advance(seconds=1)
         assert await code(shop, what) == "000000"
         assert await code(shop, what) == "000000"
-        (row,) = known(engine)
-        assert row.status == status
+        assert [row.status for row in known(engine)] == [status]
+    (row,) = known(engine)
     assert row.expires == 1_893_456_000_000
     assert (row.product_id, row.order_id, row.shown, row.sealed) == ("CODE", "CS1", "PL-S…", "")
     shop.clock.advance(seconds=1)
@@ -136,7 +136,7 @@ WHATS = st.lists(st.sampled_from(["refresh", "FREEZE", "UNFREEZE"]), min_size=1,
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(whats=WHATS, seed=st.integers(0, 99))
 def test_any_order_ends_alike(engine: Engine, whats: list[str], seed: int) -> None:

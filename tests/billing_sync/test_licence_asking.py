@@ -183,7 +183,9 @@ async def test_while_the_order_is_not_known(shop: Shop) -> None:
     assert shop.maker.requests == []
 
 
-@pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.name)
+@pytest.mark.parametrize(
+    "reason", [Reason.QUOTA_USED_UP, Reason.INTERNAL], ids=lambda reason: reason.name
+)
 async def test_a_maker_may_refuse(shop: Shop, reason: Reason) -> None:
     """Its reason is the reply; asked again the maker is asked again, and may have changed its mind."""
     instance = await shop.licensed("o1")
@@ -228,6 +230,11 @@ async def test_asked_again_after_the_delivery(engine: Engine) -> None:
         await shop.work()
         assert len(api.uploads) == 2
         assert api.uploads[0] == api.uploads[1]
+        await shop.call("releaseInstance", instanceId=instance)
+        shop.clock.advance(seconds=31)
+        assert await shop.code(instance) == "000000"
+        await shop.work()
+        assert len(api.uploads) == 2
         await shop.http.aclose()
 
 
@@ -294,7 +301,7 @@ CALLS = st.lists(
 
 
 @settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(calls=CALLS, batch=st.integers(1, 8))
 def test_one_licence_of_each_wish(engine: Engine, calls: list[Call], batch: int) -> None:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-from email.parser import BytesParser
-from email.policy import HTTP
 
 import pytest
 from hypothesis import given
@@ -12,27 +10,20 @@ from hypothesis import strategies as st
 from billing_sync.koogallery.aksk import authorization, canonical_request
 from billing_sync.koogallery.licence_upload import multipart_of
 from billing_sync.licences import Made, made_of
+from tests.billing_sync.licensing import Part, parts_read
 
 
-def parts_of(made: Made) -> dict[str, tuple[str, bytes]]:
-    """Each part's type and content, as another parser reads them."""
+def parts_of(made: Made) -> dict[str, Part]:
+    """As another parser reads them."""
     body = multipart_of(made)
-    head = f"Content-Type: {body.content_type}\r\n\r\n".encode()
-    message = BytesParser(policy=HTTP).parsebytes(head + body.content)
-    return {
-        str(part.get_param("name", header="content-disposition")): (
-            part.get_content_type(),
-            part.get_payload(decode=True),
-        )
-        for part in message.iter_parts()  # type: ignore[attr-defined]
-    }
+    return parts_read(body.content_type, body.content)
 
 
 @given(st.binary(min_size=1, max_size=300))
 def test_any_file_arrives_as_it_is(content: bytes) -> None:
     """Line ends, boundaries of others and zeros included."""
     parts = parts_of(Made("FILE", "a.lic", content))
-    said = json.loads(parts["isvUpdateFileReq"][1])
+    said = json.loads(parts["isvUpdateFileReq"].content)
     assert said == {
         "type": "FILE",
         "file_name": "a.lic",
@@ -51,8 +42,11 @@ def test_any_string_arrives_as_it_is(text: str) -> None:
         return
     parts = parts_of(made)
     assert list(parts) == ["isvUpdateFileReq"]
-    assert parts["isvUpdateFileReq"][0] == "application/json"
-    assert json.loads(parts["isvUpdateFileReq"][1]) == {"type": "CHARACTERS", "characters": text}
+    assert parts["isvUpdateFileReq"].kind == "application/json"
+    assert json.loads(parts["isvUpdateFileReq"].content) == {
+        "type": "CHARACTERS",
+        "characters": text,
+    }
 
 
 def test_the_same_licence_gives_the_same_bytes() -> None:
