@@ -42,14 +42,18 @@ class ShownInstance(NamedTuple):
 
 
 class ShownItem(NamedTuple):
-    """What a package holds for one billing item, in billing units. `share` used, in percent."""
+    """What a package holds for one billing item, in billing units. `share` used, in percent.
+
+    `days` it lasts, None where nobody can say: because it is `idle`, or too new.
+    """
 
     name: str
     quota: Decimal | None
     used: Decimal
     left: Decimal | None
-    share: int
-    days: int | None
+    share: int = 0
+    days: int | None = None
+    idle: bool = True
 
 
 class ShownPackage(NamedTuple):
@@ -98,7 +102,7 @@ class CustomerView:
         standing = await self.sql.read(
             partial(store.standing, access=access, catalogue=self.catalogue, since=since)
         )
-        meters = self._meters(standing)
+        meters = self._meters(standing, access)
         starts = starts_of(by, now_ms, self.zone)
         used = await self.usage.usage(_question(access, windows_of(starts)))
         figures = await self.usage.for_instances(
@@ -134,11 +138,12 @@ class CustomerView:
         configured = await self.ring.configured(access.customer_id)
         return [row for row in [*rows, *configured] if row["status"] != "revoked"]
 
-    def _meters(self, standing: Standing) -> tuple[str, ...]:
-        """What he is charged by, and his calls."""
+    def _meters(self, standing: Standing, access: Access) -> tuple[str, ...]:
+        """What he is charged by; and of a whole customer his calls, which no instance need be charged."""
         products = (self.catalogue.get(row.product_id) for row in standing.instances)
         sold = sorted({p.meter for p in products if p is not None and p.meter})
-        return tuple(dict.fromkeys([*sold, CALLS]))
+        calls = [CALLS] if access.instances is None or not sold else []
+        return tuple(dict.fromkeys([*sold, *calls]))
 
     def _instance(self, row: Instance, figures: Sequence[Any], now_ms: int) -> ShownInstance:
         product = self.catalogue.get(row.product_id)
@@ -174,7 +179,7 @@ class CustomerView:
         name = _name_of(self.catalogue.get(item.item), item.item)
         used = value_of(item.used, item.unit)
         if item.quota is None or item.rest is None:
-            return ShownItem(name, None, used, None, 0, None)
+            return ShownItem(name, None, used, None)
         left = 0 if over else item.rest
         days = days_to_empty(left, burnt, since_ms=since_ms, now_ms=now_ms)
         return ShownItem(
@@ -184,6 +189,7 @@ class CustomerView:
             value_of(left, item.unit),
             min(100, item.used * 100 // max(item.quota, 1)),
             None if over else days,
+            idle=burnt == 0,
         )
 
 

@@ -42,8 +42,11 @@ class PeopleParts(Protocol):
     koogallery: KooGallerySettings
     catalogue: Catalogue
     clock: Clock
-    limits_of: LimitsOf
     quota_path: str | None
+
+    @property
+    def limits_of(self) -> LimitsOf:
+        """The limits that a customer is told of."""
 
 
 def linker_of(parts: PeopleParts) -> Linker:

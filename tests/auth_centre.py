@@ -100,7 +100,7 @@ class AuthCentre:
                 response.set_cookie(_SSO, session, httponly=True)
                 return response
         return HTMLResponse(
-            '<!doctype html><html lang="en"><title>Centre</title><main><h1>Centre</h1>'
+            '<!doctype html><html lang="en"><title>Centre</title><link rel="icon" href="data:,"><main><h1>Centre</h1>'
             f'<form method="post" action="/login?{html.escape(urlencode({"next": onward}))}">'
             '<label>User <input name="user"></label>'
             '<label>Password <input name="password" type="password"></label>'

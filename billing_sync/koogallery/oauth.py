@@ -74,12 +74,11 @@ def centre_of(domain_name: str, *, loopback: bool) -> str:
     """
     try:
         parts = urlsplit(domain_name.strip())
-        sound = _is_plain(parts) and _may_be_asked(parts, loopback=loopback)
+        if _is_plain(parts) and _may_be_asked(parts, loopback=loopback):
+            return f"{parts.scheme}://{parts.netloc}"
     except ValueError:
-        sound = False
-    if not sound:
-        raise SignInRefused("the tenant's domainName is no https:// address of a centre")
-    return f"{parts.scheme}://{parts.netloc}"
+        pass
+    raise SignInRefused("the tenant's domainName is no https:// address of a centre")
 
 
 def _is_plain(parts: SplitResult) -> bool:

@@ -23,6 +23,7 @@ from billing_sync.callbacks import CallbackService, routes
 from billing_sync.errors import OrderUnavailable
 from billing_sync.figures import UsageFigure
 from billing_sync.koogallery.order import Order
+from billing_sync.link_tokens import UsageLinks
 from billing_sync.settings import KooGallerySettings
 from metering.catalogue import Catalogue, Package, PackageItem, Product, catalogue
 from tests.fakes import FakeClock
@@ -116,7 +117,13 @@ class FakeFigures:
 class Marketplace:
     """KooGallery, one merchant and his production address, without a network between them."""
 
-    def __init__(self, engine: Engine, products: Catalogue = CATALOGUE, **settings: Any) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        products: Catalogue = CATALOGUE,
+        pages: UsageLinks | None = None,
+        **settings: Any,
+    ) -> None:
         self.engine = engine
         self.clock = FakeClock()
         self.orders = FakeOrders()
@@ -134,6 +141,7 @@ class Marketplace:
             randomness=secrets.token_bytes,
             on_change=self._changed,
             figures_budget_s=0.05,
+            pages=pages,
         )
         self.app = Starlette(routes=list(routes(self.service)))
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,8 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 
 from billing_sync.key_terms import KeyAsked
-from billing_sync.models import Instance, UsageWindow
+from billing_sync.models import Instance, PackageUse, UsageWindow
+from billing_sync.package_models import PackageTotal
 from billing_sync.shown_limits import ShownLimit
 from billing_sync.store.engine import writing
 from metering.journal import Durability, Journal
@@ -115,7 +117,7 @@ async def test_in_chinese(people: PeopleSite) -> None:
 async def test_one_instance(people: PeopleSite) -> None:
     """Of several: neither the others nor the customer's keys are shown."""
     html = await shown(people, people.link(instance_id="k"))
-    assert totals(html) == {"requests": "0"}
+    assert totals(html) == {"requests": "0"}  # by which it is sold
     assert "request-of-c" not in html
     assert ">pack<" not in html
     assert "keys-heading" not in html
@@ -127,7 +129,19 @@ async def test_a_package(people: PeopleSite, engine: Engine) -> None:
     with writing(engine) as session:
         session.get_one(Instance, "pack").expires = START + 86_400_000
     html = await shown(people, people.link())
-    assert "10 of 10 left" in html.replace(".0000", "").replace(".0", "")
+    assert "10 of 10 left" in html
+    assert "Nothing was used of it" in html
+
+
+async def test_how_long_a_package_lasts(people: PeopleSite, engine: Engine) -> None:
+    """At the pace since it was bought, or of the last week."""
+    given: dict[str, Any] = {"package_id": "pack", "instance_id": "i", "quantity": 5000}
+    with writing(engine) as session:
+        session.add(PackageUse(window=HOUR - 1, **given))
+        session.add(PackageTotal(item="TOKENS", **given))
+    html = await shown(people, people.link(instance_id="i"))
+    assert "5 of 10 left" in html
+    assert "Lasts about a day" in html
 
 
 async def test_a_file(people: PeopleSite) -> None:

@@ -20,7 +20,11 @@ KEEP = 15 * DAY
 
 def sold(instance_id: str, customer_id: str, product_id: str, **columns: Any) -> Instance:
     product = CATALOGUE[product_id]
-    given = {"started": AT, "status": "active", "is_package": product.is_package} | columns
+    given: dict[str, Any] = {
+        "started": AT,
+        "status": "active",
+        "is_package": product.is_package,
+    } | columns
     return Instance(id=instance_id, customer_id=customer_id, product_id=product_id, **given)
 
 
@@ -56,9 +60,9 @@ def test_everything_of_a_customer(engine: Engine) -> None:
 
 def test_one_instance(engine: Engine) -> None:
     """With the packages for its billing item; of a package with what it is for. Of nobody else."""
-    assert opened(engine, Link("c", "i")).instances == {"i", "pack"}
-    assert opened(engine, Link("c", "k")).instances == {"k"}
-    assert opened(engine, Link("c", "pack")).instances == {"i", "pack"}
+    assert opened(engine, Link("c", "i")).instances == frozenset({"i", "pack"})
+    assert opened(engine, Link("c", "k")).instances == frozenset({"k"})
+    assert opened(engine, Link("c", "pack")).instances == frozenset({"i", "pack"})
     for strange in (Link("c", "of-d"), Link("d", "i"), Link("c", "?"), Link("nobody", "i")):
         with pytest.raises(BadLink):
             opened(engine, strange)
