@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
@@ -95,13 +96,15 @@ class CustomerPages:
             try:
                 entry = await self._entered(request)
                 if isinstance(entry, Response):
-                    return entry
+                    return self._to_stranger(request, entry)
                 wait_ms = self._allowances.take(entry.access.customer_id, self._now_ms())
                 return self._often(request, wait_ms) if wait_ms else await endpoint(request, entry)
             except BadLink:
                 return self._closed(request)
-            except (BadQuestion, Forged):
-                return self._notice(request, 400, "closed")
+            except BadQuestion:
+                return self._notice(request, 400, "much")
+            except Forged:
+                return self._notice(request, 400, "stale")
             except SQLAlchemyError:
                 return self._notice(request, 503, "away")
 
@@ -131,7 +134,7 @@ class CustomerPages:
             chart=self._chart(page, shown),
             shown_meter=shown,
             home=entry.home,
-            suffix=f"&customer={access.customer_id}" if len(entry.customers) > 1 else "",
+            asked=urlencode({"customer": access.customer_id}) if entry.customers[1:] else "",
             customers=entry.customers,
             person=access.person,
             sign_out=entry.sign_out,
@@ -184,12 +187,14 @@ class CustomerPages:
         return self.pages.page(request, "usage_key.html", key=made.key, home=entry.home)
 
     def _closed(self, request: Request) -> Response:
-        """Who tries many links is answered in few words."""
+        return self._to_stranger(request, self._notice(request, 404, "closed"))
+
+    def _to_stranger(self, request: Request, answer: Response) -> Response:
+        """Who tries many links, or comes often without a session, is answered in few words."""
         address = request.client.host if request.client else ""
-        wait_ms = self._strangers.take(address, self._now_ms())
-        if wait_ms:
+        if self._strangers.take(address, self._now_ms()):
             return Response("too many requests\n", 429, media_type="text/plain")
-        return self._notice(request, 404, "closed")
+        return answer
 
     def _often(self, request: Request, wait_ms: int) -> Response:
         response = self._notice(request, 429, "often")

@@ -29,7 +29,7 @@ from billing_sync.store.person_sessions import Present
 from billing_sync.web.forms import form_of
 from billing_sync.web.pages import Pages
 from billing_sync.web.security import SecureHeaders
-from billing_sync.web.visits import is_https, set_cookie
+from billing_sync.web.visits import is_https
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class SignInPages:
 
     async def door(self, request: Request) -> Entry | Response:
         """Who is signed in; everybody else is told how to."""
-        token = request.cookies.get(_cookie(request, SESSION), "")
+        token = request.cookies.get(self._cookie(request, SESSION), "")
         present = await self.sign_in.present(token)
         if present is None:
             return self._without(request, self._notice(request, 401, "in"), SESSION)
@@ -134,33 +134,24 @@ class SignInPages:
         if "state" not in asked:
             tenant_id = _tenant_of(asked)
             return await self._begin(request, tenant_id, self._restarts(request, tenant_id) + 1)
-        cookie = request.cookies.get(_cookie(request, _BEGUN), "")
+        cookie = request.cookies.get(self._cookie(request, _BEGUN), "")
         token = await self.sign_in.finish(cookie, asked["state"], asked.get("code", ""))
-        before = request.cookies.get(_cookie(request, SESSION), "")
+        before = request.cookies.get(self._cookie(request, SESSION), "")
         if before:
             await self.sign_in.leave(before, "")
         response = self._without(request, RedirectResponse(HOME, 303), _BEGUN)
-        name = _cookie(request, SESSION)
-        set_cookie(response, request, name, token, path="/", samesite="lax")
+        self._set(request, response, SESSION, token)
         return response
 
     async def _begin(self, request: Request, tenant_id: str, restarts: int) -> Response:
         begun = await self.sign_in.begin(tenant_id, restarts=restarts)
         response = RedirectResponse(begun.url, 303)
-        set_cookie(
-            response,
-            request,
-            _cookie(request, _BEGUN),
-            begun.cookie,
-            path="/",
-            max_age=pending_sign_in.LIFE_MS // 1000,
-            samesite="lax",  # the centre sends the browser back from another site
-        )
+        self._set(request, response, _BEGUN, begun.cookie, pending_sign_in.LIFE_MS // 1000)
         return response
 
     def _restarts(self, request: Request, tenant_id: str) -> int:
         """So that a centre that forgets the state does not send a browser round for ever."""
-        cookie = request.cookies.get(_cookie(request, _BEGUN), "")
+        cookie = request.cookies.get(self._cookie(request, _BEGUN), "")
         now_ms = self.sign_in.clock.now_ms()
         try:
             pending = pending_sign_in.opened(self.sign_in.secret, cookie, now_ms)
@@ -170,7 +161,7 @@ class SignInPages:
 
     async def _logout(self, request: Request) -> Response:
         """Sign out here, then at the centre: by a page, because forms lead to no other site."""
-        token = request.cookies.get(_cookie(request, SESSION), "")
+        token = request.cookies.get(self._cookie(request, SESSION), "")
         await form_of(request, self.forms.of(token) if token else "")
         onward = await self.sign_in.leave(token, f"{self.base_url}{LOGOUT}")
         page = self._notice(request, 200, "out", onward=onward)
@@ -178,7 +169,7 @@ class SignInPages:
 
     async def _signed_out(self, request: Request) -> Response:
         """Where the centre sends back to; whoever is still signed in may leave from here."""
-        token = request.cookies.get(_cookie(request, SESSION), "")
+        token = request.cookies.get(self._cookie(request, SESSION), "")
         if token and await self.sign_in.present(token) is not None:
             return self._notice(request, 200, "still", csrf=self.forms.of(token))
         return self._without(request, self._notice(request, 200, "out"), SESSION)
@@ -207,15 +198,35 @@ class SignInPages:
 
     def _without(self, request: Request, response: Response, name: str) -> Response:
         """The same, and the browser forgets the cookie."""
-        name = _cookie(request, name)
-        if name in request.cookies:
-            set_cookie(response, request, name, "", path="/", max_age=0, samesite="lax")
+        if self._cookie(request, name) in request.cookies:
+            self._set(request, response, name, "", 0)
         return response
 
+    def _set(
+        self,
+        request: Request,
+        response: Response,
+        name: str,
+        value: str,
+        max_age: int | None = None,
+    ) -> None:
+        response.set_cookie(
+            self._cookie(request, name),
+            value,
+            max_age=max_age,
+            path="/",
+            secure=self._tls(request),
+            httponly=True,
+            samesite="lax",  # the centre sends the browser back from another site
+        )
 
-def _cookie(request: Request, name: str) -> str:
-    """With TLS nobody but this very host can set it (`__Host-`, RFC 6265bis)."""
-    return f"__Host-{name}" if is_https(request) else name
+    def _cookie(self, request: Request, name: str) -> str:
+        """With TLS nobody but this very host can set it (`__Host-`, RFC 6265bis)."""
+        return f"__Host-{name}" if self._tls(request) else name
+
+    def _tls(self, request: Request) -> bool:
+        """Where browsers reach us by TLS, a proxy in front need not say so."""
+        return self.base_url.startswith("https:") or is_https(request)
 
 
 def _tenant_of(asked: Mapping[str, str]) -> str:

@@ -1,10 +1,8 @@
 """Signs tenants' users in and out, through their tenant's authentication centre (spec §5).
 
 What somebody may see is looked up anew with each request: a deletion by authSync holds from the next
-request on, whatever the session says. Order of a sign-in, and what is left after each step:
-1. begun        a cookie in the browser, nothing here
-2. code spent   tokens nobody keeps; the person signs in again
-3. committed    a session whose cookie may be lost on the way; it ends by itself
+request on, whatever the session says. Nothing of a sign-in need survive a crash: a code that was spent
+for nothing, or a session whose cookie was lost on the way, means signing in once more.
 """
 
 import hashlib
@@ -129,13 +127,18 @@ class SignIn:
         session_id, now_ms = self.id_of(token), self.clock.now_ms()
         found = await self._found(session_id, now_ms)
         if found is None:
-            await self.sql.write(partial(_closed, session_id=session_id))
+            await self._forget(session_id)
             return None
         if found.row.renew_at <= now_ms:
             found = await self._renewed(session_id)
         if found is not None and now_ms - found.row.seen >= _TOUCH_MS:
             await self.sql.write(partial(store.touch, session_id=session_id, now_ms=now_ms))
         return found
+
+    async def _forget(self, session_id: str) -> None:
+        """Strangers cost no write."""
+        if await self.sql.read(partial(store.exists, session_id=session_id)):
+            await self.sql.write(partial(_closed, session_id=session_id))
 
     async def leave(self, token: str, back: str) -> str | None:
         """End the session; where the browser ends that at the centre, coming `back` from there."""

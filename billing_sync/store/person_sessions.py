@@ -58,6 +58,11 @@ def renew(session: Session, session_id: str, sealed: str, renew_at: int) -> None
         row.sealed, row.renew_at = sealed, renew_at
 
 
+def exists(session: Session, session_id: str) -> bool:
+    """Whether there is such a session, good or over."""
+    return session.get(PersonSession, session_id) is not None
+
+
 def present(session: Session, session_id: str, now_ms: int, idle_ms: int) -> Present | None:
     """The session, if it is neither over nor idle, and its person may still sign in."""
     row = session.get(PersonSession, session_id)

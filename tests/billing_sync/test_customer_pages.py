@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -134,7 +135,7 @@ async def test_a_package(people: PeopleSite, engine: Engine) -> None:
 
 async def test_how_long_a_package_lasts(people: PeopleSite, engine: Engine) -> None:
     """At the pace since it was bought, or of the last week."""
-    given = {"package_id": "pack", "instance_id": "i", "quantity": 5000}
+    given: dict[str, Any] = {"package_id": "pack", "instance_id": "i", "quantity": 5000}
     with writing(engine) as session:
         session.add(PackageUse(window=HOUR - 1, **given))
         session.add(PackageTotal(item="TOKENS", **given))

@@ -144,6 +144,33 @@ async def test_everything_without_a_session(people: PeopleSite) -> None:
         assert (await nobody.get(CALLBACK)).status_code == 403
 
 
+async def test_of_two_customers(people: PeopleSite, auth: AuthCentre) -> None:
+    """One at a time; keys of each are replaced on his own page."""
+    told(people.engine, "of-d", "t-1", auth.url, AT, {"ann": "admin"})
+    key_id = (await people.control.key_ring.create(KeyAsked("d"))).row["id"]
+    ann = Browser(people, auth, "ann")
+    await ann.sign_in()
+    assert ">of-d<" not in (await ann.page()).text
+    page = (await ann.page("/usage/me?customer=d")).text
+    assert ">of-d<" in page
+    assert ">i<" not in page
+    (action,) = re.findall(r'action="(/usage/me/rotate[^"]*)"', page)
+    data = {"key_id": key_id, "csrf": CSRF.findall(page)[0]}
+    assert (await ann.ours.post("/usage/me/rotate", data=data)).status_code == 409
+    assert (await ann.ours.post(action, data=data)).status_code == 200
+    csv = (await ann.page("/usage/me/usage.csv?by=day&customer=nobody")).text
+    assert "of-d" not in csv
+
+
+async def test_nobody_comes_too_often(people: PeopleSite) -> None:
+    """Also without a session, and without writing anything."""
+    async with people.browser() as nobody:
+        nobody.cookies.set("tallygate_person", "0" * 64)
+        codes = {(await nobody.get("/usage/me")).status_code for _ in range(60)}
+        assert codes == {401}
+        assert (await nobody.get("/usage/me")).status_code == 429
+
+
 async def test_roles(people: PeopleSite, auth: AuthCentre) -> None:
     """A user reads; an admin may replace keys, of his own customer alone."""
     mine = (await people.control.key_ring.create(KeyAsked("c"))).row["id"]
