@@ -105,13 +105,14 @@ async def _play(
     await stations.until_counted(traffic.counted.requests)
     await _close_and_push(installation, stations, buyers)
     await shop.collect()
+    page = {"customer_page": await stations.customer_page(buyers[0])} if wishes.keep else {}
     return Report(
         requests=traffic.counted.requests,
         rows=rows(await stations.counts(traffic.counted, buyers), METERS),
         packages=await stations.packages(buyers),
         records=await shop.records(),
         findings=await shop.findings(),
-        urls=_to_look_at(stations.urls) if wishes.keep else {},
+        urls={**_to_look_at(stations.urls), **page} if wishes.keep else {},
     )
 
 

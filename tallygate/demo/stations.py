@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -66,6 +67,14 @@ class Stations:
             for product_id, instance_id in buyer.instances.items()
             if product_id not in ITEMS
         ]
+
+    async def customer_page(self, buyer: Buyer) -> str:
+        """A link to a buyer's own page. The plane listens at a port that it did not know before."""
+        url = f"{self.urls['control_admin']}/api/v1/links"
+        headers = {"Authorization": f"Bearer {self.admin_token}"}
+        reply = await self.http.post(url, json={"customer_id": buyer.customer_id}, headers=headers)
+        reply.raise_for_status()
+        return f"{self.urls['control']}{urlsplit(reply.json()['url']).path}"
 
     async def usage(self) -> Count:
         """The totals of the usage API: ledger and Redis together."""

@@ -66,6 +66,7 @@ def test_the_demo_agrees_with_itself(tmp_path: Path) -> None:
             ("gateway_metrics", 200),
             ("control_metrics", 200),
             ("usage_api", 401),
+            ("customer_page", 200),
         ):
             assert httpx.get(report["urls"][page], trust_env=False).status_code == status
         running.command.tell(signal.SIGINT)
