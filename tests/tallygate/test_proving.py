@@ -45,6 +45,7 @@ def test_reports(tmp_path: Path) -> None:
 
 async def test_commands(tmp_path: Path) -> None:
     """Are run, and what they found is told."""
+    (tmp_path / "valkey").mkdir()
     with valkey_on_tcp(tmp_path / "valkey") as url:
         path = write(tmp_path, configuration("http://127.0.0.1:9", redis=url))
         await to_thread.run_sync(set_up_ledger, path)
