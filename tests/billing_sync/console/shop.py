@@ -74,7 +74,7 @@ STATES = ("pending", "held", "sending", "sent", "collected", "confirmed", "rejec
 def record(state: str, number: int) -> UsageRecord:
     """One of each; the refused one with the marketplace's words."""
     begin = START - (100 - number) * HOUR_MS
-    refused = {"code": "MKT.0150", "error": "另一卖家的实例 <b>"} if state == "rejected" else {}
+    refused = state == "rejected"
     return UsageRecord(
         metering_sn=f"sn-{state}",
         instance_id="inst-1",
@@ -89,7 +89,8 @@ def record(state: str, number: int) -> UsageRecord:
         unit=1000,
         window=HOUR - 100 + number,
         state=state,
-        **refused,
+        code="MKT.0150" if refused else "",
+        error="另一卖家的实例 <b>" if refused else "",
     )
 
 
