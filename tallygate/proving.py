@@ -35,7 +35,7 @@ class CommandProver:
         self._config = str(config_path.resolve())
         self._folder = folder
         self._clock = clock
-        self._turn = anyio.Lock()
+        self._busy = False
         self._asked: Proof | None = None
 
     def reports(self, most: int) -> Sequence[Proof]:
@@ -64,10 +64,9 @@ class CommandProver:
     async def _run(self, *said: str) -> Printed:
         """Raises ProofUnavailable where the command could not do it, or took too long."""
         argv = tethered([sys.executable, "-P", "-m", "tallygate", *said])
-        try:
-            self._turn.acquire_nowait()
-        except anyio.WouldBlock:
-            raise ProofUnavailable("another one is running; try again in a moment") from None
+        if self._busy:
+            raise ProofUnavailable("another one is running; try again in a moment")
+        self._busy = True
         try:
             with anyio.fail_after(_BUDGET_S):
                 return await _printed(argv)
@@ -77,7 +76,7 @@ class CommandProver:
         except OSError as problem:
             raise ProofUnavailable(f"it cannot be run: {problem.strerror}") from None
         finally:
-            self._turn.release()
+            self._busy = False
 
 
 async def _printed(argv: Sequence[str]) -> Printed:

@@ -67,6 +67,8 @@ class Corrections:
             kinds=kinds,
             assigned=assigned,
             first=after is None,
+            customer_id=customer_id or "",
+            product_id=visit.asked("product") or "",
             new_id=self._new_id("assign"),
         )
 

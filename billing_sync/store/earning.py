@@ -61,7 +61,7 @@ def before(
     session: Session, catalogue: Catalogue, products: Collection[str], first: int, end: int
 ) -> dict[tuple[str, str], int]:
     """What each (product, instance) used in the windows [first, end)."""
-    query: Any = select(  # type: ignore[call-overload]
+    query: Any = select(
         Instance.product_id,
         UsageWindow.instance_id,
         UsageWindow.meter,

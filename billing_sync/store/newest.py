@@ -78,7 +78,7 @@ def instances(
     session: Session, after: str | None, customer_id: str | None = None, *, packages: bool
 ) -> Listed[Instance]:
     """Instances or packages by their start. Raises BadQuestion."""
-    where = [col(Instance.is_package).is_(packages)]
+    where: list[ColumnElement[bool]] = [col(Instance.is_package).is_(packages)]
     if customer_id is not None:
         where.append(col(Instance.customer_id) == customer_id)
     order = (col(Instance.started), col(Instance.id))
@@ -144,8 +144,10 @@ def _page(
         query = query.where(or_(at < time, and_(at == time, key < last)))
     rows = session.exec(query).all()
     shown = rows[:PAGE]
-    end = shown[-1] if len(rows) > PAGE else None
-    return Listed(shown, end and f"{getattr(end, at.key)}:{getattr(end, key.key)}")
+    if len(rows) <= PAGE:
+        return Listed(shown, None)
+    end = shown[-1]
+    return Listed(shown, f"{getattr(end, at.key)}:{getattr(end, key.key)}")
 
 
 def _place(after: str, *, whole: bool) -> tuple[int, Any]:

@@ -23,7 +23,7 @@ class Closed(NamedTuple):
 
 def closed(session: Session, first: int, end: int) -> list[Closed]:
     """The hours [first, end) in which anything was billed, the newest first."""
-    query: Any = select(  # type: ignore[call-overload]
+    query: Any = select(
         UsageRecord.window,
         UsageRecord.state,
         func.count(),

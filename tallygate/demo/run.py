@@ -120,6 +120,7 @@ def _to_look_at(urls: Mapping[str, str]) -> dict[str, str]:
     """What a person or a script may open while the demo stays."""
     pages = {
         "gateway_metrics": f"{urls['gateway_admin']}/-/metrics",
+        "console": f"{urls['control_admin']}/console",
         "control_metrics": f"{urls['control_admin']}/metrics",
         "usage_api": f"{urls['control_admin']}/api/v1/usage",
     }

@@ -64,6 +64,7 @@ def test_the_demo_agrees_with_itself(tmp_path: Path) -> None:
         report = eventually(lambda: document(running))
         for page, status in (
             ("gateway_metrics", 200),
+            ("console", 303),
             ("control_metrics", 200),
             ("usage_api", 401),
             ("customer_page", 200),

@@ -32,7 +32,7 @@
     const plot = new uPlot(
       {
         width: Math.max(holder.clientWidth, 200),
-        height: chart.height ?? 230,
+        height: chart.height ?? 215,
         legend: { live: false, show: chart.series.length > 1 },
         cursor: { y: false, drag: { x: false, y: false } },
         scales: {
@@ -40,7 +40,7 @@
           y: { range: (_, __, most) => [0, (most || 1) * 1.08] },
         },
         axes: [
-          { ...axis, grid: { show: false }, values: (_, splits) => splits.map((at) => chart.ticks[chart.times.indexOf(at)] ?? ""), splits: () => everyNth(chart.times, holder.clientWidth) },
+          { ...axis, grid: { show: false }, values: (_, splits) => splits.map((at) => chart.ticks[chart.times.indexOf(at)] ?? ""), splits: () => everyNth(chart.times, holder.clientWidth), size: 30 },
           { ...axis, values: (_, splits) => splits.map(axisText), size: 56 },
         ],
         series: [
@@ -113,12 +113,12 @@
     if (event.detail.xhr.status === 401) location.reload();
   });
 
-  // A reader who has a table open keeps it open when the part around it is fetched again.
+  // What is fetched by itself disturbs nobody who has a table open, or stands in it with the keyboard.
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const open = event.detail.target?.querySelector?.("details[open], :focus-within");
-    if (open && event.detail.requestConfig?.triggeringEvent === undefined && open.matches("details")) {
-      event.detail.shouldSwap = false;
-    }
+    const { target, requestConfig } = event.detail;
+    const asked = requestConfig?.triggeringEvent !== undefined;
+    const busy = target?.querySelector("details[open], :focus-visible");
+    if (!asked && busy) event.detail.shouldSwap = false;
   });
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));

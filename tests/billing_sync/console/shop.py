@@ -20,12 +20,14 @@ def fill(stage: Stage) -> None:
     books.buy("calls-1", "CALLS", started=START - 30 * HOUR_MS)
     books.buy("pack-1", "PACK", started=START - 30 * HOUR_MS, expires=START + 400 * HOUR_MS)
     books.buy("inst-2", customer_id=ODD, started=START - 30 * HOUR_MS, trial=True)
+    books.buy("pack-2", "PACK", customer_id=ODD, started=START - 30 * HOUR_MS)
     books.buy("gone-1", customer_id=ODD, status="released", released=START - HOUR_MS)
     for ago in range(20, -1, -1):
         books.use("", 1000 + 37 * ago * ago % 900, window=HOUR - ago)
         books.use("inst-1", 1000 + 37 * ago * ago % 900, window=HOUR - ago)
         books.use("", 3 + ago, window=HOUR - ago, meter="requests")
-        books.use("", 400, window=HOUR - ago, customer_id=ODD)
+        books.use("", 190, window=HOUR - ago, customer_id=ODD)
+        books.use("inst-2", 190, window=HOUR - ago, customer_id=ODD)
     books.use("", 5000, customer_id="cust-lost", window=HOUR - 3)
     books.close()
     add(
@@ -72,7 +74,7 @@ STATES = ("pending", "held", "sending", "sent", "collected", "confirmed", "rejec
 def record(state: str, number: int) -> UsageRecord:
     """One of each; the refused one with the marketplace's words."""
     begin = START - (100 - number) * HOUR_MS
-    refused = {"code": "MKT.0150", "error": "另一卖家的实例 <b>"} if state == "rejected" else {}
+    refused = state == "rejected"
     return UsageRecord(
         metering_sn=f"sn-{state}",
         instance_id="inst-1",
@@ -87,7 +89,8 @@ def record(state: str, number: int) -> UsageRecord:
         unit=1000,
         window=HOUR - 100 + number,
         state=state,
-        **refused,
+        code="MKT.0150" if refused else "",
+        error="另一卖家的实例 <b>" if refused else "",
     )
 
 

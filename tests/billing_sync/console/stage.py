@@ -35,9 +35,14 @@ from tests.fakes import Ids
 
 TOKEN: Final = "t0ken-of-the-admin"
 NAME: Final = "Ann Lee"
+_NAMES: Final = {"CALLS": "Calls", "PACK": "10,000 tokens", "STOP": "10,000 tokens, then stop"}
 PRICED: Final = catalogue(
     [
-        *(product for product in CATALOGUE.values() if product.product_id != "TOKENS"),
+        *(
+            product.model_copy(update={"name": _NAMES.get(product.product_id, "")})
+            for product in CATALOGUE.values()
+            if product.product_id != "TOKENS"
+        ),
         Product(
             product_id="TOKENS",
             name="Chat tokens",

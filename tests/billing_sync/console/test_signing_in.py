@@ -35,7 +35,7 @@ async def test_signing_in(stranger: Browser) -> None:
 async def test_over_tls_the_cookie_is_secure(stranger: Browser) -> None:
     """Also where a proxy ends it."""
     stranger.client.headers["X-Forwarded-Proto"] = "https"
-    stranger.client.base_url = "https://control"  # type: ignore[assignment]  # its setter parses
+    stranger.client.base_url = "https://control"
     assert "Secure" in (await stranger.sign_in()).headers["set-cookie"]
 
 
@@ -138,6 +138,16 @@ async def test_strangers_see_nothing(stranger: Browser, stage: Stage) -> None:
             assert (reply.status_code, part.status_code) == (303, 401), path
             assert "secret" not in reply.text + part.text
             assert reply.headers["content-security-policy"] == CSP
+
+
+@pytest.mark.parametrize("token", [TOKEN, "sk-of-a-customer"])
+async def test_tokens_of_the_api_open_no_page(stranger: Browser, stage: Stage, token: str) -> None:
+    """A page is for a session: a browser sends no Bearer, and whoever does is no browser."""
+    for path in paths(stage, "GET"):
+        if path != "/console/":
+            reply = await stranger.get(path, Authorization=f"Bearer {token}")
+            assert reply.status_code == 303, path
+    assert (await stranger.sign_in("sk-of-a-customer")).status_code == 403
 
 
 async def test_strangers_do_nothing(stranger: Browser, stage: Stage) -> None:
