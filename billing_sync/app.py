@@ -35,7 +35,7 @@ from billing_sync.push_log import PushLog
 from billing_sync.record_api import RecordApi
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
-from billing_sync.settings import BillingSettings, KooGallerySettings
+from billing_sync.settings import BillingSettings, KooGallerySettings, MetricsSettings
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
@@ -76,6 +76,7 @@ class Parts:
     front_end_url: str
     clock: Clock
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
 
 def new_id() -> str:
@@ -119,6 +120,8 @@ class Control:
             self.callbacks,
             lambda: self.projector.projected,
             parts.clock,
+            parts.metrics,
+            parts.data_dir / "reports",
         )
 
     def public(self) -> Starlette:

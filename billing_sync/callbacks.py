@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+import anyio
 from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import Response
@@ -49,6 +50,7 @@ from billing_sync.settings import KooGallerySettings
 from billing_sync.store.worker import SqlWorker
 from metering.catalogue import Catalogue
 from metering.clock import Clock
+from metering.histograms import Histogram
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class CallbackService:
     """Answers callbacks. `front_end_url` is where the buyer calls; `randomness(n)` gives n bytes.
 
     `on_change` is called after each commit, to wake whoever projects. `answers` counts replies by
-    (activity, result code).
+    (activity, result code), `seconds` are their times by activity.
     """
 
     engine: Engine
@@ -83,6 +85,7 @@ class CallbackService:
     nonces: NonceMemory = field(default_factory=NonceMemory, repr=False)
     figures_budget_s: float = FIGURES_BUDGET_S
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: dict[str, Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.front_end_url) > query.MAX_URL:
@@ -121,15 +124,22 @@ class CallbackService:
 
     async def answer(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
         """The reply to one V2.0 callback. Never raises for anything a caller can cause."""
+        begun_s = anyio.current_time()
         answer = await self._guarded(partial(self._judged, parameters, raw))
-        self.answers[fields.activity_name(raw), answer.code.value] += 1
+        self._count(fields.activity_name(raw), answer, begun_s)
         return answer
 
     async def answer_v1(self, query_string: bytes) -> Answer:
         """The reply to one V1.0 callback, in the same way."""
+        begun_s = anyio.current_time()
         answer = await self._guarded(partial(self._judged_v1, query_string))
-        self.answers[v1_fields.activity_name(query_string), answer.code.value] += 1
+        self._count(v1_fields.activity_name(query_string), answer, begun_s)
         return answer
+
+    def _count(self, activity: str, answer: Answer, begun_s: float) -> None:
+        self.answers[activity, answer.code.value] += 1
+        times = self.seconds.get(activity) or self.seconds.setdefault(activity, Histogram())
+        times.observe(anyio.current_time() - begun_s)
 
     def body_sign(self, body: bytes) -> str | None:
         """The `Body-Sign` of a reply; None while there is no key to sign with."""

@@ -1,23 +1,51 @@
 """The control plane's metrics: plain numbers, read at scrape time by one collector."""
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from billing_sync import alert_metrics, market_metrics, push_metrics
+from billing_sync import (
+    alert_metrics,
+    market_metrics,
+    package_metrics,
+    push_metrics,
+    reconciliation_metrics,
+    usage_metrics,
+)
 from billing_sync.callbacks import CallbackService
+from billing_sync.fresh import Fresh
+from billing_sync.package_metrics import PackageLook
 from billing_sync.runner import Runner
-from billing_sync.store import acts, ahead, alert_listing, findings, outbox, suspense, usage
+from billing_sync.settings import MetricsSettings
+from billing_sync.store import (
+    acts,
+    ahead,
+    alert_listing,
+    findings,
+    outbox,
+    running_totals,
+    suspense,
+    usage,
+)
 from billing_sync.store.engine import reading
+from billing_sync.usage_metrics import UsageFigures
 from billing_sync.watching import Risk, risks_at
 from metering.clock import Clock
+from metering.windows import window_of
 
 _KINDS = ("uncertain", "unexplained", "lost_lane")
 
@@ -33,6 +61,7 @@ class _LedgerFigures(NamedTuple):
     risks: list[Risk]
     alerts: alert_listing.Standing
     market: market_metrics.Standing
+    instances: dict[tuple[str, str, str], int]
 
 
 @dataclass
@@ -44,6 +73,14 @@ class Telemetry:
     callbacks: CallbackService
     projected: Callable[[], int]
     clock: Clock
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    reports: Path | None = None  # where reconciliations write down what they found
+
+    def __post_init__(self) -> None:
+        catalogue, most = self.runner.catalogue, self.metrics
+        packages = PackageLook(self.engine, catalogue, most.packages)
+        self.usage = Fresh(UsageFigures(self.engine, most.customers).look, self.clock)
+        self.packages = Fresh(packages.look, self.clock)
 
     def registry(self) -> CollectorRegistry:
         """A registry of its own, so that nothing else is exposed by accident."""
@@ -55,12 +92,16 @@ class Telemetry:
 class _Collector(Collector):
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        self._folding = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
         yield from self._pipeline()
         yield from self._windows()
         yield from self._callbacks()
         yield from self._ledger()
+        reports = self._telemetry.reports
+        if reports is not None:
+            yield from reconciliation_metrics.families(reconciliation_metrics.read(reports))
 
     def _pipeline(self) -> Iterable[Metric]:
         runner = self._telemetry.runner
@@ -110,10 +151,25 @@ class _Collector(Collector):
 
     def _windows(self) -> Iterable[Metric]:
         runner = self._telemetry.runner
-        closed = runner.closed_through
-        age = max(self._telemetry.clock.now_ms() - closed, 0) if closed else 0
+        closed, booked = runner.closed_through, runner.booked_through
+        now_ms = self._telemetry.clock.now_ms()
+        age = max(now_ms - closed, 0) if closed else 0
         for name, text, value in (
-            ("closed_through_seconds", "End of the last closed window, Unix time.", closed / 1000),
+            (
+                "closed_through_timestamp_seconds",
+                "End of the last closed window, Unix time.",
+                closed / 1000,
+            ),
+            (
+                "ledger_lag_seconds",
+                "How old the oldest usage may be that the ledger lacks.",
+                max(now_ms - booked, 0) / 1000 if booked else 0,
+            ),
+            (
+                "windows_open",
+                "Hours whose windows are not closed, the current one included.",
+                window_of(now_ms) - window_of(closed) + 1 if closed else 0,
+            ),
             ("watermark_age_seconds", "How long ago the last closed window ended.", age / 1000),
             ("silent_lanes", "Lanes no window waits for any more.", runner.silent_lanes),
             (
@@ -143,6 +199,13 @@ class _Collector(Collector):
             ("activity", "code"),
             service.answers.copy().items(),
         )
+        times = HistogramMetricFamily(
+            "billing_sync_callback_seconds", "Time to answer callbacks.", labels=["activity"]
+        )
+        with self._folding:
+            for activity, histogram in service.seconds.copy().items():
+                histogram.add_to(times, (activity,))
+        yield times
         yield _counter(
             "billing_sync_unknown_products",
             "Orders for products that are not configured.",
@@ -153,12 +216,16 @@ class _Collector(Collector):
         up = GaugeMetricFamily("billing_sync_ledger_up", "1 when the ledger answers.")
         try:
             figures = self._figures()
+            used, packages = self._telemetry.usage.now(), self._telemetry.packages.now()
         except SQLAlchemyError:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
         yield up
+        yield from usage_metrics.families(used, self._telemetry.runner.catalogue)
+        yield from package_metrics.families(packages)
+        yield usage_metrics.instances(figures.instances)
         yield push_metrics.states(figures.states)
         yield from push_metrics.deadlines(figures.risks)
         now_ms = self._telemetry.clock.now_ms()
@@ -215,6 +282,7 @@ class _Collector(Collector):
                 risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
                 alert_listing.standing(session),
                 market_metrics.standing(session, keeper.terms.catalogue),
+                running_totals.instances(session),
             )
 
 

@@ -100,6 +100,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             front_end_url=installation.front_end_url(),
             clock=SystemClock(),
             alerts=config.alerts,
+            metrics=config.control.metrics,
         )
 
 

@@ -16,6 +16,7 @@ import billing_sync.correction_models
 import billing_sync.finding_models
 import billing_sync.key_models
 import billing_sync.market_models
+import billing_sync.metric_models
 import billing_sync.models
 import billing_sync.package_models
 import billing_sync.upgrade_models  # noqa: F401  (both register tables)

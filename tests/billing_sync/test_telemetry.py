@@ -47,7 +47,7 @@ def telemetry_of(engine: Engine, redis: Redis) -> Telemetry:
         grace_ms=1000,
         clock=clock,
     )
-    callbacks: Any = SimpleNamespace(answers={}, unknown_products=0)
+    callbacks: Any = SimpleNamespace(answers={}, seconds={}, unknown_products=0)
     return Telemetry(engine, runner, callbacks, lambda: 3, clock)
 
 
@@ -101,7 +101,7 @@ async def test_the_windows(telemetry: Telemetry) -> None:
     runner.silent = frozenset({"a", "b"})
     runner.drainer.stuck.add(1)
     found = samples(telemetry)
-    assert found["billing_sync_closed_through_seconds"] == START / 1000
+    assert found["billing_sync_closed_through_timestamp_seconds"] == START / 1000
     assert found["billing_sync_watermark_age_seconds"] == 600
     assert found["billing_sync_silent_lanes"] == 2
     assert found["billing_sync_stuck_partitions"] == 1
