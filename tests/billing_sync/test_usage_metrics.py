@@ -54,7 +54,8 @@ def test_a_window_that_closes_changes_nothing(books: Books) -> None:
         books.to_the_next_hour()
         books.close()
         after = shown(UsageFigures(books.engine, 5).look(books.clock.now_ms()))
-        assert {key: after[key] for key in before} == before
+        used = [key for key in before if "usage" in key[0]]
+        assert {key: after[key] for key in used} == {key: before[key] for key in used}
     assert after["customer_usage_total", "cust-1", METER] == 30
     assert after["records_total", "TOKENS", "no"] == 3
     assert after["record_units_total", "TOKENS", "no"] == 9
