@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 from metering.clock import Clock
 
 FRESH_MS: Final = 5000
+SLOW_MS: Final = 30_000  # of what changes slowly
 
 T = TypeVar("T")
 
@@ -14,9 +15,10 @@ T = TypeVar("T")
 class Fresh(Generic[T]):
     """What `look(now_ms)` gave last. Asked from threads; one looks, the others wait for it."""
 
-    def __init__(self, look: Callable[[int], T], clock: Clock) -> None:
+    def __init__(self, look: Callable[[int], T], clock: Clock, fresh_ms: int = FRESH_MS) -> None:
         self._look = look
         self._clock = clock
+        self._fresh_ms = fresh_ms
         self._lock = threading.Lock()
         self._found: tuple[int, T] | None = None
 
@@ -24,6 +26,6 @@ class Fresh(Generic[T]):
         """The figures. Raises what `look` raises; then the next one looks again."""
         with self._lock:
             now_ms = self._clock.now_ms()
-            if self._found is None or not 0 <= now_ms - self._found[0] < FRESH_MS:
+            if self._found is None or not 0 <= now_ms - self._found[0] < self._fresh_ms:
                 self._found = (now_ms, self._look(now_ms))
             return self._found[1]

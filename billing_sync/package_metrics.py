@@ -1,4 +1,5 @@
-"""Metrics of packages: what is left of those that are nearest to their end, and how long it lasts."""
+"""Metrics of what was bought: instances, and what is left of packages nearest to their end, and how
+long it lasts."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Engine
 
 from billing_sync.packages import quota_in_meter_units
-from billing_sync.store import package_burn
+from billing_sync.store import package_burn, running_totals
 from billing_sync.store.engine import reading
 from billing_sync.store.package_burn import Standing
 from metering.catalogue import Catalogue
@@ -40,10 +41,11 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class PackageFigures:
-    """Those nearest to their end, of how many."""
+    """Those nearest to their end, of how many; and instances by (product, kind, status)."""
 
     items: list[Item] = field(default_factory=list)
     packages: int = 0
+    instances: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class PackageLook:
             since = Window(window_of(now_ms) - _DAY_HOURS + 1)
             ids = sorted({item.package.package_id for item in shown})
             lately = package_burn.given_since(session, ids, since)
+            instances = running_totals.instances(session)
         return PackageFigures(
             [_burning(item, lately, since, now_ms) for item in shown], len(standing)
         )
@@ -73,18 +76,28 @@ def quotas(
     standing: Iterable[Standing], given: Mapping[tuple[str, str], int], catalogue: Catalogue
 ) -> list[Item]:
     """Every quota of these packages, and what is left of it. Pure."""
+    sold: dict[tuple[str, int], list[tuple[str, int, int]]] = {}
     found = []
     for package in standing:
-        sold = catalogue.get(package.product_id)
-        terms = sold.package if sold else None
-        for each in terms.items if terms else ():
-            product = catalogue.get(each.of)
-            unit = product.unit if product else 1
-            quota = quota_in_meter_units(each.quota, unit, package.linear_value)
-            left = max(quota - given.get((package.package_id, each.of), 0), 0)
-            if quota > 0:
-                found.append(Item(package, each.of, unit, quota, left))
+        kind = (package.product_id, package.linear_value)
+        if kind not in sold:  # very many packages are of few kinds
+            sold[kind] = _sold(*kind, catalogue)
+        for item, unit, quota in sold[kind]:
+            left = max(quota - given.get((package.package_id, item), 0), 0)
+            found.append(Item(package, item, unit, quota, left))
     return found
+
+
+def _sold(product_id: str, times: int, catalogue: Catalogue) -> list[tuple[str, int, int]]:
+    """Item, unit and quota in the meter's unit, of each that a package holds."""
+    product = catalogue.get(product_id)
+    held = product.package.items if product and product.package else ()
+    units = {each.of: item.unit if (item := catalogue.get(each.of)) else 1 for each in held}
+    amounts = [
+        (each.of, units[each.of], quota_in_meter_units(each.quota, units[each.of], times))
+        for each in held
+    ]
+    return [amount for amount in amounts if amount[2] > 0]
 
 
 def _burning(item: Item, lately: Mapping[tuple[str, str], int], since: int, now_ms: int) -> Item:
@@ -95,6 +108,12 @@ def _burning(item: Item, lately: Mapping[tuple[str, str], int], since: int, now_
 
 def families(figures: PackageFigures) -> Iterable[Metric]:
     """The same as metrics; doubles only here."""
+    instances = GaugeMetricFamily(
+        "billing_sync_instances", "Instances in the ledger.", labels=["product", "kind", "status"]
+    )
+    for labels, count in sorted(figures.instances.items()):
+        instances.add_metric(labels, count)
+    yield instances
     yield GaugeMetricFamily(
         "billing_sync_packages", "Packages that may still be used.", value=figures.packages
     )

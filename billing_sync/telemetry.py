@@ -27,7 +27,7 @@ from billing_sync import (
     usage_metrics,
 )
 from billing_sync.callbacks import CallbackService
-from billing_sync.fresh import Fresh
+from billing_sync.fresh import SLOW_MS, Fresh
 from billing_sync.package_metrics import PackageLook
 from billing_sync.runner import Runner
 from billing_sync.settings import MetricsSettings
@@ -37,7 +37,6 @@ from billing_sync.store import (
     alert_listing,
     findings,
     outbox,
-    running_totals,
     suspense,
     usage,
 )
@@ -61,7 +60,6 @@ class _LedgerFigures(NamedTuple):
     risks: list[Risk]
     alerts: alert_listing.Standing
     market: market_metrics.Standing
-    instances: dict[tuple[str, str, str], int]
 
 
 @dataclass
@@ -80,7 +78,7 @@ class Telemetry:
         catalogue, most = self.runner.catalogue, self.metrics
         packages = PackageLook(self.engine, catalogue, most.packages)
         self.usage = Fresh(UsageFigures(self.engine, most.customers).look, self.clock)
-        self.packages = Fresh(packages.look, self.clock)
+        self.packages = Fresh(packages.look, self.clock, SLOW_MS)
 
     def registry(self) -> CollectorRegistry:
         """A registry of its own, so that nothing else is exposed by accident."""
@@ -225,7 +223,6 @@ class _Collector(Collector):
         yield up
         yield from usage_metrics.families(used, self._telemetry.runner.catalogue)
         yield from package_metrics.families(packages)
-        yield usage_metrics.instances(figures.instances)
         yield push_metrics.states(figures.states)
         yield from push_metrics.deadlines(figures.risks)
         now_ms = self._telemetry.clock.now_ms()
@@ -282,7 +279,6 @@ class _Collector(Collector):
                 risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
                 alert_listing.standing(session),
                 market_metrics.standing(session, keeper.terms.catalogue),
-                running_totals.instances(session),
             )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from billing_sync.store import ledger, running_totals
 from billing_sync.store.engine import reading, writing
@@ -47,8 +48,7 @@ class UsageFigures:
             meters = running_totals.by_meter(session)
             recorded = running_totals.by_product(session)
             day = now_ms // _DAY_MS
-            busiest = [c for c in running_totals.busiest(session, self._most) if c != OTHER]
-            after = named(before, busiest, self._most, day)
+            after = self._named(session, before, day)
             used = running_totals.of_customers(session, sorted({*before.customers, *after}))
         totals: dict[str, int] = {}
         for (meter, _), quantity in meters.items():
@@ -60,6 +60,13 @@ class UsageFigures:
                 running_totals.keep(session, _NAMED, standing.text())
         shown = {key: n for key, n in used.items() if key[0] in set(after)}
         return Figures(meters, shown, others(standing, used, totals), recorded)
+
+    def _named(self, session: Session, before: Named, day: int) -> tuple[str, ...]:
+        """Who has a series; nobody is looked for while no place is free."""
+        if before.day == day and len(before.customers) == self._most:
+            return before.customers
+        busiest = [c for c in running_totals.busiest(session, self._most) if c != OTHER]
+        return named(before, busiest, self._most, day)
 
     def _add_up(self) -> None:
         """Windows that were closed since the last time."""
@@ -119,13 +126,3 @@ def _recorded(recorded: Iterable[Recorded], catalogue: Catalogue) -> Iterable[Me
             worth = float(each.units * price.unit_price)
             money.add_metric((each.product_id, price.currency), worth)
     yield from (records, units, money)
-
-
-def instances(counts: dict[tuple[str, str, str], int]) -> Metric:
-    """How many instances there are, by (product, kind, status)."""
-    family = GaugeMetricFamily(
-        "billing_sync_instances", "Instances in the ledger.", labels=["product", "kind", "status"]
-    )
-    for labels, count in sorted(counts.items()):
-        family.add_metric(labels, count)
-    return family
