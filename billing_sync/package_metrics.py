@@ -1,9 +1,10 @@
 """Metrics of what was bought: instances, and what is left of packages nearest to their end, and how
 long it lasts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from heapq import nsmallest
 from typing import Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -60,32 +61,28 @@ class PackageLook:
         """The figures. Raises SQLAlchemyError."""
         with reading(self.engine) as session:
             standing = package_burn.standing(session, now_ms)
-            items = quotas(standing, package_burn.given(session), self.catalogue)
-            items.sort(key=lambda item: (item.left / item.quota, item.package.package_id))
-            shown = items[: self.most]
+            held = quotas(standing, package_burn.given(session), self.catalogue)
+            shown = nsmallest(self.most, held, key=lambda item: item.left / item.quota)
             since = Window(window_of(now_ms) - _DAY_HOURS + 1)
             ids = sorted({item.package.package_id for item in shown})
             lately = package_burn.given_since(session, ids, since)
             instances = running_totals.instances(session)
-        return PackageFigures(
-            [_burning(item, lately, since, now_ms) for item in shown], len(standing)
-        )
+        items = [_burning(item, lately, since, now_ms) for item in shown]
+        return PackageFigures(items, len(standing), instances)
 
 
 def quotas(
     standing: Iterable[Standing], given: Mapping[tuple[str, str], int], catalogue: Catalogue
-) -> list[Item]:
+) -> Iterator[Item]:
     """Every quota of these packages, and what is left of it. Pure."""
     sold: dict[tuple[str, int], list[tuple[str, int, int]]] = {}
-    found = []
     for package in standing:
         kind = (package.product_id, package.linear_value)
         if kind not in sold:  # very many packages are of few kinds
             sold[kind] = _sold(*kind, catalogue)
         for item, unit, quota in sold[kind]:
             left = max(quota - given.get((package.package_id, item), 0), 0)
-            found.append(Item(package, item, unit, quota, left))
-    return found
+            yield Item(package, item, unit, quota, left)
 
 
 def _sold(product_id: str, times: int, catalogue: Catalogue) -> list[tuple[str, int, int]]:
