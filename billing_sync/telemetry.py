@@ -229,7 +229,7 @@ class _Collector(Collector):
         yield from alert_metrics.standing(figures.alerts, now_ms)
         yield from market_metrics.families(figures.market)
         buckets = GaugeMetricFamily(
-            "billing_sync_bucket", "Usage on no bill, in meter units.", labels=["bucket"]
+            "billing_sync_unbilled_usage", "Usage on no bill, in meter units.", labels=["bucket"]
         )
         for bucket, quantity in figures.buckets.items():
             buckets.add_metric([bucket], quantity)

@@ -308,7 +308,9 @@ QUALITY = Board(
                     "{{product}}",
                 ),
                 panel(
-                    "Buckets", "max by (bucket) (billing_sync_bucket)" + _OR_NOTHING, "{{bucket}}"
+                    "Buckets",
+                    "max by (bucket) (billing_sync_unbilled_usage)" + _OR_NOTHING,
+                    "{{bucket}}",
                 ),
                 panel("Usage without a product", "max(billing_sync_unrecorded)"),
             ),

@@ -130,9 +130,9 @@ async def test_the_ledger(telemetry: Telemetry, engine: Engine) -> None:
     assert found["billing_sync_outbox{state=pending}"] == 2
     assert found["billing_sync_outbox{state=rejected}"] == 1
     assert found["billing_sync_outbox{state=confirmed}"] == 0
-    assert found["billing_sync_bucket{bucket=unbillable}"] == 11
+    assert found["billing_sync_unbilled_usage{bucket=unbillable}"] == 11
     assert found["billing_sync_unpushed_age_seconds"] == 540
-    assert found["billing_sync_bucket{bucket=rejected}"] == 1
+    assert found["billing_sync_unbilled_usage{bucket=rejected}"] == 1
     assert found["billing_sync_ahead"] == 7
     assert found["billing_sync_findings{kind=uncertain}"] == 1
     assert found["billing_sync_findings{kind=lost_lane}"] == 0
@@ -159,7 +159,7 @@ async def test_deadlines(telemetry: Telemetry, engine: Engine) -> None:
     assert found["billing_sync_deadline_seconds{deadline=hourly}"] == 0
     assert found["billing_sync_deadline_records{deadline=daily}"] == 0
     assert "billing_sync_deadline_seconds{deadline=daily}" not in found
-    assert found["billing_sync_bucket{bucket=withheld}"] == 4
+    assert found["billing_sync_unbilled_usage{bucket=withheld}"] == 4
     assert found["billing_sync_records_held_total{reason=baseline}"] == 1
     assert found["billing_sync_records_released_total"] == 2
     assert found["billing_sync_records_expired_total"] == 3
