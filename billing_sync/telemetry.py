@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -16,11 +15,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session
 
 from billing_sync import (
     alert_metrics,
-    market_metrics,
+    ledger_metrics,
     package_metrics,
     push_metrics,
     reconciliation_metrics,
@@ -31,35 +29,9 @@ from billing_sync.fresh import SLOW_MS, Fresh
 from billing_sync.package_metrics import PackageLook
 from billing_sync.runner import Runner
 from billing_sync.settings import MetricsSettings
-from billing_sync.store import (
-    acts,
-    ahead,
-    alert_listing,
-    findings,
-    outbox,
-    suspense,
-    usage,
-)
-from billing_sync.store.engine import reading
 from billing_sync.usage_metrics import UsageFigures
-from billing_sync.watching import Risk, risks_at
 from metering.clock import Clock
 from metering.windows import window_of
-
-_KINDS = ("uncertain", "unexplained", "lost_lane")
-
-
-class _LedgerFigures(NamedTuple):
-    states: dict[str, int]
-    buckets: dict[str, int]
-    findings: dict[str, int]
-    suspense: dict[str, int]
-    ahead: int
-    waiting: int
-    oldest_end: int
-    risks: list[Risk]
-    alerts: alert_listing.Standing
-    market: market_metrics.Standing
 
 
 @dataclass
@@ -211,83 +183,21 @@ class _Collector(Collector):
         )
 
     def _ledger(self) -> Iterable[Metric]:
+        telemetry = self._telemetry
+        now_ms, terms = telemetry.clock.now_ms(), telemetry.runner.outbox.keeper.terms
         up = GaugeMetricFamily("billing_sync_ledger_up", "1 when the ledger answers.")
         try:
-            figures = self._figures()
-            used, packages = self._telemetry.usage.now(), self._telemetry.packages.now()
+            figures = ledger_metrics.look(telemetry.engine, terms, now_ms)
+            used, packages = telemetry.usage.now(), telemetry.packages.now()
         except SQLAlchemyError:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
         yield up
-        yield from usage_metrics.families(used, self._telemetry.runner.catalogue)
+        yield from usage_metrics.families(used, telemetry.runner.catalogue)
         yield from package_metrics.families(packages)
-        yield push_metrics.states(figures.states)
-        yield from push_metrics.deadlines(figures.risks)
-        now_ms = self._telemetry.clock.now_ms()
-        yield from alert_metrics.standing(figures.alerts, now_ms)
-        yield from market_metrics.families(figures.market)
-        buckets = GaugeMetricFamily(
-            "billing_sync_unbilled_usage", "Usage on no bill, in meter units.", labels=["bucket"]
-        )
-        for bucket, quantity in figures.buckets.items():
-            buckets.add_metric([bucket], quantity)
-        yield buckets
-        named = GaugeMetricFamily(
-            "billing_sync_findings", "What no count can explain, by kind.", labels=["kind"]
-        )
-        for kind in _KINDS:
-            named.add_metric([kind], figures.findings.get(kind, 0))
-        yield named
-        unmatched = GaugeMetricFamily(
-            "billing_sync_suspense",
-            "Usage that matched no instance and is not assigned, in meter units, by product.",
-            labels=["product"],
-        )
-        for product, quantity in figures.suspense.items():
-            unmatched.add_metric([product], quantity)
-        yield unmatched
-        yield GaugeMetricFamily(
-            "billing_sync_ahead",
-            "Usage in records whose lanes have still to bring it again, in meter units.",
-            value=figures.ahead,
-        )
-        yield self._age(figures)
-
-    def _age(self, figures: _LedgerFigures) -> Metric:
-        now_ms = self._telemetry.clock.now_ms()
-        age = (now_ms - figures.oldest_end) / 1000 if figures.waiting else 0
-        return GaugeMetricFamily(
-            "billing_sync_unpushed_age_seconds",
-            "Age of the oldest usage record that is not pushed.",
-            value=max(age, 0),
-        )
-
-    def _figures(self) -> _LedgerFigures:
-        keeper = self._telemetry.runner.outbox.keeper
-        with reading(self._telemetry.engine) as session:
-            waiting, oldest_end = usage.unpushed(session)
-            return _LedgerFigures(
-                outbox.count_by_state(session),
-                _buckets(session),
-                findings.count_by_kind(session),
-                suspense.open_by_product(session),
-                ahead.outstanding(session),
-                waiting,
-                oldest_end,
-                risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
-                alert_listing.standing(session),
-                market_metrics.standing(session, keeper.terms.catalogue),
-            )
-
-
-def _buckets(session: Session) -> dict[str, int]:
-    """What no record carries, and what stands in records that reach no bill."""
-    found = usage.buckets(session)
-    for each in acts.unbilled(session):
-        found[each.bucket] = found.get(each.bucket, 0) + each.quantity
-    return found
+        yield from ledger_metrics.families(figures, now_ms)
 
 
 def _labelled_counter(
