@@ -92,12 +92,12 @@ def by_product(session: Session) -> list[Recorded]:
 def added_up(session: Session) -> Window:
     """The first window that is not in the customers' totals."""
     row = session.get(Meta, _ADDED_UP)
-    return int(row.value) if row else 0
+    return Window(int(row.value) if row else 0)
 
 
 def add_up_through(session: Session, end: Window) -> None:
     """Take the windows before `end`, which are closed, into the customers' totals; writes."""
-    session.execute(select(Meta.key).where(col(Meta.key) == _LOCK).with_for_update())  # type: ignore[call-overload]
+    session.execute(select(Meta.key).where(col(Meta.key) == _LOCK).with_for_update())
     session.expire_all()
     begin = added_up(session)
     if end <= begin:

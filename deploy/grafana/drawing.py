@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import bargauge, dashboard, prometheus, sta
 from grafana_foundation_sdk.builders.common import StackingConfig
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import StackingMode
-from grafana_foundation_sdk.models.dashboard import DataSourceRef
+from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataSourceRef
 
 from deploy.grafana.shapes import Board, Panel
 
@@ -34,7 +34,7 @@ def document(board: Board) -> str:
         )
         .link(
             dashboard.DashboardLink("Tallygate")
-            .type("dashboards")
+            .type(DashboardLinkType.DASHBOARDS)
             .tags(["tallygate"])
             .as_dropdown(True)
         )

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def beginning(folder: Path, **options: int) -> Iterator[tuple[Urls, Path, Callab
         return str(json.loads(path.read_text())["admin"])
 
     try:
-        urls = {name: patiently(lambda name=name: admin(name)) for name in ("gateway", "control")}
+        urls = {name: patiently(partial(admin, name)) for name in ("gateway", "control")}
         (config,) = folder.glob("tallygate-demo-*/tallygate.yaml")
         yield urls, config, lambda: patiently(lambda: json.loads(out.read_text())["urls"])
     finally:
