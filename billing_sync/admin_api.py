@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from anyio import to_thread
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -27,6 +27,7 @@ from billing_sync.store.engine import reading
 from billing_sync.store.stops import Stop
 from billing_sync.usage_report import report
 from billing_sync.usage_view import UsageView
+from metering.exposing import encoded
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Told = Mapping[type[BillingSyncError], tuple[int, str]]
@@ -113,9 +114,10 @@ def routes(
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok", **_billing(stop())})
 
-    async def metrics(_: Request) -> Response:
-        text = await to_thread.run_sync(generate_latest, registry)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        text, content_type = await to_thread.run_sync(encoded, registry, accept)
+        return Response(text, headers={"content-type": content_type})
 
     endpoints = [
         ("GET", "/api/v1/usage", usage),

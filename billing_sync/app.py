@@ -57,7 +57,12 @@ from billing_sync.push_log import PushLog
 from billing_sync.record_api import RecordApi
 from billing_sync.repeating import Wake
 from billing_sync.runner import Runner
-from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from billing_sync.settings import (
+    BillingSettings,
+    ControlSettings,
+    KooGallerySettings,
+    MetricsSettings,
+)
 from billing_sync.shown_limits import LimitsOf, no_limits
 from billing_sync.store import customers, ledger
 from billing_sync.store.customers import StaticCustomer
@@ -104,6 +109,7 @@ class Parts:
     limits_of: LimitsOf = no_limits
     quota_path: str | None = None
     prover: Prover | None = None
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
 
 def new_id() -> str:
@@ -157,6 +163,8 @@ class Control:
             parts.clock,
             self.kit.answers,
             self.licences.jobs.results,
+            parts.metrics,
+            parts.data_dir / "reports",
         )
 
     def public(self) -> Starlette:

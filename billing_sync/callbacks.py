@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+import anyio
 from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import Response
@@ -53,6 +54,7 @@ from billing_sync.store import awaited
 from billing_sync.store.worker import SqlWorker
 from metering.catalogue import Catalogue
 from metering.clock import Clock
+from metering.histograms import Histogram
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +73,8 @@ class CallbackService:
     """Answers callbacks. `front_end_url` is where the buyer calls; `randomness(n)` gives n bytes.
 
     `on_change` is called after each commit, to wake whoever projects, `on_licence` to wake whoever
-    makes licences. `answers` counts replies by (activity, result code). `pages` makes the links to usage
-    pages, if the marketplace is told any.
+    makes licences. `answers` counts replies by (activity, result code), `seconds` are their times by
+    activity. `pages` makes the links to usage pages, if the marketplace is told any.
     """
 
     engine: Engine
@@ -89,6 +91,7 @@ class CallbackService:
     nonces: NonceMemory = field(default_factory=NonceMemory, repr=False)
     figures_budget_s: float = FIGURES_BUDGET_S
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: dict[str, Histogram] = field(default_factory=dict)
     pages: UsageLinks | None = None
 
     def __post_init__(self) -> None:
@@ -141,15 +144,22 @@ class CallbackService:
 
     async def answer(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
         """The reply to one V2.0 callback. Never raises for anything a caller can cause."""
+        begun_s = anyio.current_time()
         answer = await guarded(partial(self._judged, parameters, raw))
-        self.answers[fields.activity_name(raw), answer.code.value] += 1
+        self._count(fields.activity_name(raw), answer, begun_s)
         return answer
 
     async def answer_v1(self, query_string: bytes) -> Answer:
         """The reply to one V1.0 callback, in the same way."""
+        begun_s = anyio.current_time()
         answer = await guarded(partial(self._judged_v1, query_string))
-        self.answers[v1_fields.activity_name(query_string), answer.code.value] += 1
+        self._count(v1_fields.activity_name(query_string), answer, begun_s)
         return answer
+
+    def _count(self, activity: str, answer: Answer, begun_s: float) -> None:
+        self.answers[activity, answer.code.value] += 1
+        times = self.seconds.get(activity) or self.seconds.setdefault(activity, Histogram())
+        times.observe(anyio.current_time() - begun_s)
 
     @property
     def key(self) -> str:

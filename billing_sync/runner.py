@@ -51,6 +51,12 @@ _PRUNE_MS: Final = 256_000  # in which each partition has its turn, with fewer d
 _OPEN_HOUR_TRIES: Final = 3
 
 
+def flushed_through(lanes: Mapping[str, Heartbeat], *, now_ms: int, grace_ms: int) -> int | None:
+    """Until when living lanes have brought everything to Redis; None without any. Pure."""
+    alive = [beat.flushed_through for beat in lanes.values() if now_ms - beat.at <= grace_ms]
+    return min(alive, default=None)
+
+
 def complete_through(
     lanes: Mapping[str, Heartbeat], *, now_ms: int, grace_ms: int, reset_ms: int = 0
 ) -> int:
@@ -61,8 +67,8 @@ def complete_through(
     or the grace is over, what it lost is still on its way, and no window is complete (0). A reset
     that lies ahead by more was noted by a clock that has been set right since.
     """
-    alive = [beat.flushed_through for beat in lanes.values() if now_ms - beat.at <= grace_ms]
-    complete = min(alive, default=now_ms - grace_ms)
+    flushed = flushed_through(lanes, now_ms=now_ms, grace_ms=grace_ms)
+    complete = now_ms - grace_ms if flushed is None else flushed
     if complete < reset_ms and abs(now_ms - reset_ms) <= grace_ms:
         return 0
     return min(complete, now_ms) // HOUR_MS * HOUR_MS
@@ -84,6 +90,7 @@ class Runner:
     runs: int = 0
     records_made: int = 0
     closed_through: int = 0
+    booked_through: int = 0  # UTC ms: everything that ended before is in the ledger
     silent: frozenset[str] = frozenset()  # lanes that no window waits for any more
     left: dict[int, int] = field(default_factory=dict)  # by partition, at its last close
     repeater: Repeater = field(default_factory=Repeater)
@@ -143,6 +150,10 @@ class Runner:
             lanes = await heartbeats.read(self.redis)
             self.drainer.heard.note(lanes, self.clock.now_ms())
         drained = await self.drainer.drain_all(self.partitions)
+        if lanes is not None and len(drained) == self.partitions:
+            now_ms = self.clock.now_ms()
+            flushed = flushed_through(lanes, now_ms=now_ms, grace_ms=self.grace_ms)
+            self.booked_through = now_ms if flushed is None else flushed
         self._note(self.drainer.failure)
         with self._going_on():
             await self._import()

@@ -16,6 +16,13 @@ class Tls(Strict):
     key: str
 
 
+class MetricsSettings(Strict):
+    """How many customers and package quotas `/metrics` names one by one; all others are one sum."""
+
+    customers: Annotated[int, Field(ge=0, le=1000)] = 50
+    packages: Annotated[int, Field(ge=0, le=1000)] = 50
+
+
 class ControlSettings(Strict):
     """The control plane's listeners. `public_url` is told to KooGallery and to buyers."""
 
@@ -26,6 +33,7 @@ class ControlSettings(Strict):
     tls: Tls | None = None
     links: LinkSettings = LinkSettings()
     sign_in: SignInSettings = SignInSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 class HoldSettings(Strict):

@@ -1,55 +1,45 @@
 """The control plane's metrics: plain numbers, read at scrape time by one collector."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session
 
-from billing_sync import alert_metrics, licence_metrics, market_metrics, push_metrics
-from billing_sync.callbacks import CallbackService
-from billing_sync.runner import Runner
-from billing_sync.store import (
-    acts,
-    ahead,
-    alert_listing,
-    findings,
-    licence_listing,
-    outbox,
-    suspense,
-    usage,
+from billing_sync import (
+    alert_metrics,
+    ledger_metrics,
+    licence_metrics,
+    package_metrics,
+    push_metrics,
+    reconciliation_metrics,
+    usage_metrics,
 )
-from billing_sync.store.engine import reading
-from billing_sync.watching import Risk, risks_at
+from billing_sync.callbacks import CallbackService
+from billing_sync.fresh import SLOW_MS, Fresh
+from billing_sync.package_metrics import PackageLook
+from billing_sync.runner import Runner
+from billing_sync.settings import MetricsSettings
+from billing_sync.usage_metrics import UsageFigures
 from metering.clock import Clock
-
-_KINDS = ("uncertain", "unexplained", "lost_lane")
-
-
-class _LedgerFigures(NamedTuple):
-    states: dict[str, int]
-    buckets: dict[str, int]
-    findings: dict[str, int]
-    suspense: dict[str, int]
-    ahead: int
-    waiting: int
-    oldest_end: int
-    risks: list[Risk]
-    alerts: alert_listing.Standing
-    licences: licence_listing.Standing
-    market: market_metrics.Standing
+from metering.windows import window_of
 
 
 @dataclass
 class Telemetry:
     """What the collector reads. `projected` gives how many entitlements went to Redis; `kit_answers`
-    are replies to the Kit by (interface, version, result code)."""
+    are replies to the Kit by (interface, version, result code), `licences` what was done for those."""
 
     engine: Engine
     runner: Runner
@@ -58,6 +48,14 @@ class Telemetry:
     clock: Clock
     kit_answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     licences: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    reports: Path | None = None  # where reconciliations write down what they found
+
+    def __post_init__(self) -> None:
+        catalogue, most = self.runner.catalogue, self.metrics
+        packages = PackageLook(self.engine, catalogue, most.packages)
+        self.usage = Fresh(UsageFigures(self.engine, most.customers).look, self.clock)
+        self.packages = Fresh(packages.look, self.clock, SLOW_MS)
 
     def registry(self) -> CollectorRegistry:
         """A registry of its own, so that nothing else is exposed by accident."""
@@ -69,12 +67,16 @@ class Telemetry:
 class _Collector(Collector):
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        self._folding = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
         yield from self._pipeline()
         yield from self._windows()
         yield from self._callbacks()
         yield from self._ledger()
+        reports = self._telemetry.reports
+        if reports is not None:
+            yield from reconciliation_metrics.families(reconciliation_metrics.read(reports))
 
     def _pipeline(self) -> Iterable[Metric]:
         runner = self._telemetry.runner
@@ -125,10 +127,25 @@ class _Collector(Collector):
 
     def _windows(self) -> Iterable[Metric]:
         runner = self._telemetry.runner
-        closed = runner.closed_through
-        age = max(self._telemetry.clock.now_ms() - closed, 0) if closed else 0
+        closed, booked = runner.closed_through, runner.booked_through
+        now_ms = self._telemetry.clock.now_ms()
+        age = max(now_ms - closed, 0) if closed else 0
         for name, text, value in (
-            ("closed_through_seconds", "End of the last closed window, Unix time.", closed / 1000),
+            (
+                "closed_through_timestamp_seconds",
+                "End of the last closed window, Unix time.",
+                closed / 1000,
+            ),
+            (
+                "ledger_lag_seconds",
+                "How old the oldest usage may be that the ledger lacks.",
+                max(now_ms - booked, 0) / 1000 if booked else 0,
+            ),
+            (
+                "windows_open",
+                "Hours whose windows are not closed, the current one included.",
+                window_of(now_ms) - window_of(closed) + 1 if closed else 0,
+            ),
             ("watermark_age_seconds", "How long ago the last closed window ended.", age / 1000),
             ("silent_lanes", "Lanes no window waits for any more.", runner.silent_lanes),
             (
@@ -164,6 +181,13 @@ class _Collector(Collector):
             ("interface", "version", "code"),
             self._telemetry.kit_answers.copy().items(),
         )
+        times = HistogramMetricFamily(
+            "billing_sync_callback_seconds", "Time to answer callbacks.", labels=["activity"]
+        )
+        with self._folding:
+            for activity, histogram in service.seconds.copy().items():
+                histogram.add_to(times, (activity,))
+        yield times
         yield _counter(
             "billing_sync_unknown_products",
             "Orders for products that are not configured.",
@@ -171,82 +195,21 @@ class _Collector(Collector):
         )
 
     def _ledger(self) -> Iterable[Metric]:
+        telemetry = self._telemetry
+        now_ms, terms = telemetry.clock.now_ms(), telemetry.runner.outbox.keeper.terms
         up = GaugeMetricFamily("billing_sync_ledger_up", "1 when the ledger answers.")
         try:
-            figures = self._figures()
+            figures = ledger_metrics.look(telemetry.engine, terms, now_ms)
+            used, packages = telemetry.usage.now(), telemetry.packages.now()
         except SQLAlchemyError:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
         yield up
-        yield push_metrics.states(figures.states)
-        yield from push_metrics.deadlines(figures.risks)
-        now_ms = self._telemetry.clock.now_ms()
-        yield from alert_metrics.standing(figures.alerts, now_ms)
-        yield from licence_metrics.standing(figures.licences, now_ms)
-        yield from market_metrics.families(figures.market)
-        buckets = GaugeMetricFamily(
-            "billing_sync_bucket", "Usage on no bill, in meter units.", labels=["bucket"]
-        )
-        for bucket, quantity in figures.buckets.items():
-            buckets.add_metric([bucket], quantity)
-        yield buckets
-        named = GaugeMetricFamily(
-            "billing_sync_findings", "What no count can explain, by kind.", labels=["kind"]
-        )
-        for kind in _KINDS:
-            named.add_metric([kind], figures.findings.get(kind, 0))
-        yield named
-        unmatched = GaugeMetricFamily(
-            "billing_sync_suspense",
-            "Usage that matched no instance and is not assigned, in meter units, by product.",
-            labels=["product"],
-        )
-        for product, quantity in figures.suspense.items():
-            unmatched.add_metric([product], quantity)
-        yield unmatched
-        yield GaugeMetricFamily(
-            "billing_sync_ahead",
-            "Usage in records whose lanes have still to bring it again, in meter units.",
-            value=figures.ahead,
-        )
-        yield self._age(figures)
-
-    def _age(self, figures: _LedgerFigures) -> Metric:
-        now_ms = self._telemetry.clock.now_ms()
-        age = (now_ms - figures.oldest_end) / 1000 if figures.waiting else 0
-        return GaugeMetricFamily(
-            "billing_sync_unpushed_age_seconds",
-            "Age of the oldest usage record that is not pushed.",
-            value=max(age, 0),
-        )
-
-    def _figures(self) -> _LedgerFigures:
-        keeper = self._telemetry.runner.outbox.keeper
-        with reading(self._telemetry.engine) as session:
-            waiting, oldest_end = usage.unpushed(session)
-            return _LedgerFigures(
-                outbox.count_by_state(session),
-                _buckets(session),
-                findings.count_by_kind(session),
-                suspense.open_by_product(session),
-                ahead.outstanding(session),
-                waiting,
-                oldest_end,
-                risks_at(session, keeper.terms, self._telemetry.clock.now_ms()),
-                alert_listing.standing(session),
-                licence_listing.standing(session),
-                market_metrics.standing(session, keeper.terms.catalogue),
-            )
-
-
-def _buckets(session: Session) -> dict[str, int]:
-    """What no record carries, and what stands in records that reach no bill."""
-    found = usage.buckets(session)
-    for each in acts.unbilled(session):
-        found[each.bucket] = found.get(each.bucket, 0) + each.quantity
-    return found
+        yield from usage_metrics.families(used, telemetry.runner.catalogue)
+        yield from package_metrics.families(packages)
+        yield from ledger_metrics.families(figures, now_ms)
 
 
 def _labelled_counter(

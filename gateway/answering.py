@@ -31,6 +31,8 @@ class Answering(Asking):
     _body: Body | None = None
     _plain: Callable[[bytes], bytes | None] | None = None  # cuts chunks that may go on as they are
     _idle_s = math.inf
+    _answered_s = 0.0
+    _at_once = True  # the request came with all of its body
     _held = b""  # of a head
     _interim = 0
     _reply_trailers: Headers | tuple[()] = ()
@@ -102,7 +104,8 @@ class Answering(Asking):
         self._reply = reply
         self._balancer.answered(self._pool, reply.status)
         shared = self._shared
-        shared.telemetry.upstream_answered(exchange.route.name, shared.loop_time() - self._asked_s)
+        self._answered_s = shared.loop_time()
+        shared.telemetry.upstream_answered(exchange.route.name, self._answered_s - self._asked_s)
         self._pending = self._head(reply)
         if reply.framing == len(rest):  # all of it at once
             self.leave_upstream(reusable=reply.reusable)
@@ -110,6 +113,7 @@ class Answering(Asking):
             return
         exchange.begin_reply(reply.answer)
         self._body = opened(reply.framing)
+        shared.telemetry.streams += 1
         if self._full and self._connection is not None:
             self._connection.pause_reading()
         self._take(self._body, rest)
@@ -232,9 +236,18 @@ class Answering(Asking):
         if not self._started and reply is not None:
             self._started = True
             telemetry.answered(self._exchange.route.name, reply.status)
+            self._first_byte()
         telemetry.bytes_out += size
         self._pending = b""
         self._shared.writes.put(self._client, pending)
+
+    def _first_byte(self) -> None:
+        """The reply begins to go out. Own time is known where no body was waited for."""
+        shared, now_s = self._shared, self._shared.loop_time()
+        figures, waited_s = shared.telemetry.of(self._exchange.route.name), now_s - self._begun_s
+        figures.first_byte_seconds.observe(waited_s)
+        if self._at_once:
+            figures.own_seconds.observe(waited_s - (self._answered_s - self._asked_s))
 
     def _add_last(self, content: bytes) -> None:
         """The last of the reply: it waits for the record."""

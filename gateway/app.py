@@ -5,9 +5,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -35,6 +36,7 @@ from gateway.quota import Quota, QuotaSource
 from gateway.recording import Recorder
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
+from gateway.shared_metrics import Shown
 from gateway.telemetry import Telemetry
 from gateway.upstream import Upstreams
 from gateway.websocket_entry import WebSocketEntry
@@ -175,7 +177,7 @@ def served_by(
 
 
 def build_admin(
-    registry: CollectorRegistry,
+    metrics: Shown,
     ready: Callable[[], str | None],
     journal: Callable[[], Mapping[str, Any]],
 ) -> Starlette:
@@ -193,8 +195,12 @@ def build_admin(
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    async def show_metrics(request: Request) -> Response:
+        metrics.publish()
+        accept = request.headers.get("accept", "")
+        own = request.query_params.get("of") == "worker"
+        text, content_type = await to_thread.run_sync(partial(metrics.text, accept, own=own))
+        return Response(text, headers={"content-type": content_type})
 
     async def show_journal(_: Request) -> Response:
         return JSONResponse(dict(journal()))
@@ -203,7 +209,7 @@ def build_admin(
         routes=[
             Route("/-/healthz", healthz),
             Route("/-/readyz", readyz),
-            Route("/-/metrics", metrics),
+            Route("/-/metrics", show_metrics),
             Route("/-/journal", show_journal),
         ]
     )

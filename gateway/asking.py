@@ -81,6 +81,7 @@ class Asking(Limited):
         request_id: str,
     ) -> None:
         passage = known.passage
+        self._begun_s = shared.loop_time()
         self._shared = shared
         self._client = client
         self._known = known

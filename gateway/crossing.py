@@ -47,6 +47,7 @@ class Crossing(Answering):
         except NotCounted:
             self._leave()
             raise
+        self._at_once = over
         self.ask(piece, over=over, trailers=trailers)
 
     def complete(self, content: bytes, outcome: Outcome = Outcome.COMPLETE) -> None:
@@ -207,6 +208,11 @@ class Crossing(Answering):
         self.deadline_s = math.inf
         shared.exchanges.discard(self)
         shared.telemetry.open_exchanges -= 1
+        if self._body is not None:
+            shared.telemetry.streams -= 1
+        if self._started:
+            seconds = shared.loop_time() - self._begun_s
+            shared.telemetry.over(self._exchange.route.name, self._exchange.request_id, seconds)
         if self._hold is not None:
             self._let_go(self._hold)
         if self._draining:

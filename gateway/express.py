@@ -113,7 +113,6 @@ class Express(Crossing):
         telemetry = shared.telemetry
         figures = telemetry.of(record.route)
         now_s = shared.loop_time()
-        figures.upstream_seconds.observe(now_s - self._asked_s)
         self._connection = None
         if reply.reusable:
             connection.release()
@@ -140,5 +139,11 @@ class Express(Crossing):
         whole = b"".join((before, exchange.request_id.encode(), after, end, body))
         shared.writes.put(client, whole)
         self._leave()
+        upstream_s, whole_s = now_s - self._asked_s, shared.loop_time() - self._begun_s
+        figures.upstream_seconds.observe(upstream_s)
+        figures.own_seconds.observe(whole_s - upstream_s)
+        figures.whole(whole_s)
+        if figures.exemplars is not None:
+            figures.note(exchange.request_id, whole_s)
         client.finished(keep_alive=self.keep_alive)
         return True

@@ -43,6 +43,7 @@ class Recorder:
         self.waits = lane.waits
         self.applier = Applier(lane.lane_id, lane.tail, counters, partitions)
         self.breaker = Breaker()
+        self.applied_ms = clock.now_ms()  # every record before it is in Redis
 
     def begin(self, request: Open) -> int:
         """Note a request before it goes upstream; its slot.
@@ -95,7 +96,10 @@ class Recorder:
             self.breaker.succeeded()  # also where a part of a cluster is away
         elif applier.failures != failures:
             self.breaker.failed(now_s + anyio.current_time() - begun_s, applier.failure)
-        return through if done else None
+        if not done:
+            return None
+        self.applied_ms = through
+        return through
 
     def _unsure(self, failed: bool) -> bool:
         """Whether others must be asked if Redis is there: nothing was sent that would tell, or

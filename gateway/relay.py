@@ -10,8 +10,7 @@ It obeys this order, so that nothing is served uncounted and nothing is counted 
 6. the last bytes, or the end of the body, are handed to the client.
 
 What a kill in between leaves behind stands in metering/journal.py. A reply that ends anywhere
-before 4 is recorded as it stands when the exchange is left, by a
-`finally` that no cancellation gets past.
+before 4 is recorded as it stands when it is left, by a `finally` that no cancellation gets past.
 """
 
 import logging
@@ -58,6 +57,7 @@ class Relay:
         self._telemetry = workings.telemetry
         self._exchange = exchange
         self._route = exchange.route
+        self._begun_s = anyio.current_time()
         self._caller = Caller(receive, has_body=exchange.has_body)
         self._send = send
         self._patience = Patience()
@@ -68,10 +68,7 @@ class Relay:
         self._slot = -1
         self._limits = RelayLimits(workings.desk, exchange)
         self._ahead = b""
-        self._watching = False
-        self._started = False
-        self._over = False
-        self._stopped = False
+        self._watching = self._started = self._over = self._stopped = False
 
     async def run(self) -> GatewayError | None:
         """Serve; what to answer instead, when no reply was started.
@@ -93,6 +90,9 @@ class Relay:
         finally:
             self._workings.relays.discard(self)
             self._telemetry.open_exchanges -= 1
+            if self._started:
+                seconds = anyio.current_time() - self._begun_s
+                self._telemetry.over(self._route.name, self._exchange.request_id, seconds)
         return None if self._started or self._departure.gone else self._failure
 
     async def _serve(self) -> None:
@@ -138,6 +138,7 @@ class Relay:
         self._patience.for_upstream(self._route.timeouts.head)
         reply = await self._workings.upstreams.send(request, body, self._route.timeouts.connect)
         self._reply = reply
+        self._telemetry.streams += 1
         self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
         return reply
 
@@ -189,6 +190,7 @@ class Relay:
             return
         self._started = True
         self._telemetry.answered(self._route.name, status)
+        self._telemetry.began(self._route.name, anyio.current_time() - self._begun_s)
         headers = dated(headers, self._workings.clock.now_ms())
         await self._hand({"type": "http.response.start", "status": status, "headers": headers})
 
@@ -293,5 +295,6 @@ class Relay:
         self._departure.over()
         self._limits.release()
         if self._reply is not None:
+            self._telemetry.streams -= 1
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._reply.aclose()

@@ -52,6 +52,13 @@ class WebSocketSettings(Strict):
     max_duration: Annotated[float, Field(gt=0)] | None = None
 
 
+class MetricsSettings(Strict):
+    """What `/-/metrics` shows. `exemplars` name a request id for each bucket of request times, to
+    those who ask for OpenMetrics."""
+
+    exemplars: bool = False
+
+
 QuotaPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+$", max_length=256)]
 
 
@@ -74,6 +81,7 @@ class GatewaySettings(Strict):
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0
     websocket: WebSocketSettings = WebSocketSettings()
+    metrics: MetricsSettings = MetricsSettings()
     journal: JournalSettings = JournalSettings()
 
     @field_validator("trusted_proxies", "trusted_peers")

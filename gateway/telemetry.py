@@ -4,9 +4,8 @@ Labels are bounded by the configuration (routes, meters) and by our own words (c
 outcomes); never a customer. No global registry: each worker has its own.
 """
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -20,59 +19,79 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from metering.histograms import OWN_SECONDS, Exemplars, Histogram
 from metering.quantities import Quantities, Tally, compact
 from metering.usage import Outcome, UsageRecord
 
 NO_ROUTE: Final = "-"  # the label of requests that matched none
 
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_TIMES: Final = {
+    "request_seconds": "From a request's head to the last byte of its reply.",
+    "first_byte_seconds": "From a request's head to the first byte of its reply.",
+    "upstream_seconds": "Time to the upstream's reply head.",
+    "overhead_seconds": "The gateway's own part of the time to the first byte.",
+}
 _Labels = tuple[str, ...]
 _COMPLETE: Final = Outcome.COMPLETE
 
 
-class Histogram:
-    """Counts per bucket; the last one has no upper bound."""
-
-    __slots__ = ("_bounds", "_counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...] = _SECONDS) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value; a value equal to a bound belongs below it."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self.sum += value
-
-    @property
-    def count(self) -> int:
-        """How many values were counted."""
-        return sum(self._counts)
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts, as the exposition format wants them."""
-        total, result = 0, []
-        for bound, count in zip([*map(str, self._bounds), "+Inf"], self._counts, strict=True):
-            total += count
-            result.append((bound, float(total)))
-        return result
-
-
 class RouteFigures:
-    """What is counted at every reply of one route."""
+    """What is counted at every reply of one route. Times are seconds.
 
-    __slots__ = ("answers", "upstream_seconds")
+    `whole` takes the time of a reply that went out all at once: its first byte came with its last.
+    `exemplars` are of the time of requests; None while nobody wants any.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_whole",
+        "answers",
+        "exemplars",
+        "first_byte_seconds",
+        "own_seconds",
+        "request_seconds",
+        "upstream_seconds",
+        "whole",
+    )
+
+    def __init__(self, *, exemplars: bool = False) -> None:
         self.answers = [0] * 10  # by class of status
         self.upstream_seconds = Histogram()
+        self.first_byte_seconds = Histogram()
+        self.request_seconds = Histogram()
+        self.own_seconds = Histogram(OWN_SECONDS)
+        self._whole: list[float] = []
+        self.whole: Callable[[float], None] = self._whole.append
+        self.exemplars: Exemplars | None = {} if exemplars else None
+
+    def note(self, request_id: str, seconds: float) -> None:
+        """This request is an example of those that took so long; only where examples are wanted."""
+        if self.exemplars is not None:
+            self.exemplars[self.request_seconds.bucket_of(seconds)] = (request_id, seconds)
+
+    def fold(self) -> None:
+        """Put what was only noted where it belongs: done once a second, and before it is shown."""
+        for seconds in self._whole:
+            self.first_byte_seconds.observe(seconds)
+            self.request_seconds.observe(seconds)
+        self._whole.clear()
+        for histogram in self.histograms().values():
+            histogram.fold()
+
+    def histograms(self) -> dict[str, Histogram]:
+        """By the name of the metric."""
+        return {
+            "request_seconds": self.request_seconds,
+            "first_byte_seconds": self.first_byte_seconds,
+            "upstream_seconds": self.upstream_seconds,
+            "overhead_seconds": self.own_seconds,
+        }
 
 
 class Telemetry:
     """Everything a worker counts about itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exemplars: bool = False) -> None:
+        self._exemplars = exemplars
         self._routes: dict[str, RouteFigures] = {}
         self.refusals: Counter[_Labels] = Counter()
         self.upstream_errors: Counter[_Labels] = Counter()
@@ -84,6 +103,7 @@ class Telemetry:
         self.whole = 0  # records of exchanges that ended well: nearly all
         self._records: Counter[_Labels] = Counter()
         self.open_exchanges = 0
+        self.streams = 0
         self.drains_active = 0
         self.drains_capped = 0
         self.uncounted = 0
@@ -92,7 +112,7 @@ class Telemetry:
         """The figures of a route, for whoever counts there often."""
         figures = self._routes.get(route)
         if figures is None:
-            figures = self._routes[route] = RouteFigures()
+            figures = self._routes[route] = RouteFigures(exemplars=self._exemplars)
         return figures
 
     def answered(self, route: str, status: int) -> None:
@@ -107,6 +127,16 @@ class Telemetry:
     def upstream_answered(self, route: str, seconds: float) -> None:
         """A reply head came, `seconds` after the request was started."""
         self.of(route).upstream_seconds.observe(seconds)
+
+    def began(self, route: str, seconds: float) -> None:
+        """The first byte of a reply goes out, `seconds` after its request came."""
+        self.of(route).first_byte_seconds.observe(seconds)
+
+    def over(self, route: str, request_id: str, seconds: float) -> None:
+        """The last one went out, or the reply broke off."""
+        figures = self.of(route)
+        figures.request_seconds.observe(seconds)
+        figures.note(request_id, seconds)
 
     def upstream_failed(self, route: str, kind: str) -> None:
         """The upstream could not be used, or broke off inside its reply."""
@@ -136,13 +166,11 @@ class Telemetry:
             if n
         }
 
-    def upstream_seconds(self) -> Mapping[str, Histogram]:
-        """Of each route that was ever answered."""
-        return {
-            route: figures.upstream_seconds
-            for route, figures in self._routes.items()
-            if figures.upstream_seconds.count
-        }
+    def routes(self) -> Mapping[str, RouteFigures]:
+        """The figures of each route, up to date."""
+        for figures in self._routes.values():
+            figures.fold()
+        return self._routes
 
     def bytes(self) -> Mapping[_Labels, int]:
         """Body bytes by direction."""
@@ -165,10 +193,11 @@ class Telemetry:
         """Sums by meter."""
         return {(meter,): value for meter, value in self.usage_tally.by_meter().items()}
 
-    def registry(self) -> CollectorRegistry:
-        """A registry that shows these numbers and nothing else."""
+    def registry(self, *others: Collector) -> CollectorRegistry:
+        """A registry that shows these numbers and those of the others."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Exposition(self))
+        for collector in (_Exposition(self), *others):
+            registry.register(collector)
         return registry
 
 
@@ -195,7 +224,8 @@ class _Exposition(Collector):
         yield _counter("drains_capped", "Drains given up.", (), {(): t.drains_capped})
         yield _gauge("drains_active", "Replies read on for nobody.", t.drains_active)
         yield _gauge("open_exchanges", "Exchanges now open.", t.open_exchanges)
-        yield _upstream_seconds(t.upstream_seconds())
+        yield _gauge("streams_open", "Replies on their way that did not come at once.", t.streams)
+        yield from _times(t.routes())
         yield InfoMetricFamily(
             "gateway_build", "The running version.", {"version": version("tallygate")}
         )
@@ -214,10 +244,12 @@ def _gauge(name: str, help_text: str, value: int) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"gateway_{name}", help_text, value=value)
 
 
-def _upstream_seconds(histograms: Mapping[str, Histogram]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(
-        "gateway_upstream_seconds", "Time to the upstream's reply head.", labels=("route",)
-    )
-    for route, histogram in list(histograms.items()):
-        family.add_metric((route,), histogram.buckets(), histogram.sum)
-    return family
+def _times(routes: Mapping[str, RouteFigures]) -> Iterable[Metric]:
+    for name, text in _TIMES.items():
+        family = HistogramMetricFamily(f"gateway_{name}", text, labels=("route",))
+        for route, figures in list(routes.items()):
+            histogram = figures.histograms()[name]
+            known = figures.exemplars if name == "request_seconds" else None
+            if histogram.count:
+                histogram.add_to(family, (route,), known)
+        yield family

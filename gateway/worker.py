@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from gateway.entitlement_metrics import EntitlementMetrics
 from gateway.following import Following
 from gateway.freshness import Freshness
 from gateway.gate import Served
-from gateway.journal_metrics import JournalMetrics
+from gateway.journal_metrics import DiskMetrics, JournalMetrics
 from gateway.last_uses import LastUses
 from gateway.limit_metrics import LimitMetrics
 from gateway.limit_settings import NO_LIMITS, Limits
@@ -41,6 +42,7 @@ from gateway.recorder import Recorder
 from gateway.reloads import Reloads
 from gateway.routing import RouteTable
 from gateway.settings import GatewaySettings
+from gateway.shared_metrics import SharedMetrics
 from gateway.standing import StandingOf
 from gateway.telemetry import Telemetry
 from metering import heartbeats
@@ -62,7 +64,7 @@ _CALL_S: Final = 0.008  # between two calls to Redis on the average: each costs 
 BEAT_S: Final = 1.0
 CHECK_S: Final = 5.0
 LAST_FLUSH_S: Final = 10.0
-PRUNE_S: Final = 60.0
+PRUNE_BEATS: Final = 60
 _AFTER_FAILURE_S: Final = 0.5
 _ASKED_AT_ONCE: Final = 16  # partitions asked a second besides those in use
 _BEHIND_TURNS: Final = 2  # a moment's disagreement heals by itself
@@ -97,7 +99,7 @@ class Worker:
     last_flush_s: float = LAST_FLUSH_S
 
     def __post_init__(self) -> None:
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(exemplars=self.settings.metrics.exemplars)
         self.recorder = Recorder(
             self.lane,
             Counters(self.redis),
@@ -136,6 +138,14 @@ class Worker:
             self._customers.shut,
             min(self.check_s, stale_s / 3),
         )
+        self._disk = DiskMetrics(self.journal_dir)
+        registry = self.telemetry.registry(
+            JournalMetrics(self.lane, self.recorder, self.caretaker, self.clock),
+            *(self._disk, PoolMetrics(self._customers.pools), self._customers.cutting),
+            *(EntitlementMetrics(self.following), self.reloads, LimitMetrics(self.limiting)),
+            self._customers.agent_metrics(),
+        )
+        self.metrics = SharedMetrics(self.journal_dir, self.lane.lane_id, registry.collect)
         take_used = lambda: self.directory.take_used()  # noqa: E731, PLW0108  (there will be others)
         self._last_uses = LastUses(self.redis, self.clock, take_used)
 
@@ -164,15 +174,7 @@ class Worker:
 
     def admin(self) -> Starlette:
         """The operator's listener."""
-        registry = self.telemetry.registry()
-        registry.register(JournalMetrics(self.lane, self.recorder, self.caretaker))
-        registry.register(PoolMetrics(self._customers.pools))
-        registry.register(EntitlementMetrics(self.following))
-        registry.register(self._customers.cutting)
-        registry.register(self.reloads)
-        registry.register(LimitMetrics(self.limiting))
-        registry.register(self._customers.agent_metrics())
-        return build_admin(registry, self.not_ready, self.journal)
+        return build_admin(self.metrics, self.not_ready, self.journal)
 
     def not_ready(self) -> str | None:
         """Why customers should not be sent here yet. A Redis that goes away later is no reason."""
@@ -223,6 +225,7 @@ class Worker:
                 await self.following.leave()
                 await self._leave()
                 await to_thread.run_sync(self.lane.close)
+                self.metrics.close()
                 await self.redis.aclose()
 
     async def _flush(self, *, probe: bool = False) -> int | None:
@@ -251,13 +254,13 @@ class Worker:
 
     async def _take_care_forever(self) -> None:
         """Every second, whether somebody must look after lanes; every minute, the audit trail."""
-        pruned_s = anyio.current_time()
-        while True:
+        for beat in count():
             await anyio.sleep(BEAT_S)
+            self.metrics.publish()
             self._take_care(anyio.current_time())
-            if anyio.current_time() - pruned_s > PRUNE_S:
-                pruned_s = anyio.current_time()
+            if beat % PRUNE_BEATS == 0:
                 self.lane.prune()
+                await to_thread.run_sync(self._disk.look)
 
     def _take_care(self, now_s: float) -> None:
         self._customers.cutting.look()  # for those whose time is up

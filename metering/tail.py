@@ -70,6 +70,10 @@ class Tail:
         """The number of the partition's last record, 0 without any."""
         return self._ends.get(partition, 0)
 
+    def oldest_ms(self) -> int:
+        """The time of the oldest record in memory that the ledger does not hold; 0 without any."""
+        return min((records[0].time_ms for _, records in self._kept.values()), default=0)
+
     def touched(self) -> Sequence[int]:
         """The partitions with records that the ledger does not hold."""
         checkpoints = self.checkpoints

@@ -110,6 +110,7 @@ async def parts_of(installation: Installation) -> AsyncIterator[Parts]:
             control_url=installation.control_url(),
             limits_of=partial(shown_limits, config.limits),
             quota_path=config.gateway.quota_path,
+            metrics=config.control.metrics,
         )
 
 

@@ -17,6 +17,7 @@ from gateway.gate import RequestIds
 from gateway.head_limit import bounded_heads
 from gateway.refusing import build_refusing
 from gateway.routing import RouteTable
+from gateway.shared_metrics import OwnMetrics
 from gateway.telemetry import Telemetry
 from gateway.websocket_server import websocket_options
 from gateway.worker import Worker
@@ -99,7 +100,7 @@ async def _refuse(
     new_id = RequestIds(os.urandom)
     heads = bounded_heads(settings.max_head_bytes, new_id, telemetry)
     public = build_refusing(NotCounted, new_id, SystemClock())
-    admin = build_admin(telemetry.registry(), lambda: "the journal has no room", dict)
+    admin = build_admin(OwnMetrics(telemetry.registry()), lambda: "the journal has no room", dict)
     with sockets.public.dup() as one, sockets.admin.dup() as other:
         listeners = [Listener(public, one, {"http": heads, **tls}), Listener(admin, other)]
         await serve(listeners, enough, drain_s=1)

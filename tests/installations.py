@@ -271,7 +271,7 @@ class Served:
 
     def metric_of(self, worker: str, name: str, **labels: str) -> float:
         """The same of one worker."""
-        text = self.http.get(f"{self.plane(worker)['admin']}/-/metrics").text
+        text = self.http.get(f"{self.plane(worker)['admin']}/-/metrics?of=worker").text
         for line in text.splitlines():
             if line.startswith(name) and all(f'{k}="{v}"' in line for k, v in labels.items()):
                 return float(line.rsplit(" ", 1)[1])

@@ -36,7 +36,7 @@ def standing(session: Session, access: Access, catalogue: Catalogue, since: int)
         session.get(CustomerRow, access.customer_id),
         found,
         packages,
-        package_burn.used_since(session, ids, since),
+        package_burn.given_since(session, ids, since),
     )
 
 

@@ -18,6 +18,7 @@ import billing_sync.key_models
 import billing_sync.kit_models
 import billing_sync.licence_models
 import billing_sync.market_models
+import billing_sync.metric_models
 import billing_sync.models
 import billing_sync.package_models
 import billing_sync.people_models

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from billing_sync.models import Checkpoint, Drain, Epoch, Meta, Partition, UsageWindow
 from billing_sync.store.ahead import Booked
 from billing_sync.store.engine import add_up, inserting, writing
+from billing_sync.store.running_totals import used
 from billing_sync.store.stops import PARTITIONS
 
 FIRST_START: Final = "first start"
@@ -163,8 +164,11 @@ def moved_by(session: Session, drain_id: str) -> dict[str, int]:
 
 def add_usage(session: Session, number: int, booked: Iterable[Booked]) -> None:
     """Add the rows to the usage windows."""
-    new = [{**one.row._asdict(), "partition": number, "recorded": one.recorded} for one in booked]
+    rows = list(booked)
+    new = [{**one.row._asdict(), "partition": number, "recorded": one.recorded} for one in rows]
     add_up(session, UsageWindow, new, "quantity", "recorded")
+    of_customers = (each.row for each in rows if not each.row.instance_id)
+    used(session, number, ((row.meter, row.grade, row.quantity) for row in of_customers))
 
 
 def totals(session: Session, *where: ColumnElement[bool]) -> dict[str, int]:

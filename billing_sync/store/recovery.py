@@ -35,6 +35,7 @@ from billing_sync.store import ahead, clashes, package_totals, waiting
 from billing_sync.store.engine import in_parts
 from billing_sync.store.package_totals import Given
 from billing_sync.store.packages import deduct_rows
+from billing_sync.store.running_totals import recorded
 from billing_sync.store.upgrades import MeterOf, remainder_place
 from metering.catalogue import Catalogue
 
@@ -125,6 +126,7 @@ def _put(
         state = {"state": State.SENT, "sent_at": sent_at}
     columns = {name: getattr(record, name) for name in record.__struct_fields__}
     session.add(UsageRecord(**(columns | state), logged=True))
+    recorded(session, 0, [columns])
     session.execute(
         update(Instance)
         .where(col(Instance.id) == record.instance_id, col(Instance.recorded_until) < record.end)

@@ -14,6 +14,7 @@ from sqlmodel import Session, SQLModel
 from billing_sync.grouping import Unrecorded
 from billing_sync.models import Bucket
 from billing_sync.store.engine import add_up
+from billing_sync.store.running_totals import recorded
 
 _TABLES: Final = SQLModel.metadata.tables
 _USED: Final = _TABLES["usage_window"]
@@ -111,6 +112,7 @@ class Results:
         until = [{"its_id": i, "until": until} for i, until in self.until.items()]
         session.flush()  # what goes past the session comes after what is in it
         _run(session, _ADD_RECORD, self.records)
+        recorded(session, self.partition, self.records)
         _run(session, _SET_RECORDED, marks)
         _run(session, _SET_GIVEN, given)
         _run(session, _SET_UNTIL, until)

@@ -104,7 +104,7 @@ class Shop:
         """The sum of a metric over all workers, of the lines that name `of`."""
         total = 0.0
         for worker in self.workers():
-            text = (await http.get(f"{worker['admin']}/-/metrics")).text
+            text = (await http.get(f"{worker['admin']}/-/metrics?of=worker")).text
             lines = [line for line in text.splitlines() if line.startswith(name) and of in line]
             total += sum(float(line.rsplit(" ", 1)[1]) for line in lines)
         return total

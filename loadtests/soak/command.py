@@ -104,7 +104,7 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def _metric(http: httpx.AsyncClient, admin: str, name: str) -> float:
-    for line in (await http.get(f"{admin}/-/metrics")).text.splitlines():
+    for line in (await http.get(f"{admin}/-/metrics?of=worker")).text.splitlines():
         if line.startswith(name):
             with suppress(ValueError):
                 return float(line.rsplit(" ", 1)[1])

@@ -7,17 +7,33 @@ from typing import Any, Final
 
 import httpx
 
-from metering.catalogue import Package, PackageItem, Product
+from metering.catalogue import Package, PackageItem, Price, Product
 from metering.usage import METER_UNITS
 
 ROUTE: Final = "chat"
 PRODUCTS: Final = (
-    Product(product_id="DEMO-CALLS", name="Calls", routes=[ROUTE], meter="requests"),
     Product(
-        product_id="DEMO-IN", name="Input tokens", routes=[ROUTE], meter="tokens_in", unit=1000
+        product_id="DEMO-CALLS",
+        name="Calls",
+        routes=[ROUTE],
+        meter="requests",
+        price=Price(unit_price=Decimal("0.002")),
     ),
     Product(
-        product_id="DEMO-OUT", name="Output tokens", routes=[ROUTE], meter="tokens_out", unit=1000
+        product_id="DEMO-IN",
+        name="Input tokens",
+        routes=[ROUTE],
+        meter="tokens_in",
+        unit=1000,
+        price=Price(unit_price=Decimal("0.01")),
+    ),
+    Product(
+        product_id="DEMO-OUT",
+        name="Output tokens",
+        routes=[ROUTE],
+        meter="tokens_out",
+        unit=1000,
+        price=Price(unit_price=Decimal("0.03")),
     ),
     Product(
         product_id="DEMO-PKG",

@@ -28,6 +28,7 @@ from tallygate.reconciliation import report_json, settled_json
 from tallygate.reconciliation.balance import Balance
 from tallygate.reconciliation.balancing import Settlement, balances
 from tallygate.reconciliation.opening import Stores
+from tallygate.reconciliation.outcome import note
 from tallygate.reconciliation.reconciling import reconcile
 from tallygate.reconciliation.report_signing import SUFFIX, sign
 from tallygate.reconciliation.reporting import Report
@@ -104,7 +105,9 @@ def _write(
     hidden_signature.rename(folder / f"{name}{SUFFIX}")
     _sync_folder(folder)
     _let_go(folder)
-    return Written(folder / name, report.exact and settlement.exact)
+    exact = report.exact and settlement.exact
+    note(folder, report, exact=exact)
+    return Written(folder / name, exact)
 
 
 def pieces(

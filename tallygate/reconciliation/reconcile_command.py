@@ -122,7 +122,9 @@ def _span(from_ms: int | None, to_ms: int | None) -> "Span":
 async def _reconcile(installation: "Installation", asked: Asked, exact: list[bool]) -> None:
     from anyio import to_thread
 
+    from tallygate.daily_reports import FOLDER
     from tallygate.reconciliation.opening import opened
+    from tallygate.reconciliation.outcome import note
     from tallygate.reconciliation.reconciling import reconcile as compare
 
     span = _span(asked["from_ms"], asked["to_ms"])
@@ -131,6 +133,8 @@ async def _reconcile(installation: "Installation", asked: Asked, exact: list[boo
         report = await compare(stores, span, _told)
         tell = _tell_json if asked["as_json"] else _tell
         exact.append(await to_thread.run_sync(tell, stores, span, report, matched))
+    if span == _span(None, None) and matched is None:
+        note(installation.data_dir / FOLDER, report, exact=all(exact))
 
 
 def _match(stores: "Stores", asked: Asked) -> "Matched | None":

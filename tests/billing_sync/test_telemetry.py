@@ -47,7 +47,7 @@ def telemetry_of(engine: Engine, redis: Redis) -> Telemetry:
         grace_ms=1000,
         clock=clock,
     )
-    callbacks: Any = SimpleNamespace(answers={}, unknown_products=0)
+    callbacks: Any = SimpleNamespace(answers={}, seconds={}, unknown_products=0)
     return Telemetry(engine, runner, callbacks, lambda: 3, clock)
 
 
@@ -104,7 +104,7 @@ async def test_the_windows(telemetry: Telemetry) -> None:
     runner.silent = frozenset({"a", "b"})
     runner.drainer.stuck.add(1)
     found = samples(telemetry)
-    assert found["billing_sync_closed_through_seconds"] == START / 1000
+    assert found["billing_sync_closed_through_timestamp_seconds"] == START / 1000
     assert found["billing_sync_watermark_age_seconds"] == 600
     assert found["billing_sync_silent_lanes"] == 2
     assert found["billing_sync_stuck_partitions"] == 1
@@ -133,9 +133,9 @@ async def test_the_ledger(telemetry: Telemetry, engine: Engine) -> None:
     assert found["billing_sync_outbox{state=pending}"] == 2
     assert found["billing_sync_outbox{state=rejected}"] == 1
     assert found["billing_sync_outbox{state=confirmed}"] == 0
-    assert found["billing_sync_bucket{bucket=unbillable}"] == 11
+    assert found["billing_sync_unbilled_usage{bucket=unbillable}"] == 11
     assert found["billing_sync_unpushed_age_seconds"] == 540
-    assert found["billing_sync_bucket{bucket=rejected}"] == 1
+    assert found["billing_sync_unbilled_usage{bucket=rejected}"] == 1
     assert found["billing_sync_ahead"] == 7
     assert found["billing_sync_findings{kind=uncertain}"] == 1
     assert found["billing_sync_findings{kind=lost_lane}"] == 0
@@ -162,7 +162,7 @@ async def test_deadlines(telemetry: Telemetry, engine: Engine) -> None:
     assert found["billing_sync_deadline_seconds{deadline=hourly}"] == 0
     assert found["billing_sync_deadline_records{deadline=daily}"] == 0
     assert "billing_sync_deadline_seconds{deadline=daily}" not in found
-    assert found["billing_sync_bucket{bucket=withheld}"] == 4
+    assert found["billing_sync_unbilled_usage{bucket=withheld}"] == 4
     assert found["billing_sync_records_held_total{reason=baseline}"] == 1
     assert found["billing_sync_records_released_total"] == 2
     assert found["billing_sync_records_expired_total"] == 3

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from gateway.app import build_admin
+from gateway.shared_metrics import OwnMetrics
 from gateway.telemetry import Telemetry
 from tests.gateway.running import KEY, gateway
 from tests.servers import upstream
@@ -15,7 +16,9 @@ pytestmark = pytest.mark.anyio
 
 async def get(path: str, *, reason: str | None = None, telemetry: Telemetry | None = None) -> Any:
     """The admin application's reply."""
-    app = build_admin((telemetry or Telemetry()).registry(), lambda: reason, lambda: {"records": 3})
+    app = build_admin(
+        OwnMetrics((telemetry or Telemetry()).registry()), lambda: reason, lambda: {"records": 3}
+    )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
         return await client.get(path)

@@ -1,9 +1,10 @@
 """What Prometheus is told."""
 
+import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry import NO_ROUTE, Histogram, Telemetry
+from gateway.telemetry import NO_ROUTE, Telemetry
 from metering.usage import Grade, Outcome, Quantity, UsageRecord
 
 
@@ -57,19 +58,14 @@ def test_everything_is_shown_from_the_start() -> None:
         "gateway_drains_capped",
         "gateway_drains_active",
         "gateway_open_exchanges",
+        "gateway_streams_open",
         "gateway_upstream_seconds",
+        "gateway_request_seconds",
+        "gateway_first_byte_seconds",
+        "gateway_overhead_seconds",
         "gateway_build_info",
     }
     assert shown(Telemetry(), "open_exchanges") == 0
-
-
-def test_a_histogram_is_cumulative() -> None:
-    """A value on a bound belongs to its bucket, one above all bounds to the last."""
-    histogram = Histogram((1.0, 2.0))
-    for value in (0.5, 1.0, 1.5, 9.0):
-        histogram.observe(value)
-    assert histogram.buckets() == [("1.0", 2.0), ("2.0", 3.0), ("+Inf", 4.0)]
-    assert histogram.sum == 12.0
 
 
 def test_the_upstreams_time_is_shown_by_route() -> None:
@@ -80,3 +76,14 @@ def test_the_upstreams_time_is_shown_by_route() -> None:
     assert shown(telemetry, "upstream_seconds_sum", route="chat") == 0.2
     assert shown(telemetry, "upstream_seconds_bucket", route="chat", le="0.1") == 0
     assert shown(telemetry, "upstream_seconds_bucket", route="chat", le="0.25") == 1
+
+
+def test_a_reply_that_went_out_at_once_has_one_time() -> None:
+    """Its first byte went with its last."""
+    telemetry = Telemetry()
+    telemetry.of("chat").whole(0.2)
+    telemetry.began("chat", 0.1)
+    telemetry.over("chat", "r", 0.4)
+    assert shown(telemetry, "request_seconds_sum", route="chat") == pytest.approx(0.6)
+    assert shown(telemetry, "first_byte_seconds_sum", route="chat") == pytest.approx(0.3)
+    assert shown(telemetry, "request_seconds_count", route="chat") == 2

@@ -1,0 +1,125 @@
+"""The metrics of an installation's workers, of whichever of them is asked.
+
+A worker publishes its own once a second and whenever it is asked itself; the answer is the sum of
+everybody's pages. Without a page (there was no room for it) it knows only its own.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway import past, series
+from gateway.pages import Page
+from gateway.series import Family
+from metering.exposing import encoded
+
+log = logging.getLogger("tallygate.gateway")
+
+FOLDER: Final = "metrics"
+
+
+class Shown(Protocol):
+    """What the operator's listener shows."""
+
+    def publish(self) -> None:
+        """In the event loop: what is counted here, now."""
+
+    def text(self, accept: str, *, own: bool) -> tuple[bytes, str]:
+        """In a thread: in the format that is accepted, and its content type; `own` are those of
+        this worker alone."""
+
+
+class OwnMetrics:
+    """Of a process that shares nothing."""
+
+    def __init__(self, registry: Collector) -> None:
+        self._registry = registry
+
+    def publish(self) -> None:
+        """There is nobody else."""
+
+    def text(self, accept: str, *, own: bool) -> tuple[bytes, str]:  # noqa: ARG002
+        """What the registry shows."""
+        return encoded(self._registry, accept)
+
+
+class SharedMetrics:
+    """Of one worker, on a page beside the journals. `collect` gives what it counts itself, in its
+    event loop."""
+
+    def __init__(
+        self, journal_dir: Path, name: str, collect: Callable[[], Iterable[Metric]]
+    ) -> None:
+        self._folder = folder = journal_dir.with_name(FOLDER)
+        self._collect = collect
+        self._exemplars: Mapping[tuple[str, tuple[str, ...]], object] = {}
+        self._own: list[Family] = []
+        self._page: Page | None = None
+        try:
+            self._page = Page(folder, name)
+            past.fold(folder)
+        except OSError as reason:
+            log.warning("metrics are of this worker alone: %s", reason)
+
+    def publish(self) -> None:
+        """Show the others what is counted here. Never raises."""
+        try:
+            self._publish()
+        except Exception:
+            log.exception("metrics could not be published")
+
+    def _publish(self) -> None:
+        shown = list(self._collect())
+        self._own = series.families([*shown, *self._about_pages()])
+        self._exemplars = _exemplars(shown)
+        if self._page is not None:
+            self._page.publish(self._own)
+
+    def text(self, accept: str, *, own: bool = False) -> tuple[bytes, str]:
+        """All workers' metrics in the format that is accepted, and its content type; for a thread.
+
+        `publish` comes first; `own` are those of this worker alone, since it started.
+        """
+        found = self._own
+        if not own and self._page is not None and not self._page.overflows:
+            with suppress(OSError):
+                past.fold(self._folder)
+            found = past.total(self._folder)
+        shown = series.metrics(found, self._exemplars)
+        return encoded(_Ready(shown), accept)
+
+    def close(self) -> None:
+        """The last word of this worker."""
+        if self._page is not None:
+            self.publish()
+            self._page.close()
+
+    def _about_pages(self) -> Iterable[Metric]:
+        overflows = self._page.overflows if self._page is not None else 0
+        yield CounterMetricFamily(
+            "gateway_metrics_overflows", "Times metrics did not fit on their page.", overflows
+        )
+        yield GaugeMetricFamily("gateway_workers", "Workers that live.", value=1)
+
+
+class _Ready(Collector):
+    def __init__(self, shown: Iterable[Metric]) -> None:
+        self._shown = shown
+
+    def collect(self) -> Iterable[Metric]:
+        return self._shown
+
+
+def _exemplars(shown: Iterable[Metric]) -> dict[tuple[str, tuple[str, ...]], object]:
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.exemplar
+        for metric in shown
+        if metric.type == "histogram"
+        for sample in metric.samples
+        if sample.exemplar is not None
+    }
