@@ -142,10 +142,10 @@ class Runner:
         the push log is."""
         made, resets, looked = self.records_made, self.drainer.resets, False
         self._failure = None
-        lanes: Mapping[str, Heartbeat] | None = None
         with self._going_on():
             await self.halt.look()
             looked = True
+        lanes: Mapping[str, Heartbeat] | None = None
         with self._going_on():
             lanes = await heartbeats.read(self.redis)
             self.drainer.heard.note(lanes, self.clock.now_ms())

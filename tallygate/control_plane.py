@@ -12,8 +12,10 @@ import anyio
 import httpx
 from anyio import to_thread
 
-from billing_sync.app import Control, Parts
+from billing_sync.app import Control
 from billing_sync.callbacks import SERVING
+from billing_sync.parts import Parts
+from billing_sync.sites import admin_site, public_site
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
@@ -54,8 +56,8 @@ async def run_control(
                     folder = installation.data_dir / FOLDER
                     parts.prover = CommandProver(config_path, folder, parts.clock)
                 control = Control(parts)
-                public = Listener(control.public(), sockets.public, {**SERVING, **tls})
-                admin = Listener(control.admin(), sockets.admin)
+                public = Listener(public_site(control), sockets.public, {**SERVING, **tls})
+                admin = Listener(admin_site(control), sockets.admin)
                 reported = _reported(installation, parts, config_path)
                 async with control.running(), reported, kept_up(stop, certificate, _stay_as_it_is):
                     with announced(installation, "control", sockets, tls=bool(tls)):

@@ -9,7 +9,6 @@ import click
 from anyio import to_thread
 from sqlmodel import Session
 
-from billing_sync.app import corrector_of, set_up
 from billing_sync.asking import Page, span_of
 from billing_sync.correcting import Corrector
 from billing_sync.correction_api import (
@@ -21,6 +20,7 @@ from billing_sync.correction_api import (
 )
 from billing_sync.correction_models import Adjustment, Assignment
 from billing_sync.errors import BadQuestion, CorrectionRefused
+from billing_sync.parts import corrector_of, set_up
 from billing_sync.store import adjustments, suspense
 from billing_sync.store.engine import reading
 from billing_sync.store.suspense import Wanted

@@ -7,9 +7,9 @@ from typing import Final
 import click
 from anyio import to_thread
 
-from billing_sync.app import set_up, taker_of
 from billing_sync.asking import Page
 from billing_sync.errors import BadQuestion, ImportRefused
+from billing_sync.parts import set_up, taker_of
 from billing_sync.store import listing
 from billing_sync.store.engine import reading
 from billing_sync.takeover_rows import MAX_FILE

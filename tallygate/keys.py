@@ -7,11 +7,11 @@ from typing import Any, Final, TypeVar
 import click
 from anyio import to_thread
 
-from billing_sync.app import Parts, key_ring_of, set_up
 from billing_sync.asking import KeyPage
 from billing_sync.errors import BadQuestion, KeyRefused, UnknownCustomer, UnknownKey
 from billing_sync.key_ring import KeyRing, NewKey, Row
 from billing_sync.key_terms import key_asked, rotation_asked
+from billing_sync.parts import Parts, key_ring_of, set_up
 from tallygate.columns import in_columns
 from tallygate.config_errors import one_of
 from tallygate.control_plane import parts_of

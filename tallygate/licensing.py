@@ -11,7 +11,6 @@ import click
 from anyio import to_thread
 from sqlmodel import Session
 
-from billing_sync.app import Parts
 from billing_sync.asking import Page
 from billing_sync.code_keeping import CodeDesk
 from billing_sync.errors import BadEvent, UnknownLicence, WrongState
@@ -20,6 +19,7 @@ from billing_sync.koogallery.licence_codes import CodeClient, CodeStanding
 from billing_sync.licence_keeping import Keeper
 from billing_sync.licence_models import Licence
 from billing_sync.licence_retrying import retry, retry_rejected
+from billing_sync.parts import Parts
 from billing_sync.store import licence_listing as store
 from billing_sync.store.engine import reading
 from billing_sync.store.worker import SqlWorker

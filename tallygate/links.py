@@ -5,8 +5,8 @@ import json
 import click
 from anyio import to_thread
 
-from billing_sync.app import set_up
 from billing_sync.errors import BadQuestion, UnknownCustomer
+from billing_sync.parts import set_up
 from billing_sync.people import linker_of
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation

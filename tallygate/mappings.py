@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import click
 from anyio import to_thread
 
-from billing_sync.app import mapper_of, set_up
 from billing_sync.errors import MappingRefused, UnknownMapping
 from billing_sync.mapping import Mapper, shown
+from billing_sync.parts import mapper_of, set_up
 from tallygate.control_plane import parts_of
 from tallygate.installation import Installation
 from tallygate.invocation import Misused

@@ -9,9 +9,9 @@ import click
 from anyio import to_thread
 
 from billing_sync.acting import Decision, perform
-from billing_sync.app import Parts, new_id, push_log_of, set_up
 from billing_sync.asking import Page
 from billing_sync.errors import BadQuestion, UnknownRecord, WrongState
+from billing_sync.parts import Parts, new_id, push_log_of, set_up
 from billing_sync.states import Act, State
 from billing_sync.store import listing
 from billing_sync.store.engine import reading

@@ -9,7 +9,7 @@ from typing import Final
 import click
 from anyio import to_thread
 
-from billing_sync.app import drainer_of, push_log_of, set_up
+from billing_sync.parts import drainer_of, push_log_of, set_up
 from billing_sync.recovery import Recovered
 from billing_sync.recovery import recover as put_back
 from metering import findings

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio import lowlevel, to_thread
 
-from billing_sync.app import EVERY_S, runner_of, set_up
+from billing_sync.app import EVERY_S
+from billing_sync.parts import runner_of, set_up
 from billing_sync.runner import Runner
 from metering.counters import Counters
 from tallygate.control_plane import parts_of

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 import click
 
-from billing_sync.app import Parts
+from billing_sync.parts import Parts
 from billing_sync.projector import Projector
 from metering.errors import MeteringError
 

@@ -23,7 +23,7 @@ class Standing(NamedTuple):
     burn: dict[tuple[str, str], int]
 
 
-def standing(session: Session, access: Access, catalogue: Catalogue, since: int) -> Standing:
+def standing(session: Session, access: Access, catalogue: Catalogue, since: Window) -> Standing:
     """What he may see; `since` is the window from which use of packages counts as lately."""
     found = _instances(session, access)
     ids = [row.id for row in found if row.is_package]

@@ -9,7 +9,8 @@ import httpx
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from billing_sync.app import Control, Parts, set_up
+from billing_sync.app import Control
+from billing_sync.parts import Parts, set_up
 from billing_sync.settings import BillingSettings, KooGallerySettings
 from metering.catalogue import catalogue
 from metering.clock import Clock

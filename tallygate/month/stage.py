@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from billing_sync.sites import public_site
 from billing_sync.store.engine import open_engine, sqlite_url
 from metering import keys
 from tallygate.month import goods
@@ -77,7 +78,7 @@ async def staged(
         await redis.flushall()
         plane = Plane(parts_of(engine, redis, http, terms=terms, folder=folder, clock=clock))
         plane.set_up()
-        door.app = plane.control.public()
+        door.app = public_site(plane.control)
         market.open(goods.products(terms.features))
         gateways: list[Gateway] = []
         for number in range(terms.gateways):

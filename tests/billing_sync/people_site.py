@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync.app import Control, Parts, set_up
+from billing_sync.app import Control
 from billing_sync.kit_calls import AppTold, KitCall, Sync, TenantTold, UsersTold, UserTold
 from billing_sync.kit_marks import Flag
 from billing_sync.link_tokens import Link, UsageLinks
 from billing_sync.models import CustomerRow, Instance
+from billing_sync.parts import Parts, set_up
 from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
+from billing_sync.sites import public_site
 from billing_sync.store import kit
 from billing_sync.store.engine import writing
 from billing_sync.store.kit_access import CLIENT_SECRET
@@ -108,7 +110,7 @@ class PeopleSite:
 
     def browser(self) -> httpx.AsyncClient:
         """Somebody's own; it follows nothing by itself."""
-        return client_of(self.control.public())
+        return client_of(public_site(self.control))
 
 
 def client_of(app: Starlette, **headers: str) -> httpx.AsyncClient:

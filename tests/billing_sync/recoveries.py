@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from billing_sync.app import new_id
 from billing_sync.drain import Drainer
 from billing_sync.koogallery.outcomes import Kind, PushOutcome
 from billing_sync.models import Ahead, Instance, UsageRecord, UsageWindow
+from billing_sync.parts import new_id
 from billing_sync.recovery import Recovered, recover
 from billing_sync.runner import Runner
 from billing_sync.store import ledger

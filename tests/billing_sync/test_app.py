@@ -17,11 +17,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.app import Control, Parts, set_up
+from billing_sync.app import Control
 from billing_sync.errors import MakerUnusable, StaticConflict
 from billing_sync.koogallery import licence_upload, orders, usage_push
 from billing_sync.models import Instance
+from billing_sync.parts import Parts, set_up
 from billing_sync.settings import BillingSettings, KooGallerySettings, LicenceSettings
+from billing_sync.sites import admin_site, public_site
 from billing_sync.store.customers import StaticCustomer
 from billing_sync.store.engine import writing
 from billing_sync.store.ledger import PartitionsDiffer
@@ -87,8 +89,8 @@ class Plane:
         self.clock = parts.clock
         self.api = api
         self.control = Control(parts)
-        self.admin = _client(self.control.admin(), {"Authorization": f"Bearer {TOKEN}"})
-        self.public = _client(self.control.public(), {})
+        self.admin = _client(admin_site(self.control), {"Authorization": f"Bearer {TOKEN}"})
+        self.public = _client(public_site(self.control), {})
         self.lane = Lane(parts.redis)
 
     async def call(self, activity: str, **fields: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from billing_sync.key_terms import KeyAsked
 from billing_sync.models import Instance, PackageUse, UsageWindow
 from billing_sync.package_models import PackageTotal
 from billing_sync.shown_limits import ShownLimit
+from billing_sync.sites import public_site
 from billing_sync.store.engine import writing
 from metering.journal import Durability, Journal
 from metering.keys import digest, pepper
@@ -209,7 +210,7 @@ async def test_an_example(people: PeopleSite) -> None:
 
 async def test_too_often(people: PeopleSite) -> None:
     """One customer's haste is not another's; strangers are answered in few words."""
-    public = people.control.public()
+    public = public_site(people.control)
     transport = httpx.ASGITransport(public)
     async with httpx.AsyncClient(transport=transport, base_url="http://meter.test") as browser:
         codes = [(await browser.get(f"{people.link()}/usage.csv")).status_code for _ in range(61)]

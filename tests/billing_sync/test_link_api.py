@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
+from billing_sync.sites import admin_site
 from tests.billing_sync.people_site import BASE, PeopleSite, client_of, site
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ HOUR_MS = 3_600_000
 
 
 def admin(people: PeopleSite, token: str = "t0ken") -> httpx.AsyncClient:
-    return client_of(people.control.admin(), Authorization=f"Bearer {token}")
+    return client_of(admin_site(people.control), Authorization=f"Bearer {token}")
 
 
 async def test_made_and_revoked(engine: Engine, redis: Redis) -> None:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from billing_sync.api_operations import operations
 from billing_sync.app import Control
 from billing_sync.openapi import PATH, document
+from billing_sync.sites import admin_site
 from tests.billing_sync.test_app import TOKEN, parts_of
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +28,7 @@ async def control(engine: Engine, redis: Redis) -> AsyncIterator[Control]:
 
 @pytest.fixture
 async def api(control: Control) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(control.admin())
+    transport = httpx.ASGITransport(admin_site(control))
     async with httpx.AsyncClient(transport=transport, base_url="http://control") as client:
         yield client
 
@@ -40,7 +41,7 @@ def database_kind() -> str:
 
 def served(control: Control) -> Iterator[tuple[str, str]]:
     """Method and path of every call of the API that the admin listener takes."""
-    for route in control.admin().routes:
+    for route in admin_site(control).routes:
         assert isinstance(route, Route)
         if route.path.startswith("/api/") and route.path != PATH:
             path = re.sub(r":\w+}", "}", route.path)

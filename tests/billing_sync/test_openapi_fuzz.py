@@ -26,6 +26,7 @@ from billing_sync.api_operations import operations
 from billing_sync.app import Control
 from billing_sync.finding_models import FindingRow
 from billing_sync.openapi import document
+from billing_sync.sites import admin_site
 from billing_sync.store.engine import writing
 from metering.connection import connect_one
 from tests.billing_sync.books import HOUR
@@ -135,7 +136,7 @@ def url(engine: Engine, valkey_url: str) -> Iterator[str]:
         clock=shop.books.clock,
         alerts=AlertSettings(webhooks=[NOWHERE]),
     )
-    app = Control(parts).admin()
+    app = admin_site(Control(parts))
 
     @asynccontextmanager
     async def closing(_: Starlette) -> AsyncIterator[None]:

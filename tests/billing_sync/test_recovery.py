@@ -8,12 +8,12 @@ from redis.asyncio import Redis
 
 from billing_sync.act_models import RecordAct
 from billing_sync.acting import Decision, perform
-from billing_sync.app import new_id
 from billing_sync.errors import LogDamaged, NothingToRecover, RecordsClash
 from billing_sync.finding_models import Salvage
 from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.lineage import Reason
 from billing_sync.models import Ahead, Instance, PackageUse, UsageRecord, UsageWindow
+from billing_sync.parts import new_id
 from billing_sync.recovery import recover
 from billing_sync.states import Act
 from billing_sync.store import ledger, stops

@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from billing_sync.app import new_id
 from billing_sync.booking import UsageRow
 from billing_sync.closing import Closer
 from billing_sync.drain import Drainer
@@ -36,6 +35,7 @@ from billing_sync.models import (
     UsageRecord,
 )
 from billing_sync.outbox import LEASE_MS
+from billing_sync.parts import new_id
 from billing_sync.push_entries import Claimed
 from billing_sync.recovery import recover
 from billing_sync.runner import Runner

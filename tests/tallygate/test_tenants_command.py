@@ -12,7 +12,7 @@ from billing_sync.store import ledger
 from billing_sync.store.engine import open_engine, sqlite_url, writing
 from tallygate.tenants_command import tenants
 from tests.fakes import Ids
-from tests.tallygate.test_instances_command import CONFIG
+from tests.tallygate.commands import CONFIG
 
 
 @pytest.fixture
