@@ -100,7 +100,7 @@ def verify_v1(key: str, token: str, body: Mapping[str, Any], now_ms: int, max_ag
 
 
 def is_token_of(key: str, token: str, body: Mapping[str, Any]) -> bool:
-    """Whether this key makes this token, whenever that was."""
+    """Whether this key makes this token, whenever that was. Raises BadEvent."""
     texts = {name: _text(value) for name, value in body.items() if value is not None}
     given = (token if len(token) <= _MAX_TOKEN else "").encode("utf-8", "replace")
     readings = (texts, {name: text for name, text in texts.items() if text})
@@ -112,4 +112,7 @@ def is_token_of(key: str, token: str, body: Mapping[str, Any]) -> bool:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else _compact(value)
+    try:
+        return value if isinstance(value, str) else _compact(value)
+    except RecursionError:  # reading goes a little deeper than writing
+        raise BadEvent("body is nested too deep") from None

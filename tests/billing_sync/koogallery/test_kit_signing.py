@@ -135,3 +135,13 @@ def test_v1_times() -> None:
     for stamp in (None, "", 7, "soon"):
         with pytest.raises(BadEvent, match="timeStamp"):
             check(v1_body(timeStamp=stamp), proof)
+
+
+def test_v1_bodies_that_are_nested_deep() -> None:
+    """Whatever could be read can be judged: at every depth there is an answer."""
+    for depth in range(800, 1000, 3):
+        nested: Any = []
+        for _ in range(depth):
+            nested = [nested]
+        with pytest.raises((BadEvent, BadSignature)):
+            check(v1_body(x=nested), "no token")
