@@ -24,7 +24,7 @@ from billing_sync.usage_series import By, Series, series_of, starts_of, windows_
 from billing_sync.usage_view import UsageView
 from metering.catalogue import Catalogue, Product
 from metering.clock import Clock
-from metering.windows import HOUR_MS
+from metering.windows import HOUR_MS, Window
 
 CALLS: Final = "requests"
 _BY_CUSTOMER: Final = frozenset({"customer", "meter", "window"})
@@ -98,7 +98,7 @@ class CustomerView:
     async def page(self, access: Access, by: By) -> CustomerPage:
         """The page of somebody with this access."""
         now_ms = self.clock.now_ms()
-        since = now_ms // HOUR_MS - LOOK_BACK_HOURS
+        since = Window(now_ms // HOUR_MS - LOOK_BACK_HOURS)
         standing = await self.sql.read(
             partial(store.standing, access=access, catalogue=self.catalogue, since=since)
         )

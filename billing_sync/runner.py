@@ -145,10 +145,7 @@ class Runner:
         with self._going_on():
             await self.halt.look()
             looked = True
-        lanes: Mapping[str, Heartbeat] | None = None
-        with self._going_on():
-            lanes = await heartbeats.read(self.redis)
-            self.drainer.heard.note(lanes, self.clock.now_ms())
+        lanes = await self._alive()
         drained = await self.drainer.drain_all(self.partitions)
         if lanes is not None and len(drained) == self.partitions:
             now_ms = self.clock.now_ms()
@@ -180,6 +177,16 @@ class Runner:
 
     def _note(self, failure: Exception | None) -> None:
         self._failure = self._failure or failure
+
+    async def _alive(self) -> Mapping[str, Heartbeat] | None:
+        """The lanes that have been heard of; None where Redis does not say."""
+        try:
+            lanes = await heartbeats.read(self.redis)
+        except MeteringError as failure:
+            self._note(failure)
+            return None
+        self.drainer.heard.note(lanes, self.clock.now_ms())
+        return lanes
 
     async def _import(self) -> None:
         """Step 4. A ledger that was set back may lack findings that Redis says it has."""

@@ -10,6 +10,7 @@ from billing_sync.models import CustomerRow, Instance
 from billing_sync.package_report import PackageFigures
 from billing_sync.store import package_burn, package_listing
 from metering.catalogue import Catalogue
+from metering.windows import Window
 
 MOST: Final = 200
 

@@ -1,13 +1,17 @@
 """What the Kit's calls mean, plainly: one after the other in the order of their times (spec §5)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlmodel import Session, col, select
 
 from billing_sync.kit_models import KitApp, KitOrg, KitTenant, KitUser
 
 Body = dict[str, Any]
+
+
+_Row = TypeVar("_Row", KitTenant, KitApp, KitUser, KitOrg)
 
 
 @dataclass
@@ -81,12 +85,16 @@ def _end(table: dict[tuple[str, ...], tuple[str, ...]], start: tuple[str, ...]) 
         del table[key]
 
 
+def _of(session: Session, table: type[_Row], instance_ids: tuple[str, ...]) -> Sequence[_Row]:
+    return session.exec(select(table).where(col(table.instance_id).in_(instance_ids))).all()
+
+
 def stored(session: Session, *instance_ids: str) -> Model:
     """What the ledger holds to be there, of these instances."""
-    tenants, apps, users, orgs = (
-        session.exec(select(table).where(col(table.instance_id).in_(instance_ids))).all()
-        for table in (KitTenant, KitApp, KitUser, KitOrg)
-    )
+    tenants = _of(session, KitTenant, instance_ids)
+    apps = _of(session, KitApp, instance_ids)
+    users = _of(session, KitUser, instance_ids)
+    orgs = _of(session, KitOrg, instance_ids)
     ends = {_key(tenant): tenant.revoked for tenant in tenants}
     ends |= {(*_key(app), app.app_id): app.revoked for app in apps}
     trees = {_key(tenant): tenant.orgs_since for tenant in tenants}
