@@ -1,5 +1,6 @@
 """The latest records of one customer, from the journals of a disk that others write to."""
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,21 @@ def test_torn_and_foreign_bytes(tmp_path: Path, new_lane: NewLane) -> None:
     assert len(latest_of(tmp_path / "journal", "a", 10).records) == 2
     path.write_bytes(b"junk")
     assert latest_of(tmp_path / "journal", "a", 10).records == []
+
+
+def test_what_is_older_is_not_read(tmp_path: Path, new_lane: NewLane) -> None:
+    """As soon as enough was found that is newer than when a segment was written to last."""
+    clock = FakeClock()
+    written(new_lane("new", clock=clock), clock, ["a", "a"])
+    found_at = clock.now_ms()
+    clock.advance(seconds=10)
+    written(new_lane("old", clock=clock), clock, ["a"])  # its record is newer than its file says
+    for path in segment_files(tmp_path / "journal" / "old"):
+        os.utime(path, ns=(0, (found_at - 5000) * 1_000_000))
+    journal = tmp_path / "journal"
+    latest = latest_of(journal, "a", 2)
+    assert (latest.records[0].time_ms, latest.whole) == (found_at, False)
+    assert latest_of(journal, "a", 3).records[0].time_ms == clock.now_ms()
 
 
 def test_as_a_whole_reading_would_find(tmp_path: Path, new_lane: NewLane) -> None:
