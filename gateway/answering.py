@@ -15,6 +15,7 @@ from gateway.holds import Hold
 from gateway.known_replies import KnownReply
 from gateway.mid_stream import MidStream
 from gateway.raw_heads import RawReply
+from gateway.telemetry import looked_at
 from gateway.wire import CHUNKED, CLOSE, interim_head
 
 logger = logging.getLogger("tallygate.gateway")
@@ -244,9 +245,10 @@ class Answering(Asking):
     def _first_byte(self) -> None:
         """The reply begins to go out. Own time is known where no body was waited for."""
         shared, now_s = self._shared, self._shared.loop_time()
-        figures, waited_s = shared.telemetry.of(self._exchange.route.name), now_s - self._begun_s
+        figures = shared.telemetry.of(self._exchange.route.name)
+        waited_s = now_s - (self._begun_s or self._asked_s)
         figures.first_byte_seconds.observe(waited_s)
-        if self._at_once:
+        if self._at_once and self._begun_s and looked_at(self._exchange.request_id):
             figures.own_seconds.observe(waited_s - (self._answered_s - self._asked_s))
 
     def _add_last(self, content: bytes) -> None:

@@ -71,6 +71,7 @@ class Asking(Limited):
     _latest_s = math.inf
     _pool: Pool
     _asked_s: float
+    _begun_s = 0.0  # where the time is taken from, if not from when it was asked
 
     def __init__(
         self,
@@ -81,7 +82,8 @@ class Asking(Limited):
         request_id: str,
     ) -> None:
         passage = known.passage
-        self._begun_s = shared.loop_time()
+        if request_id[-1:] == "0":  # looked_at
+            self._begun_s = shared.loop_time()
         self._shared = shared
         self._client = client
         self._known = known

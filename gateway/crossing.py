@@ -48,6 +48,7 @@ class Crossing(Answering):
             self._leave()
             raise
         self._at_once = over
+        self._begun_s = self._begun_s or shared.loop_time()
         self.ask(piece, over=over, trailers=trailers)
 
     def complete(self, content: bytes, outcome: Outcome = Outcome.COMPLETE) -> None:
@@ -211,7 +212,7 @@ class Crossing(Answering):
         if self._body is not None:
             shared.telemetry.streams -= 1
         if self._started:
-            seconds = shared.loop_time() - self._begun_s
+            seconds = shared.loop_time() - (self._begun_s or self._asked_s)
             shared.telemetry.over(self._exchange.route.name, self._exchange.request_id, seconds)
         if self._hold is not None:
             self._let_go(self._hold)

@@ -13,6 +13,7 @@ from gateway.estimates import SAID
 from gateway.injection import may_ask
 from gateway.known_replies import KnownReply
 from gateway.recording import keep
+from gateway.telemetry import RouteFigures, looked_at
 from metering.board import Open
 
 _PLAIN_END: Final = b"\r\n"
@@ -67,6 +68,7 @@ class Express(Crossing):
                 batch.left -= 1
                 self._hold = batch
             elif not self._let_by(brakes, piece, self._framing):
+                self._begun_s = self._begun_s or now_s  # what it waits belongs to its time
                 return
         self._pool = pool = self._balancer.pick()
         connection = pool.take(self)
@@ -97,7 +99,7 @@ class Express(Crossing):
                     return
         super().received(data)
 
-    def _answer(  # noqa: PLR0915 - calls are what it saves
+    def _answer(  # noqa: PLR0912, PLR0915 - calls are what it saves
         self, reply: KnownReply, connection: Connection, body: bytes
     ) -> bool:
         """Record the reply and hand it on; False where that takes more than one step."""
@@ -139,11 +141,19 @@ class Express(Crossing):
         whole = b"".join((before, exchange.request_id.encode(), after, end, body))
         shared.writes.put(client, whole)
         self._leave()
-        upstream_s, whole_s = now_s - self._asked_s, shared.loop_time() - self._begun_s
-        figures.upstream_seconds.observe(upstream_s)
-        figures.own_seconds.observe(whole_s - upstream_s)
-        figures.whole(whole_s)
-        if figures.exemplars is not None:
-            figures.note(exchange.request_id, whole_s)
+        if self._begun_s or figures.exemplars is not None:
+            self._count_times(figures, now_s - self._asked_s)
+        else:
+            figures.usual(now_s - self._asked_s)
         client.finished(keep_alive=self.keep_alive)
         return True
+
+    def _count_times(self, figures: RouteFigures, upstream_s: float) -> None:
+        """All of them: of a call that waited, or is one of those that are looked at closely."""
+        whole_s = self._shared.loop_time() - (self._begun_s or self._asked_s)
+        request_id = self._exchange.request_id
+        figures.upstream_seconds.observe(upstream_s)
+        figures.first_byte_seconds.observe(whole_s)
+        self._shared.telemetry.over(self._exchange.route.name, request_id, whole_s)
+        if self._begun_s and looked_at(request_id):
+            figures.own_seconds.observe(whole_s - upstream_s)

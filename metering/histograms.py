@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable
 from math import fsum
+from operator import add
 from typing import Final
 
 from prometheus_client.core import Exemplar, HistogramMetricFamily
@@ -32,18 +33,25 @@ class Histogram:
 
     def fold(self) -> None:
         """Sort what came into buckets. Others may note values meanwhile, but one folds at a time."""
-        waiting = self._waiting[:]
-        if not waiting:
-            return
-        del self._waiting[: len(waiting)]
-        waiting.sort()
-        below = 0
-        for bucket, bound in enumerate(self._bounds):
-            through = bisect_right(waiting, bound, below)
-            self._counts[bucket] += through - below
+        values = self._waiting[:]
+        if values:
+            del self._waiting[: len(values)]
+            self.take(*self.counted(values))
+
+    def counted(self, values: list[float]) -> tuple[list[int], float]:
+        """How many values belong into each bucket, and their sum. It sorts them."""
+        values.sort()
+        counts, below = [], 0
+        for bound in self._bounds:
+            through = bisect_right(values, bound, below)
+            counts.append(through - below)
             below = through
-        self._counts[-1] += len(waiting) - below
-        self._sum += fsum(waiting)
+        return [*counts, len(values) - below], fsum(values)
+
+    def take(self, counts: list[int], total: float) -> None:
+        """Add what another histogram of the same bounds counted."""
+        self._counts = [*map(add, self._counts, counts)]
+        self._sum += total
 
     @property
     def sum(self) -> float:

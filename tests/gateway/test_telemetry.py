@@ -81,9 +81,10 @@ def test_the_upstreams_time_is_shown_by_route() -> None:
 def test_a_reply_that_went_out_at_once_has_one_time() -> None:
     """Its first byte went with its last."""
     telemetry = Telemetry()
-    telemetry.of("chat").whole(0.2)
+    telemetry.of("chat").usual(0.2)
     telemetry.began("chat", 0.1)
     telemetry.over("chat", "r", 0.4)
     assert shown(telemetry, "request_seconds_sum", route="chat") == pytest.approx(0.6)
     assert shown(telemetry, "first_byte_seconds_sum", route="chat") == pytest.approx(0.3)
     assert shown(telemetry, "request_seconds_count", route="chat") == 2
+    assert shown(telemetry, "upstream_seconds_count", route="chat") == 1

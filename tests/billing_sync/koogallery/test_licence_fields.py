@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_sync.errors import BadEvent
+from billing_sync.koogallery.query import Addresses
 from billing_sync.koogallery import v2
 from billing_sync.koogallery.fields import parse
 from billing_sync.koogallery.licence_fields import licence_ms, to_asked, to_code_event
@@ -159,7 +160,7 @@ def test_debugging_is_answered_from_the_call_alone(fields: dict[str, str]) -> No
     """Success for whatever is well-formed, for ever (spec §2.14)."""
     callback = parse(json.dumps(fields | {"testFlag": "1"}).encode())
     assert callback.test
-    assert v2.debug_answer(callback, 1, "https://x").code == "000000"
+    assert v2.debug_answer(callback, 1, Addresses("https://x")).code == "000000"
 
 
 @pytest.mark.parametrize(
