@@ -122,14 +122,18 @@ class CallbackService:
     async def answer(self, parameters: Mapping[str, str], raw: bytes) -> Answer:
         """The reply to one V2.0 callback. Never raises for anything a caller can cause."""
         answer = await self._guarded(partial(self._judged, parameters, raw))
-        self.answers[fields.activity_name(raw), answer.code.value] += 1
+        self._answered(fields.activity_name(raw), answer)
         return answer
 
     async def answer_v1(self, query_string: bytes) -> Answer:
         """The reply to one V1.0 callback, in the same way."""
         answer = await self._guarded(partial(self._judged_v1, query_string))
-        self.answers[v1_fields.activity_name(query_string), answer.code.value] += 1
+        self._answered(v1_fields.activity_name(query_string), answer)
         return answer
+
+    def _answered(self, activity: str, answer: Answer) -> None:
+        self.answers[activity, answer.code.value] += 1
+        _log.info("callback %s answered %s", activity, answer.code.value)
 
     def body_sign(self, body: bytes) -> str | None:
         """The `Body-Sign` of a reply; None while there is no key to sign with."""

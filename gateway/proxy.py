@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from gateway.errors import GatewayError, body_of, headers_of
 from gateway.gate import Gate
@@ -40,7 +41,8 @@ class Proxy:
             self.workings.telemetry.refused(NO_ROUTE, error.status, error.code)
             await self._answer(error, request_id, send)
             return
-        failure = await Relay(self.workings, exchange, receive, send).run()
+        with bound_contextvars(request_id=exchange.request_id):
+            failure = await Relay(self.workings, exchange, receive, send).run()
         if failure is not None:
             self.workings.telemetry.refused(exchange.route.name, failure.status, failure.code)
             await self._answer(failure, exchange.request_id, send)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from gateway.errors import GatewayError, Headers, body_of, headers_of
 from gateway.headers import dated
@@ -41,7 +42,8 @@ class WebSocketEntry:
             await self._refuse(error, NO_ROUTE, request_id, scope, send)
             return
         request_id = passage.request_id or request_id
-        refusal = await WebSocketRelay(self._sockets, head, passage, request_id, client).run()
+        with bound_contextvars(request_id=request_id):
+            refusal = await WebSocketRelay(self._sockets, head, passage, request_id, client).run()
         if refusal is not None:
             await self._refuse(refusal, passage.route.name, request_id, scope, send)
 

@@ -111,7 +111,7 @@ def gateway(
     """
     from tallygate.data_plane import Means, run_gateway
 
-    installation = load_installation(config_path, _given(sockets))
+    installation = load_installation(config_path, _given(sockets), name)
     section = installation.config.gateway
     bound = _sockets(sockets, section.listen, section.admin_listen)
     share = _share(sockets, worker)

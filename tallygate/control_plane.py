@@ -11,8 +11,9 @@ import anyio
 import httpx
 from anyio import to_thread
 
-from billing_sync.app import Control, Parts
+from billing_sync.app import Control, Parts, new_id
 from billing_sync.callbacks import SERVING
+from billing_sync.request_ids import NamedRequests
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
 from metering.connection import Store
@@ -48,8 +49,9 @@ async def run_control(
             await installation.refuse_bad_redis()
             async with parts_of(installation) as parts:
                 control = Control(parts)
-                public = Listener(control.public(), sockets.public, {**SERVING, **tls})
-                admin = Listener(control.admin(), sockets.admin)
+                served = NamedRequests(control.public(), new_id)
+                public = Listener(served, sockets.public, {**SERVING, **tls})
+                admin = Listener(NamedRequests(control.admin(), new_id), sockets.admin)
                 reported = _reported(installation, parts, config_path)
                 async with control.running(), reported, kept_up(stop, certificate, _stay_as_it_is):
                     with announced(installation, "control", sockets, tls=bool(tls)):
