@@ -31,6 +31,7 @@ class Answering(Asking):
     _body: Body | None = None
     _plain: Callable[[bytes], bytes | None] | None = None  # cuts chunks that may go on as they are
     _idle_s = math.inf
+    _answered_s = 0.0
     _held = b""  # of a head
     _interim = 0
     _reply_trailers: Headers | tuple[()] = ()
@@ -103,7 +104,8 @@ class Answering(Asking):
         self._reply = reply
         self._balancer.answered(self._pool, reply.status)
         shared = self._shared
-        shared.telemetry.upstream_answered(exchange.route.name, shared.loop_time() - self._asked_s)
+        self._answered_s = shared.loop_time()
+        shared.telemetry.upstream_answered(exchange.route.name, self._answered_s - self._asked_s)
         self._pending = self._head(reply)
         if reply.framing == len(rest):  # all of it at once
             self.leave_upstream(reusable=reply.reusable)

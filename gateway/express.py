@@ -125,6 +125,9 @@ class Express(Crossing):
         except NotCounted as error:
             self.fail(error)
             return True
+        if number >= shared.access.due:
+            self._answered_s = now_s
+            shared.access.add(record, number, self.asked_for())
         figures.answers[reply.status // 100] += 1
         telemetry.bytes_out += len(body)
         before, after, _, _ = reply.head

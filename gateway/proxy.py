@@ -13,6 +13,7 @@ from gateway.gate import Gate
 from gateway.headers import dated
 from gateway.passage import RequestHead
 from gateway.relay import Relay
+from gateway.relay_notes import turned_away
 from gateway.telemetry import NO_ROUTE
 from gateway.websocket_entry import WebSocketEntry
 from gateway.workings import Workings
@@ -34,17 +35,18 @@ class Proxy:
             else:
                 await self.websockets.serve(scope, receive, send)
             return
-        request_id = self.new_id()
+        request_id, head, workings = self.new_id(), head_of(scope), self.workings
         try:
-            exchange = self.gate.open(head_of(scope), request_id)
+            exchange = self.gate.open(head, request_id)
         except GatewayError as error:
-            self.workings.telemetry.refused(NO_ROUTE, error.status, error.code)
+            workings.telemetry.refused(NO_ROUTE, error.status, error.code)
+            turned_away(workings, error, request_id, head)
             await self._answer(error, request_id, send)
             return
         with bound_contextvars(request_id=exchange.request_id):
-            failure = await Relay(self.workings, exchange, receive, send).run()
+            failure = await Relay(workings, exchange, receive, send).run()
         if failure is not None:
-            self.workings.telemetry.refused(exchange.route.name, failure.status, failure.code)
+            workings.telemetry.refused(exchange.route.name, failure.status, failure.code)
             await self._answer(failure, exchange.request_id, send)
 
     async def _answer(self, error: GatewayError, request_id: str, send: Send) -> None:

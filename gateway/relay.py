@@ -10,8 +10,7 @@ It obeys this order, so that nothing is served uncounted and nothing is counted 
 6. the last bytes, or the end of the body, are handed to the client.
 
 What a kill in between leaves behind stands in metering/journal.py. A reply that ends anywhere
-before 4 is recorded as it stands when the exchange is left, by a
-`finally` that no cancellation gets past.
+before 4 is recorded as it stands when it is left, by a `finally` that no cancellation gets past.
 """
 
 import logging
@@ -39,6 +38,7 @@ from gateway.headers import dated
 from gateway.passage import Passage
 from gateway.recording import keep
 from gateway.relay_limits import RelayLimits
+from gateway.relay_notes import RelayNotes
 from gateway.upstream import Reply
 from gateway.workings import Workings
 from metering.usage import Outcome
@@ -68,10 +68,8 @@ class Relay:
         self._slot = -1
         self._limits = RelayLimits(workings.desk, exchange)
         self._ahead = b""
-        self._watching = False
-        self._started = False
-        self._over = False
-        self._stopped = False
+        self._watching = self._started = self._over = self._stopped = False
+        self._notes = RelayNotes(workings, exchange)
 
     async def run(self) -> GatewayError | None:
         """Serve; what to answer instead, when no reply was started.
@@ -83,6 +81,7 @@ class Relay:
             opening = self._exchange.opening(self._workings.clock.now_ms())
             self._slot = self._workings.recorder.begin(opening)
         except NotCounted as refusal:
+            self._notes.over(refusal)
             return refusal
         self._telemetry.open_exchanges += 1
         try:
@@ -93,6 +92,7 @@ class Relay:
         finally:
             self._workings.relays.discard(self)
             self._telemetry.open_exchanges -= 1
+            self._notes.over(self._failure)
         return None if self._started or self._departure.gone else self._failure
 
     async def _serve(self) -> None:
@@ -138,7 +138,9 @@ class Relay:
         self._patience.for_upstream(self._route.timeouts.head)
         reply = await self._workings.upstreams.send(request, body, self._route.timeouts.connect)
         self._reply = reply
-        self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
+        seconds = anyio.current_time() - begun
+        self._notes.answered(seconds)
+        self._telemetry.upstream_answered(self._route.name, seconds)
         return reply
 
     async def _let_by(self, body: bytes | None) -> None:
@@ -281,6 +283,7 @@ class Relay:
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
         number = keep(self._workings.recorder, self._telemetry, record, slot)
         self._limits.recorded(record, number)
+        self._notes.recorded(record, number)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone

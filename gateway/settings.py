@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from gateway.amounts import Dialect
+from gateway.onlooker_settings import AccessLogSettings
 from metering.catalogue import Identifier, Strict
 from metering.keys import sha256_hex
 
@@ -74,6 +75,7 @@ class GatewaySettings(Strict):
     max_head_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0
     websocket: WebSocketSettings = WebSocketSettings()
+    access_log: AccessLogSettings = AccessLogSettings()
     journal: JournalSettings = JournalSettings()
 
     @field_validator("trusted_proxies", "trusted_peers")

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from billing_sync.alert_settings import AlertSettings
 from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
 from gateway.limit_settings import Limits
+from gateway.onlooker_settings import TracingSettings
 from gateway.settings import Customer, GatewaySettings, Meter, Route
 from metering.catalogue import Identifier, Product, Strict
 
@@ -33,6 +34,7 @@ class Config(Strict):
     partitions: Annotated[int, Field(ge=1, le=4096)] = 64
     secret_key: SecretStr | None = None
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     gateway: GatewaySettings = GatewaySettings()
     control: ControlSettings = ControlSettings()
     routes: list[Route] = Field(default_factory=list)
