@@ -46,6 +46,7 @@ ELSEWHERE: Final = {
     "recover": "tallygate.recover",
     "simulate": "tallygate.simulator.command",
     "suspense": "tallygate.suspense_command",
+    "top": "tallygate.top.top_command",
     "whatif": "tallygate.whatif.whatif_command",
 }
 
