@@ -23,12 +23,13 @@ class RelayNotes:
         self._exchange = exchange
         self._begun_s = anyio.current_time()
         self._upstream_s: float | None = None
-        self._trace = values_of(exchange.passage.outgoing.head.headers, TRACEPARENT)
         self._traced: Traced | None = None
         if workings.tracing is not None:
             exchange.passage, self._traced = workings.tracing.begin_passage(
                 exchange.passage, exchange.request_id
             )
+
+        self._trace = values_of(exchange.passage.outgoing.head.headers, TRACEPARENT)
 
     def answered(self, seconds: float) -> None:
         """The head of the reply came so long after the request was sent."""

@@ -25,7 +25,8 @@ _UNPRINTABLE: Final = {
     code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 }
-_KEPT: Final = {code: text for code, text in _UNPRINTABLE.items() if code not in {9, 10}}
+# JSON and stack traces take care of line ends themselves.
+CONTROLS: Final = {code: text for code, text in _UNPRINTABLE.items() if code not in {9, 10}}
 _FIRST: Final = ("time", "level", "event", "logger", "process", "pid")
 
 
@@ -160,7 +161,7 @@ class _Safely:
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         value = self._redactor.value
-        return {name: _translated(value(name, each), _KEPT) for name, each in event.items()}
+        return {name: _translated(value(name, each), CONTROLS) for name, each in event.items()}
 
 
 def _on_one_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

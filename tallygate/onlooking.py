@@ -1,5 +1,6 @@
 """Who looks on in a gateway worker, as the configuration says: access log on standard error, traces."""
 
+import json
 import logging
 import sys
 import time
@@ -10,7 +11,6 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import msgspec
 from anyio import to_thread
 
 from gateway.access_log import AccessLog, Line
@@ -19,7 +19,7 @@ from gateway.onlookers import Onlookers
 from gateway.tracing import Tracing
 from metering.clock import SystemClock
 from tallygate.config_schema import Config, LogSettings
-from tallygate.logs import in_order, is_pretty, renderers, utc
+from tallygate.logs import CONTROLS, in_order, is_pretty, renderers, utc
 from tallygate.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -67,14 +67,18 @@ def writer_of(process: str, settings: LogSettings) -> Callable[[Sequence[Line]],
     def write(lines: Sequence[Line]) -> None:
         shown = []
         for line in lines:
-            fields = line.fields()
+            fields = {name: _text(each) for name, each in line.fields().items()}
             if "path" in fields:
-                fields["path"] = redactor.text(str(fields["path"]))
+                fields["path"] = redactor.text(fields["path"])
             shown.append(line_of(line.time_ms, fields))
         sys.stderr.write("".join(f"{each}\n" for each in shown))
         sys.stderr.flush()
 
     return write
+
+
+def _text(value: Any) -> Any:
+    return value.translate(CONTROLS) if isinstance(value, str) else value
 
 
 def _event(process: str, time_ms: int, fields: dict[str, Any]) -> dict[str, Any]:
@@ -83,8 +87,8 @@ def _event(process: str, time_ms: int, fields: dict[str, Any]) -> dict[str, Any]
 
 
 def _json(process: str) -> Callable[[int, dict[str, Any]], str]:
-    encode = msgspec.json.Encoder().encode
-    return lambda time_ms, fields: encode(_event(process, time_ms, fields)).decode()
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    return lambda time_ms, fields: encode(_event(process, time_ms, fields))
 
 
 def _pretty(process: str) -> Callable[[int, dict[str, Any]], str]:

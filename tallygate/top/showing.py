@@ -24,7 +24,7 @@ class Section(NamedTuple):
 def sections(view: View) -> Iterator[Section]:
     """All that is shown, from the traffic down to the records."""
     yield Section("", _TRAFFIC, (_traffic(view),))
-    headings = ("worker", "calls/s", "5xx/s", "tokens/s", "open", "streams", "not in Redis", "journal", "Redis lag")  # fmt: skip
+    headings: tuple[str, ...] = ("worker", "calls/s", "5xx/s", "tokens/s", "open", "streams", "not in Redis", "journal", "Redis lag")  # fmt: skip
     yield Section("", headings, tuple(_workers(view)))
     yield Section("", _PIPELINE, (_pipeline(view),))
     states = tuple(view.records.items())

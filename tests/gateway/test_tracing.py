@@ -1,11 +1,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.onlooker_settings import TracingSettings
+from gateway.access_log import AccessLog, Line
+from gateway.onlooker_settings import AccessLogSettings, TracingSettings
 from gateway.onlookers import Onlookers
 from gateway.trace_context import TraceParent
 from gateway.tracing import Attributes, Tracing
@@ -129,6 +131,19 @@ def test_a_share_of_all_is_traced(shell: str, up: Upstream) -> None:
         gw.idle()
     new = {"traceparent": [f"00-{'4' * 32}-{'5' * 16}-01"], "tracestate": []}
     assert [said(request) for request in up.requests] == [new, new]
+
+
+@pytest.mark.parametrize("shell", ["linerate", "portable"])
+def test_the_access_log_names_the_trace(shell: str, up: Upstream) -> None:
+    """Also one that begins here."""
+    lines: list[Line] = []
+    log = AccessLog(AccessLogSettings(sample=1.0), lambda: 0.0, lambda: 0)
+    look = Onlookers(log, tracing(FakeSpans(), sample=1.0))
+    with gateway(up.url, settings={"shell": shell}, onlookers=look) as gw:
+        gw.ask("GET", "/v1/x")
+        gw.idle()
+    anyio.run(log.flush, lines.extend)
+    assert [line.fields()["trace_id"] for line in lines] == ["4" * 32]
 
 
 @pytest.mark.parametrize("shell", ["linerate", "portable"])

@@ -35,7 +35,7 @@ LINE = Line(
     200,
     "complete",
     "",
-    asked_only("GET", b"/v1/a%0Ab%1b[31m?key=1", ()),
+    asked_only("GET", b"/v1/a%0Ab%1b[31m%C2%9b?key=1", ()),
     {"requests": Quantity(1), "tokens_in": Quantity(0, Grade.MISSING)},
 )
 
@@ -57,7 +57,7 @@ def test_a_line_looks_like_those_of_the_log(capsys: pytest.CaptureFixture[str]) 
         "customer_id": "cust-1",
         "route": "chat",
         "method": "GET",
-        "path": "/v1/a\nb\x1b[31m",
+        "path": "/v1/a\nb\\x1b[31m\\x9b",
         "status": 200,
         "outcome": "complete",
         "bytes_in": 0,
