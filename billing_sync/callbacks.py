@@ -160,6 +160,7 @@ class CallbackService:
         self.answers[activity, answer.code.value] += 1
         times = self.seconds.get(activity) or self.seconds.setdefault(activity, Histogram())
         times.observe(anyio.current_time() - begun_s)
+        _log.info("callback %s answered %s", activity, answer.code.value)
 
     @property
     def key(self) -> str:

@@ -72,7 +72,8 @@ class Answering(Asking):
         except GatewayError as error:
             self.fail(error)
         except Exception:
-            logger.exception("exchange %s failed", self._exchange.request_id)
+            request_id = self._exchange.request_id
+            logger.exception("exchange %s failed", request_id, extra={"request_id": request_id})
             self.fail(Unexpected())
 
     def _take_head(self, data: bytes) -> None:

@@ -30,6 +30,7 @@ from gateway.known_heads import KnownHeads
 from gateway.limit_settings import NO_LIMITS, Limits
 from gateway.limiting import Limiting
 from gateway.linerate import line_rate
+from gateway.onlookers import NOBODY, Onlookers
 from gateway.pools import Pools
 from gateway.proxy import Proxy
 from gateway.quota import Quota, QuotaSource
@@ -90,7 +91,7 @@ class Public:
         self._heads.serve(served.directory, served.credentials)
 
 
-def build_public(  # noqa: PLR0913  (a composition)
+def build_public(  # noqa: PLR0913, PLR0915  (a composition)
     table: RouteTable,
     directory: Directory,
     recorder: Recorder,
@@ -100,6 +101,7 @@ def build_public(  # noqa: PLR0913  (a composition)
     *,
     limiting: Limiting | None = None,
     agents: Agents | None = None,
+    onlookers: Onlookers = NOBODY,
 ) -> Public:
     """The customers' listener: every path is the proxy's, but for one. Its lifespan owns the upstreams.
 
@@ -118,7 +120,8 @@ def build_public(  # noqa: PLR0913  (a composition)
         credentials=gate.served.credentials,
         believing=gate,
     )
-    workings = Workings(upstreams, recorder, clock, telemetry, drains, desk=desk)
+    onlooking = onlookers._asdict()
+    workings = Workings(upstreams, recorder, clock, telemetry, drains, desk=desk, **onlooking)
     shared = Crossings(
         heads=heads,
         pools=pools,
@@ -129,6 +132,7 @@ def build_public(  # noqa: PLR0913  (a composition)
         new_id=new_id,
         loop_time=time.monotonic,
         desk=desk,
+        **onlooking,
     )
 
     @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway import framing
+from gateway.access_log import NOTHING_ASKED, Asked
 from gateway.crossing import Crossing
 from gateway.crossings import Crossings
 from gateway.errors import GatewayError, RequestTimeout, body_of, headers_of
@@ -142,10 +143,17 @@ class ClientSide(HttpToolsProtocol):
         else:
             self._rest()
 
-    def refuse(self, error: GatewayError, request_id: str, route: str) -> None:
-        """The answer is an error of ours; no reply was begun."""
+    def refuse(
+        self, error: GatewayError, request_id: str, route: str, asked: Asked = NOTHING_ASKED
+    ) -> None:
+        """The answer is an error of ours; no reply was begun. `asked` where no exchange was."""
         shared, crossing = self.shared, self._crossing
         shared.telemetry.refused(route, error.status, error.code)
+        if shared.access.errors and crossing is None:
+            shared.access.refused(error, request_id, route, None, asked)
+        elif shared.access.errors and crossing is not None and not crossing.answered:
+            asked = crossing.asked_for()
+            shared.access.refused(error, request_id, route, crossing.passage, asked)
         self._ending = self._ending or (crossing is not None and not crossing.keep_alive)
         closes = (b"connection", b"close") in error.headers or self._ending
         body = body_of(error, request_id)

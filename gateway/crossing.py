@@ -15,6 +15,7 @@ However it ends, `_leave` is reached once: with a record, or with its slot empti
 import math
 from contextlib import suppress
 
+from gateway.access_log import Asked
 from gateway.answering import Answering
 from gateway.errors import (
     GatewayError,
@@ -26,6 +27,7 @@ from gateway.errors import (
 )
 from gateway.passage import Passage
 from gateway.recording import keep
+from gateway.trace_context import in_lines
 from metering.usage import Outcome
 
 
@@ -157,6 +159,11 @@ class Crossing(Answering):
         """What let it in."""
         return self._exchange.passage
 
+    @property
+    def answered(self) -> bool:
+        """Whether the upstream did; then there is a record."""
+        return self._exchange.answered
+
     def stop(self, refusal: GatewayError) -> None:
         """The customer may not go on; what is recorded already is left to finish."""
         if self._slot >= 0:
@@ -196,12 +203,28 @@ class Crossing(Answering):
         shared = self._shared
         record = self._exchange.end(outcome, shared.clock.now_ms())
         number = keep(shared.recorder, shared.telemetry, record, slot)
+        if record is not None and shared.access.wants(record, number):
+            shared.access.add(record, number, self.asked_for())
         hold = self._hold
         if hold is not None and record is not None:
             self._hold = None
             hold.settle(record.quantities, number)
             if shared.desk is not None:
                 shared.desk.has_more()
+
+    def asked_for(self) -> Asked:
+        """What the access log says of it besides its record."""
+        exchange, now_s = self._exchange, self._shared.loop_time()
+        before, between, _ = self._known.asked[0]
+        return Asked(
+            before.partition(b" ")[0].decode(),
+            exchange.passage.path,
+            in_lines(between),
+            exchange.bytes_in,
+            exchange.bytes_out,
+            now_s - (self._begun_s or self._asked_s),
+            self._answered_s - self._asked_s if self._answered_s else None,
+        )
 
     def _leave(self) -> None:
         shared = self._shared

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import anyio
 
+from gateway.access_log import OFF, AccessLog
 from gateway.desk import Desk
 from gateway.disconnect import Drains
 from gateway.errors import GatewayError
@@ -20,6 +21,7 @@ from gateway.passage import Passage
 from gateway.pools import Pools
 from gateway.recording import Recorder
 from gateway.telemetry import Telemetry
+from gateway.tracing import Tracing
 from gateway.wire import Dates
 from gateway.write_queue import WriteQueue
 from metering.clock import Clock
@@ -63,6 +65,8 @@ class Crossings:
     writes: WriteQueue = field(default_factory=WriteQueue)
     dates: Dates = field(default_factory=Dates)
     desk: Desk | None = None  # for calls with limits
+    access: AccessLog = OFF
+    tracing: Tracing | None = None
     now_s: float = 0.0
     exchanges: set[Ending] = field(default_factory=set)
     clients: set[Swept] = field(default_factory=set)

@@ -112,6 +112,16 @@ class Exchange:
         return self._status != 0
 
     @property
+    def status(self) -> int:
+        """Of the upstream's reply, 0 before its head came."""
+        return self._status
+
+    @property
+    def bytes_out(self) -> int:
+        """Of the reply's body, as far as the client was given it."""
+        return self._bytes_out
+
+    @property
     def reply_is_whole(self) -> bool:
         """Whether every byte the reply's Content-Length announced has come."""
         return self._owed == 0

@@ -99,7 +99,7 @@ class Express(Crossing):
                     return
         super().received(data)
 
-    def _answer(  # noqa: PLR0912, PLR0915 - calls are what it saves
+    def _answer(  # noqa: C901, PLR0912, PLR0915 - calls are what it saves
         self, reply: KnownReply, connection: Connection, body: bytes
     ) -> bool:
         """Record the reply and hand it on; False where that takes more than one step."""
@@ -126,6 +126,9 @@ class Express(Crossing):
         except NotCounted as error:
             self.fail(error)
             return True
+        if number >= shared.access.due:
+            self._answered_s = now_s
+            shared.access.add(record, number, self.asked_for())
         figures.answers[reply.status // 100] += 1
         telemetry.bytes_out += len(body)
         before, after, _, _ = reply.head

@@ -14,11 +14,12 @@ import asyncio
 import logging
 import math
 import re
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway import framing, parsing
+from gateway.access_log import asked_only
 from gateway.client_side import HEAD_S, ClientSide
 from gateway.crossing import Crossing
 from gateway.crossings import Crossings
@@ -35,6 +36,8 @@ from gateway.headers import dated, values_of
 from gateway.known_heads import Caller, NotProxied
 from gateway.raw_heads import RawRequest
 from gateway.telemetry import NO_ROUTE
+from gateway.trace_context import TRACEPARENT
+from gateway.traced import TracedExpress
 from gateway.websocket_head import check, is_asked_for
 from gateway.websocket_server import BoundedWebSocket, hand_over
 from gateway.wire import serialised
@@ -50,6 +53,7 @@ _H: Final = 0x48
 class LineRate(ClientSide):
     """One client's connection."""
 
+    exchange: ClassVar[type[Express]] = Express
     _caller: Caller
     _replied = False
     _turning = False
@@ -121,7 +125,7 @@ class LineRate(ClientSide):
             return True
         shared = self.shared
         request_id = known.passage.request_id or shared.new_id()
-        self._crossing = crossing = Express(shared, self, known, length, request_id)
+        self._crossing = crossing = self.exchange(shared, self, known, length, request_id)
         if self._ending:
             crossing.keep_alive = False
         rest = data[end:]
@@ -211,7 +215,9 @@ class LineRate(ClientSide):
             self._body = body
             # Who waits for 100 Continue may well send no body after this answer (RFC 9110 §10.1.1).
             self._ending = self._ending or bool(values_of(head.headers, b"expect"))
-        self.refuse(error, self.shared.new_id(), NO_ROUTE)
+        trace = values_of(head.headers, TRACEPARENT)
+        asked = asked_only(head.method, head.target, trace)
+        self.refuse(error, self.shared.new_id(), NO_ROUTE, asked)
 
     # What uvicorn serves
 
@@ -279,5 +285,11 @@ def _is_bounded(protocol: object) -> bool:
 
 def line_rate(shared: Crossings, max_head_bytes: int, keep_alive_s: float) -> type[LineRate]:
     """The protocol class for `uvicorn.Config(http=...)`."""
-    members = {"shared": shared, "max_head_bytes": max_head_bytes, "keep_alive_s": keep_alive_s}
+    members: dict[str, Any] = {
+        "shared": shared,
+        "max_head_bytes": max_head_bytes,
+        "keep_alive_s": keep_alive_s,
+    }
+    if shared.tracing is not None:
+        members["exchange"] = TracedExpress
     return type("ConfiguredLineRate", (LineRate,), members)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from gateway.errors import GatewayError, body_of, headers_of
 from gateway.gate import Gate
 from gateway.headers import dated
 from gateway.passage import RequestHead
 from gateway.relay import Relay
+from gateway.relay_notes import turned_away
 from gateway.telemetry import NO_ROUTE
 from gateway.websocket_entry import WebSocketEntry
 from gateway.workings import Workings
@@ -33,16 +35,18 @@ class Proxy:
             else:
                 await self.websockets.serve(scope, receive, send)
             return
-        request_id = self.new_id()
+        request_id, head, workings = self.new_id(), head_of(scope), self.workings
         try:
-            exchange = self.gate.open(head_of(scope), request_id)
+            exchange = self.gate.open(head, request_id)
         except GatewayError as error:
-            self.workings.telemetry.refused(NO_ROUTE, error.status, error.code)
+            workings.telemetry.refused(NO_ROUTE, error.status, error.code)
+            turned_away(workings, error, request_id, head)
             await self._answer(error, request_id, send)
             return
-        failure = await Relay(self.workings, exchange, receive, send).run()
+        with bound_contextvars(request_id=exchange.request_id):
+            failure = await Relay(workings, exchange, receive, send).run()
         if failure is not None:
-            self.workings.telemetry.refused(exchange.route.name, failure.status, failure.code)
+            workings.telemetry.refused(exchange.route.name, failure.status, failure.code)
             await self._answer(failure, exchange.request_id, send)
 
     async def _answer(self, error: GatewayError, request_id: str, send: Send) -> None:

@@ -56,7 +56,9 @@ def keep(
         number = recorder.record(record, slot)
     except Exception as error:
         telemetry.uncounted += 1
-        logger.exception("%s %s could not be recorded", of, record.request_id)
+        request_id = record.request_id
+        told = {"request_id": request_id}
+        logger.exception("%s %s could not be recorded", of, request_id, extra=told)
         raise NotCounted from error
     telemetry.recorded(record)
     return number

@@ -38,6 +38,7 @@ from gateway.headers import dated
 from gateway.passage import Passage
 from gateway.recording import keep
 from gateway.relay_limits import RelayLimits
+from gateway.relay_notes import RelayNotes
 from gateway.upstream import Reply
 from gateway.workings import Workings
 from metering.usage import Outcome
@@ -69,6 +70,7 @@ class Relay:
         self._limits = RelayLimits(workings.desk, exchange)
         self._ahead = b""
         self._watching = self._started = self._over = self._stopped = False
+        self._notes = RelayNotes(workings, exchange)
 
     async def run(self) -> GatewayError | None:
         """Serve; what to answer instead, when no reply was started.
@@ -80,6 +82,7 @@ class Relay:
             opening = self._exchange.opening(self._workings.clock.now_ms())
             self._slot = self._workings.recorder.begin(opening)
         except NotCounted as refusal:
+            self._notes.over(refusal)
             return refusal
         self._telemetry.open_exchanges += 1
         try:
@@ -93,6 +96,7 @@ class Relay:
             if self._started:
                 seconds = anyio.current_time() - self._begun_s
                 self._telemetry.over(self._route.name, self._exchange.request_id, seconds)
+            self._notes.over(self._failure)
         return None if self._started or self._departure.gone else self._failure
 
     async def _serve(self) -> None:
@@ -139,7 +143,9 @@ class Relay:
         reply = await self._workings.upstreams.send(request, body, self._route.timeouts.connect)
         self._reply = reply
         self._telemetry.streams += 1
-        self._telemetry.upstream_answered(self._route.name, anyio.current_time() - begun)
+        seconds = anyio.current_time() - begun
+        self._notes.answered(seconds)
+        self._telemetry.upstream_answered(self._route.name, seconds)
         return reply
 
     async def _let_by(self, body: bytes | None) -> None:
@@ -283,6 +289,7 @@ class Relay:
         record = self._exchange.end(outcome, self._workings.clock.now_ms())
         number = keep(self._workings.recorder, self._telemetry, record, slot)
         self._limits.recorded(record, number)
+        self._notes.recorded(record, number)
 
     async def _leave(self) -> None:
         broke = self._failure is not None and not self._departure.gone

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from gateway.amounts import Dialect
+from gateway.onlooker_settings import AccessLogSettings
 from metering.catalogue import Identifier, Strict
 from metering.keys import sha256_hex
 
@@ -82,6 +83,7 @@ class GatewaySettings(Strict):
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0
     websocket: WebSocketSettings = WebSocketSettings()
     metrics: MetricsSettings = MetricsSettings()
+    access_log: AccessLogSettings = AccessLogSettings()
     journal: JournalSettings = JournalSettings()
 
     @field_validator("trusted_proxies", "trusted_peers")

@@ -34,6 +34,7 @@ from gateway.errors import (
 )
 from gateway.passage import Passage, RequestHead
 from gateway.recording import keep
+from gateway.relay_notes import stretch_recorded
 from gateway.websocket_brakes import SessionLimits, until_refused
 from gateway.websocket_deadlines import Deadlines
 from gateway.websocket_ends import Ending
@@ -264,6 +265,7 @@ class WebSocketRelay:
         record = self._session.record(outcome, now_ms, now_s, last=last)
         number = keep(self._workings.recorder, self._telemetry, record, slot, of="websocket")
         self._limits.recorded(record, number, last=last)
+        stretch_recorded(self._workings, self._head, record, number)
 
     # However it ends...
 

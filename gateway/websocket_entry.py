@@ -6,14 +6,18 @@ from contextlib import suppress
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from gateway.errors import GatewayError, Headers, body_of, headers_of
 from gateway.headers import dated
 from gateway.passage import RequestHead
+from gateway.relay_notes import turned_away
 from gateway.telemetry import NO_ROUTE
+from gateway.tracing import end
 from gateway.websocket import WebSocketRelay
 from gateway.websocket_head import to_client, with_key
 from gateway.websocket_server import STOPPING
+from gateway.websocket_session import SWITCHED
 from gateway.websocket_sharing import Client, Sockets
 from gateway.websocket_upstream import HandshakeRefused
 
@@ -38,10 +42,17 @@ class WebSocketEntry:
             head = with_key(head_of(scope))
             passage = self._sockets.gate.passage(head)
         except GatewayError as error:
+            turned_away(self._sockets.workings, error, request_id, head_of(scope))
             await self._refuse(error, NO_ROUTE, request_id, scope, send)
             return
         request_id = passage.request_id or request_id
-        refusal = await WebSocketRelay(self._sockets, head, passage, request_id, client).run()
+        workings, traced = self._sockets.workings, None
+        if workings.tracing is not None:
+            passage, traced = workings.tracing.begin_passage(passage, request_id)
+        with bound_contextvars(request_id=request_id):
+            refusal = await WebSocketRelay(self._sockets, head, passage, request_id, client).run()
+        code = refusal.code if isinstance(refusal, GatewayError) else ""
+        end(traced, SWITCHED if refusal is None else refusal.status, (0, 0), code)
         if refusal is not None:
             await self._refuse(refusal, passage.route.name, request_id, scope, send)
 

@@ -35,6 +35,7 @@ from gateway.last_uses import LastUses
 from gateway.limit_metrics import LimitMetrics
 from gateway.limit_settings import NO_LIMITS, Limits
 from gateway.limiting import Lane, limiting
+from gateway.onlookers import NOBODY, Onlookers
 from gateway.pool_metrics import PoolMetrics
 from gateway.quota import QuotaSource
 from gateway.quota_limits import LimitsNow
@@ -95,6 +96,7 @@ class Worker:
     file: EntitlementFile
     limits: Limits = NO_LIMITS
     agents: Agents | None = None
+    onlookers: Onlookers = NOBODY
     check_s: float = CHECK_S
     last_flush_s: float = LAST_FLUSH_S
 
@@ -119,8 +121,9 @@ class Worker:
         tell = (self.clock, time.monotonic)
         self.limiting = limiting(self.limits, bank, lane, *tell, go_on_alone=alone)
         served = (self.table, self.directory, self.recorder, self.clock)
+        others: dict[str, Any] = {"agents": self.agents, "onlookers": self.onlookers}
         self._customers = build_public(
-            *served, self.settings, self.telemetry, limiting=self.limiting, agents=self.agents
+            *served, self.settings, self.telemetry, limiting=self.limiting, **others
         )
         limits_now = LimitsNow(self.limiting.braking, bank, self.clock.now_ms)
         self._customers.tell_quota(QuotaSource(bank, limits_now, self.partitions))

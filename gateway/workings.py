@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.access_log import OFF, AccessLog
 from gateway.desk import Desk
 from gateway.disconnect import Drains
 from gateway.errors import GatewayError
 from gateway.passage import Passage
 from gateway.recording import Recorder
 from gateway.telemetry import Telemetry
+from gateway.tracing import Tracing
 from gateway.upstream import Upstreams
 from metering.clock import Clock
 
@@ -35,3 +37,5 @@ class Workings:
     drains: Drains
     relays: set[OpenCall] = field(default_factory=set)  # that are open
     desk: Desk | None = None  # for calls with limits
+    access: AccessLog = OFF
+    tracing: Tracing | None = None

@@ -49,6 +49,7 @@ ELSEWHERE: Final = {
     "simulate": "tallygate.simulator.command",
     "suspense": "tallygate.suspense_command",
     "tenants": "tallygate.tenants_command",
+    "top": "tallygate.top.top_command",
     "whatif": "tallygate.whatif.whatif_command",
 }
 
@@ -114,7 +115,7 @@ def gateway(
     """
     from tallygate.data_plane import Means, run_gateway
 
-    installation = load_installation(config_path, _given(sockets))
+    installation = load_installation(config_path, _given(sockets), name)
     section = installation.config.gateway
     bound = _sockets(sockets, section.listen, section.admin_listen)
     share = _share(sockets, worker)

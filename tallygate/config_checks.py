@@ -1,7 +1,8 @@
 """Rules that no single field can check: stores, listeners, URLs, routes and meters that must fit.
-Nothing is asked but the database of time zones."""
+Nothing is asked but the database of time zones, and which extras are there."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -34,6 +35,24 @@ def check(config: Config) -> Iterator[Problem]:
     yield from check_customers(config)
     yield from _check_limits(config)
     yield from check_licences(config)
+    yield from _check_tracing(config)
+
+
+def _check_tracing(config: Config) -> Iterator[Problem]:
+    place: Place = ("tracing", "endpoint")
+    if config.tracing.endpoint is None:
+        if config.tracing.sample:
+            yield Problem(place, "spans are made but go nowhere; write where they are collected")
+    elif not _has_opentelemetry():
+        yield Problem(place, "this needs OpenTelemetry: pip install 'tallygate[otel]'")
+
+
+def _has_opentelemetry() -> bool:
+    wanted = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+    try:
+        return all(find_spec(name) is not None for name in wanted)
+    except (ImportError, ValueError):  # what stands above it is not there
+        return False
 
 
 def _check_stores(config: Config) -> Iterator[Problem]:

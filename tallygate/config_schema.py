@@ -1,17 +1,25 @@
 """The configuration as models: the sections of both planes, composed. No rules across sections."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr
 
 from billing_sync.alert_settings import AlertSettings
 from billing_sync.settings import BillingSettings, ControlSettings, KooGallerySettings
 from gateway.limit_settings import Limits
+from gateway.onlooker_settings import TracingSettings
 from gateway.settings import Customer, GatewaySettings, Meter, Route
 from metering.catalogue import Identifier, Product, Strict
 
 EMBEDDED: Final = "embedded"
+
+
+class LogSettings(Strict):
+    """How processes write their log, and from which level on."""
+
+    format: Literal["auto", "json", "pretty"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Config(Strict):
@@ -25,6 +33,8 @@ class Config(Strict):
     database: Annotated[str, Field(repr=False)] = EMBEDDED
     partitions: Annotated[int, Field(ge=1, le=4096)] = 64
     secret_key: SecretStr | None = None
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     gateway: GatewaySettings = GatewaySettings()
     control: ControlSettings = ControlSettings()
     routes: list[Route] = Field(default_factory=list)

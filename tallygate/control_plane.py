@@ -14,7 +14,8 @@ from anyio import to_thread
 
 from billing_sync.app import Control
 from billing_sync.callbacks import SERVING
-from billing_sync.parts import Parts
+from billing_sync.parts import Parts, new_id
+from billing_sync.request_ids import NamedRequests
 from billing_sync.sites import admin_site, public_site
 from metering.catalogue import catalogue
 from metering.clock import SystemClock
@@ -56,8 +57,9 @@ async def run_control(
                     folder = installation.data_dir / FOLDER
                     parts.prover = CommandProver(config_path, folder, parts.clock)
                 control = Control(parts)
-                public = Listener(public_site(control), sockets.public, {**SERVING, **tls})
-                admin = Listener(admin_site(control), sockets.admin)
+                served = NamedRequests(public_site(control), new_id)
+                public = Listener(served, sockets.public, {**SERVING, **tls})
+                admin = Listener(NamedRequests(admin_site(control), new_id), sockets.admin)
                 reported = _reported(installation, parts, config_path)
                 async with control.running(), reported, kept_up(stop, certificate, _stay_as_it_is):
                     with announced(installation, "control", sockets, tls=bool(tls)):

@@ -15,6 +15,7 @@ from gateway.entitlement_file import EntitlementFile
 from gateway.errors import NotCounted
 from gateway.gate import RequestIds
 from gateway.head_limit import bounded_heads
+from gateway.onlookers import Onlookers
 from gateway.refusing import build_refusing
 from gateway.routing import RouteTable
 from gateway.shared_metrics import OwnMetrics
@@ -31,6 +32,7 @@ from tallygate.helping import helper_starter
 from tallygate.installation import Installation
 from tallygate.listeners import Listener, serve
 from tallygate.no_room import once_there_is_room
+from tallygate.onlooking import Looking
 from tallygate.planes import Sockets, announced
 from tallygate.reloading import kept_up
 from tallygate.rereading import Rereading
@@ -70,7 +72,9 @@ async def run_gateway(
             lane = await once_there_is_room(partial(_journal, installation), refuse, stop)
             if lane is None:
                 return
-            worker = _worker(installation, lane, helper_starter(config_path, owner, given))
+            looking = Looking(installation.config, means.name)
+            starter = helper_starter(config_path, owner, given)
+            worker = _worker(installation, lane, starter, looking.onlookers)
             customers = worker.public()
             options = {"http": customers.protocol, **websocket_options(settings.websocket), **tls}
             public = Listener(customers.app, sockets.public, options, means.share)
@@ -87,7 +91,8 @@ async def run_gateway(
             # What is here by now stays: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
-            async with worker.running(), kept_up(stop, certificate, rereading.again):
+            running = looking.running(), worker.running()
+            async with running[0], running[1], kept_up(stop, certificate, rereading.again):
                 with announced(installation, means.name, sockets, tls=bool(tls)):
                     await serve([public, admin], stop, drain_s=settings.drain_timeout)
 
@@ -118,7 +123,10 @@ def _journal(installation: Installation) -> Journal:
 
 
 def _worker(
-    installation: Installation, lane: Journal, start_helper: Callable[[list[str]], Helper]
+    installation: Installation,
+    lane: Journal,
+    start_helper: Callable[[list[str]], Helper],
+    onlookers: Onlookers,
 ) -> Worker:
     """A worker, which closes its lane and its Redis client itself."""
     config, pepper = installation.config, keys.pepper(installation.secret())
@@ -135,4 +143,5 @@ def _worker(
         file=EntitlementFile(installation.data_dir, keys.digest(pepper, "entitlement file")[:16]),
         limits=config.limits,
         agents=agents_of(config.koogallery),
+        onlookers=onlookers,
     )

@@ -1,7 +1,6 @@
 """One installation, as its configuration describes it: what every process of it starts from."""
 
 import logging
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +11,8 @@ from tallygate import secret_files
 from tallygate.addresses import parse_address
 from tallygate.config import Config
 from tallygate.config_schema import EMBEDDED
-from tallygate.listeners import QuietUvicorn
 
 log = logging.getLogger("tallygate")
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass(frozen=True)
@@ -87,10 +83,3 @@ class Installation:
         control = self.config.control
         scheme = "http" if control.tls is None else "https"
         return control.public_url or f"{scheme}://{parse_address(control.listen)}"
-
-
-def set_up_logging() -> None:
-    """Warnings and our own notices on standard error; request heads and bodies are never logged."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=_LOG_FORMAT)
-    logging.getLogger("tallygate").setLevel(logging.INFO)
-    logging.getLogger("uvicorn.error").addFilter(QuietUvicorn())

@@ -37,22 +37,31 @@ class Misused(click.ClickException):
     exit_code = 2
 
 
-def load_installation(config_path: Path, given: int | None = None) -> "Installation":
-    """The installation of a configuration file, or of one that was handed on.
+def load_installation(
+    config_path: Path, given: int | None = None, process: str | None = None
+) -> "Installation":
+    """The installation of a configuration file, or of one that was handed on; its log is set up.
 
-    Raises Misused where it is wrong.
+    `process` is the name that stands in the log; without it the command's own. Raises Misused
+    where the configuration is wrong.
     """
     from tallygate.config import ConfigInvalid, load
     from tallygate.handing_on import get
-    from tallygate.installation import Installation, set_up_logging
+    from tallygate.installation import Installation
+    from tallygate.logs import secrets_of, set_up_logging
 
-    set_up_logging()
-    if given is not None:
-        return Installation(get(given))
     try:
-        return Installation(load(config_path, os.environ))
+        config = load(config_path, os.environ) if given is None else get(given)
     except ConfigInvalid as invalid:
         raise Misused(str(invalid)) from None
+    set_up_logging(process or _command(), config.log, secrets_of(config))
+    return Installation(config)
+
+
+def _command() -> str:
+    """As it was typed: `serve`, `sync once`."""
+    context = click.get_current_context(silent=True)
+    return "tallygate" if context is None else context.command_path.partition(" ")[2] or "tallygate"
 
 
 def run(main_task: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -78,6 +78,15 @@ def announced(
 def somebody_announced(installation: Installation) -> bool:
     """Whether any process serves, or was killed while it did."""
     return any(_announcements(installation).glob("*.json"))
+
+
+def announcements(installation: Installation) -> dict[str, dict[str, Any]]:
+    """Who serves, by name: what each said of itself. One that was killed may still be there."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(_announcements(installation).glob("*.json")):
+        with suppress(OSError, ValueError):  # gone, or not of ours
+            found[path.stem] = json.loads(path.read_text())
+    return found
 
 
 def _announcements(installation: Installation) -> Path:

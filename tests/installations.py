@@ -55,6 +55,10 @@ class Command:
     def stderr(self) -> str:
         return self.err.read_text()
 
+    def events(self) -> list[dict[str, Any]]:
+        """What its processes logged; every line is one event."""
+        return [json.loads(line) for line in self.stderr.splitlines()]
+
     def tell(self, number: signal.Signals) -> None:
         """Send a signal to this process alone."""
         self.process.send_signal(number)

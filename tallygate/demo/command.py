@@ -32,9 +32,9 @@ def demo(requests: int, seconds: float | None, *, keep: bool, as_json: bool) -> 
     """
     from tallygate.demo.run import Screen, Wishes
     from tallygate.demo.screen import report_lines
-    from tallygate.installation import set_up_logging
+    from tallygate.logs import set_up_logging
 
-    set_up_logging()
+    set_up_logging("demo")
     # Everything the demo calls is on this machine: a proxy would not find it.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     stderr = Console(stderr=True)

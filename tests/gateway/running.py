@@ -15,6 +15,7 @@ from gateway.agents import Agents
 from gateway.app import Public, build_public
 from gateway.errors import NotCounted
 from gateway.limiting import Limiting
+from gateway.onlookers import NOBODY, Onlookers
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route, StaticInstance
 from gateway.telemetry import Telemetry
@@ -162,6 +163,7 @@ def gateway(
     packages: tuple[Product, ...] = (),
     products: Sequence[Product] = (TOKENS,),
     agents: Agents | None = None,
+    onlookers: Onlookers = NOBODY,
     **route: Any,
 ) -> Iterator[Running]:
     """A gateway with the route `chat` at `/v1` and the customer `cust-1` with instance `inst-1`.
@@ -177,9 +179,8 @@ def gateway(
     kept, telemetry = Kept(), Telemetry()
     directory = Directory(b"pepper", [customer])
     clock = FakeClock()
-    public = build_public(
-        table, directory, kept, clock, config, telemetry, limiting=limiting, agents=agents
-    )
+    others: dict[str, Any] = {"limiting": limiting, "agents": agents, "onlookers": onlookers}
+    public = build_public(table, directory, kept, clock, config, telemetry, **others)
     sockets = websocket_options(config.websocket)
     loops: list[asyncio.AbstractEventLoop] = []
 

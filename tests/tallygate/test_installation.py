@@ -1,7 +1,4 @@
-import logging
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +6,7 @@ import pytest
 from metering.errors import MeteringUnavailable
 from tallygate.config import parse
 from tallygate.control_plane import parts_of
-from tallygate.installation import Installation, set_up_logging
+from tallygate.installation import Installation
 
 
 def installed(folder: Path, text: str = "") -> Installation:
@@ -86,38 +83,3 @@ async def test_the_ledger_is_private(tmp_path: Path) -> None:
     async with parts_of(installed(tmp_path, "secret_key: s\ncontrol: {admin_token: t}")):
         pass
     assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
-
-
-@contextmanager
-def fresh_logging() -> Iterator[None]:
-    """As in a process of its own; afterwards everything is as it was."""
-    names = (None, "tallygate", "uvicorn", "uvicorn.error")
-    loggers = [logging.getLogger(name) for name in names]
-    kept = [(x, x.level, x.handlers[:], x.filters[:], x.propagate) for x in loggers]
-    for logger in loggers:
-        logger.handlers.clear()
-        logger.propagate = True
-    try:
-        yield
-    finally:
-        for logger, level, handlers, filters, propagate in kept:
-            logger.setLevel(level)
-            logger.propagate = propagate
-            logger.handlers[:], logger.filters[:] = handlers, filters
-
-
-def test_the_log_is_quiet_about_others(capsys: pytest.CaptureFixture[str]) -> None:
-    """Our notices and everybody's warnings are shown; requests that libraries tell of are not."""
-    with fresh_logging():
-        set_up_logging()
-        logging.getLogger("tallygate.serve").info("ours")
-        logging.getLogger("httpx").info("GET https://example.com?key=secret")
-        logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
-        logging.getLogger("uvicorn").setLevel(logging.NOTSET)
-        logging.getLogger("uvicorn.error").info("Started server process")
-        logging.getLogger("uvicorn.error").error(
-            "ASGI callable returned without completing response."
-        )
-        logging.getLogger("uvicorn.error").error("something else")
-    shown = [line.split(" ", 2)[2] for line in capsys.readouterr().err.splitlines()]
-    assert shown == ["INFO tallygate.serve: ours", "ERROR uvicorn.error: something else"]

@@ -91,8 +91,8 @@ def test_what_dies_is_started_again(tmp_path: Path, upstream: str) -> None:
         served.command.wait()
         nothing_runs_in(tmp_path)
     assert not trace_in(served)
-    said = [line.split(": ")[1] for line in served.command.stderr.splitlines() if "ended" in line]
-    assert said == [
+    said = [event["event"] for event in served.command.events()]
+    assert [each for each in said if "ended" in each] == [
         "gateway ended; starting it again in 0.1 s",
         "control ended; starting it again in 0.1 s",
         "Valkey ended; starting it again in 0.1 s",

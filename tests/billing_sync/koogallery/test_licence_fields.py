@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_sync.errors import BadEvent
-from billing_sync.koogallery.query import Addresses
 from billing_sync.koogallery import v2
 from billing_sync.koogallery.fields import parse
 from billing_sync.koogallery.licence_fields import licence_ms, to_asked, to_code_event
+from billing_sync.koogallery.query import Addresses
 from billing_sync.lifecycle import Activity, Event, identity
 
 WISH = {

@@ -42,6 +42,8 @@ REQUESTS = [
     asked("an identity of its own", head(b"GET", b"/v1/x", b"X-Customer-Id: evil", b"X_Customer_Id: evil")),
     asked("a request id of its own", head(b"GET", b"/v1/x", b"X-Request-Id: mine")),
     asked("encodings", head(b"GET", b"/v1/x", b"Accept-Encoding: br, gzip;q=0.5, zstd")),
+    asked("a trace", head(b"GET", b"/v1/x", b"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", b"Tracestate: a=1,b=2", b"tracestate: c=3", b"Baggage: k=v")),
+    asked("no trace, said to be one", head(b"GET", b"/v1/x", b"traceparent: 00-xyz", b"traceparent: ", b"tracestate: a=\t1")),
     asked("a query", head(b"GET", b"/v1/x?a=%7e&a=b+c&%zz")),
     asked("an empty query", head(b"GET", b"/v1/x?"), differs=frozenset({"seen"}), because="an ASGI scope has no bare question mark"),
     asked("encoded", head(b"GET", b"/v1/a%20b/%C3%A9/~x;p=1")),
