@@ -58,7 +58,6 @@ class Relay:
         self._telemetry = workings.telemetry
         self._exchange = exchange
         self._route = exchange.route
-        self._begun_s = anyio.current_time()
         self._caller = Caller(receive, has_body=exchange.has_body)
         self._send = send
         self._patience = Patience()
@@ -93,9 +92,6 @@ class Relay:
         finally:
             self._workings.relays.discard(self)
             self._telemetry.open_exchanges -= 1
-            if self._started:
-                seconds = anyio.current_time() - self._begun_s
-                self._telemetry.over(self._route.name, self._exchange.request_id, seconds)
             self._notes.over(self._failure)
         return None if self._started or self._departure.gone else self._failure
 
@@ -142,10 +138,7 @@ class Relay:
         self._patience.for_upstream(self._route.timeouts.head)
         reply = await self._workings.upstreams.send(request, body, self._route.timeouts.connect)
         self._reply = reply
-        self._telemetry.streams += 1
-        seconds = anyio.current_time() - begun
-        self._notes.answered(seconds)
-        self._telemetry.upstream_answered(self._route.name, seconds)
+        self._notes.answered(anyio.current_time() - begun)
         return reply
 
     async def _let_by(self, body: bytes | None) -> None:
@@ -195,8 +188,7 @@ class Relay:
         if self._departure.gone:
             return
         self._started = True
-        self._telemetry.answered(self._route.name, status)
-        self._telemetry.began(self._route.name, anyio.current_time() - self._begun_s)
+        self._notes.started(status)
         headers = dated(headers, self._workings.clock.now_ms())
         await self._hand({"type": "http.response.start", "status": status, "headers": headers})
 

@@ -1,4 +1,4 @@
-"""What those who look on are told of an exchange of the portable shell: access log and traces."""
+"""What those who look on are told of an exchange of the portable shell: metrics, access log, traces."""
 
 import anyio
 
@@ -20,9 +20,11 @@ class RelayNotes:
 
     def __init__(self, workings: Workings, exchange: Exchange) -> None:
         self._access = workings.access
+        self._telemetry = workings.telemetry
         self._exchange = exchange
         self._begun_s = anyio.current_time()
         self._upstream_s: float | None = None
+        self._started = False
         self._traced: Traced | None = None
         if workings.tracing is not None:
             exchange.passage, self._traced = workings.tracing.begin_passage(
@@ -34,6 +36,14 @@ class RelayNotes:
     def answered(self, seconds: float) -> None:
         """The head of the reply came so long after the request was sent."""
         self._upstream_s = seconds
+        self._telemetry.streams += 1
+        self._telemetry.upstream_answered(self._exchange.route.name, seconds)
+
+    def started(self, status: int) -> None:
+        """The reply begins to go out."""
+        self._started = True
+        self._telemetry.answered(self._exchange.route.name, status)
+        self._telemetry.began(self._exchange.route.name, anyio.current_time() - self._begun_s)
 
     def recorded(self, record: UsageRecord | None, number: int) -> None:
         """It ended with this record."""
@@ -43,6 +53,9 @@ class RelayNotes:
     def over(self, refusal: GatewayError | None) -> None:
         """Nothing follows but, where it stands here, an answer of ours."""
         exchange = self._exchange
+        if self._started:
+            seconds = anyio.current_time() - self._begun_s
+            self._telemetry.over(exchange.route.name, exchange.request_id, seconds)
         if refusal is not None and not exchange.answered:
             told = (exchange.request_id, exchange.route.name, exchange.passage, self._asked())
             self._access.refused(refusal, *told)

@@ -36,6 +36,7 @@ from gateway.limit_metrics import LimitMetrics
 from gateway.limit_settings import NO_LIMITS, Limits
 from gateway.limiting import Lane, limiting
 from gateway.onlookers import NOBODY, Onlookers
+from gateway.pacing import pause_s
 from gateway.pool_metrics import PoolMetrics
 from gateway.quota import QuotaSource
 from gateway.quota_limits import LimitsNow
@@ -59,9 +60,6 @@ from metering.lanes import lanes_in, ownerless
 
 log = logging.getLogger("tallygate.gateway")
 
-FLUSH_S: Final = 0.05
-MOST_FLUSH_S: Final = 0.5
-_CALL_S: Final = 0.008  # between two calls to Redis on the average: each costs the loop 0.1 ms
 BEAT_S: Final = 1.0
 CHECK_S: Final = 5.0
 LAST_FLUSH_S: Final = 10.0
@@ -69,15 +67,6 @@ PRUNE_BEATS: Final = 60
 _AFTER_FAILURE_S: Final = 0.5
 _ASKED_AT_ONCE: Final = 16  # partitions asked a second besides those in use
 _BEHIND_TURNS: Final = 2  # a moment's disagreement heals by itself
-
-
-def pause_s(calls: int) -> float:
-    """How long a flush is waited for after one that took so many calls.
-
-    With many customers at once each flush is a call for each partition; the journal has it all
-    meanwhile.
-    """
-    return min(MOST_FLUSH_S, max(FLUSH_S, _CALL_S * calls))
 
 
 @dataclass

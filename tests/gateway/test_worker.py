@@ -16,10 +16,11 @@ from gateway.app import served_by
 from gateway.entitlement_file import EntitlementFile
 from gateway.errors import GatewayError, NotCounted
 from gateway.following import EVERYONE_S
+from gateway.pacing import pause_s
 from gateway.passage import RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Customer, GatewaySettings, Route
-from gateway.worker import Worker, pause_s
+from gateway.worker import Worker
 from metering import embedded, entitlements, heartbeats, key_uses
 from metering.board import Open
 from metering.connection import Store, connect

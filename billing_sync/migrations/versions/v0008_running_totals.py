@@ -1,10 +1,10 @@
-"""metrics. Revision 0005."""
+"""Running totals. Revision 0008."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
