@@ -45,6 +45,7 @@ WALKED: Final = (
     *(href for _, items in MENU for _, href in items),
     "/console/customers/cust-1",
     "/console/instances/inst-1",
+    "/console/instances/pack-2",
     "/console/records/sn-rejected",
     "/console/records/sn-held",
     "/console/records?state=held",
