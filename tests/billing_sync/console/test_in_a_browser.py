@@ -39,6 +39,7 @@ PICTURED: Final = {
     "console-overview-en-phone",
     "console-instances-inst-1-en-light",
     "console-records-sn-held-zh-light",
+    "console-instances-pack-2-en-light",
     "console-packages-en-dark",
 }
 WALKED: Final = (
