@@ -4,29 +4,38 @@
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
-from billing_sync.web.formatting import HOUR_MS, Times, number
+from billing_sync.web.formatting import HOUR_MS, Times, number, trimmed
 
 MOST_SERIES: Final = 6
 
 
 def hours(
-    times: Times, first: int, end: int, series: Sequence[tuple[str, Mapping[int, int]]]
+    times: Times,
+    first: int,
+    end: int,
+    series: Sequence[tuple[str, Mapping[int, int] | Mapping[int, Decimal]]],
+    kind: str = "bars",
 ) -> dict[str, Any]:
-    """Bars for the windows [first, end), each series a label and quantities by window."""
+    """Bars or lines for the windows [first, end), each series a label and quantities by window."""
     windows = range(first, end)
     return {
-        "kind": "bars",
+        "kind": kind,
         "times": [window * 3600 for window in windows],
         "ticks": [times.clock(window * HOUR_MS) for window in windows],
         "labels": [times.minute(window * HOUR_MS) for window in windows],
         "series": [
             {
                 "label": label,
-                "values": [by_window.get(window, 0) for window in windows],
-                "shown": [number(by_window.get(window, 0)) for window in windows],
+                "values": [str(by_window.get(window, 0)) for window in windows],
+                "shown": [_shown(by_window.get(window, 0)) for window in windows],
             }
             for label, by_window in series[:MOST_SERIES]
         ],
     }
+
+
+def _shown(quantity: int | Decimal) -> str:
+    return trimmed(quantity) if isinstance(quantity, Decimal) else number(quantity)

@@ -10,20 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from billing_sync.asking import KeyPage
-from billing_sync.console import charting
+from billing_sync.console import charting, tones
+from billing_sync.console.burning import burn_down
 from billing_sync.console.shell import NotFound, Shell, Visit
 from billing_sync.models import CustomerRow, Instance, LifecycleInbox, UsageRecord
 from billing_sync.questions import UsageFilter
 from billing_sync.store import newest
 from billing_sync.web.formatting import HOUR_MS
-from metering.entitlement import InstanceStatus
 
-TONES: Final[Mapping[str, str]] = {
-    InstanceStatus.CREATING: "info",
-    InstanceStatus.ACTIVE: "good",
-    InstanceStatus.FROZEN: "wait",
-    InstanceStatus.RELEASED: "quiet",
-}
 _CHART_HOURS: Final = 48
 _MOST_KEYS: Final = 50
 
@@ -70,7 +64,7 @@ class Customers:
             first=after is None,
             wanted=wanted or "",
             standings=standings,
-            tones=TONES,
+            tones=tones.INSTANCES,
         )
 
     async def _customer(self, visit: Visit) -> Response:
@@ -101,7 +95,7 @@ class Customers:
             totals=totals,
             chart=chart,
             first=after is None,
-            tones=TONES,
+            tones=tones.INSTANCES,
             catalogue=self._shell.ports.catalogue,
         )
 
@@ -120,18 +114,30 @@ class Customers:
         instance, callbacks, records = await self._shell.read(look)
         if instance is None:
             raise NotFound
-        wanted = UsageFilter(customer_id=instance.customer_id, instance_id=instance_id)
-        totals, chart = await self._usage(visit, wanted)
+        totals: dict[str, int] = {}
+        if instance.is_package:
+            chart = await self._burning(instance)
+        else:
+            wanted = UsageFilter(customer_id=instance.customer_id, instance_id=instance_id)
+            totals, chart = await self._usage(visit, wanted)
         return self._shell.page(
             visit,
             "instance.html",
             instance=instance,
             steps=[step_of(row) for row in callbacks],
             records=records,
+            record_tones=tones.RECORDS,
             totals=totals,
             chart=chart,
-            tone=TONES.get(instance.status, "quiet"),
+            tone=tones.INSTANCES.get(instance.status, "quiet"),
             product=self._shell.ports.catalogue.get(instance.product_id),
+        )
+
+    async def _burning(self, package: Instance) -> dict[str, Any]:
+        ports = self._shell.ports
+        now_ms, times = ports.clock.now_ms(), self._shell.pages.times
+        return await self._shell.read(
+            lambda ledger: burn_down(ledger, package, ports.catalogue, times, now_ms)
         )
 
     async def _usage(

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from billing_sync.asking import Page
-from billing_sync.console.customers import TONES
+from billing_sync.console import tones
 from billing_sync.console.shell import Shell, Visit
 from billing_sync.models import Instance
 from billing_sync.package_report import ItemFigures, PackageFigures
@@ -77,7 +77,7 @@ class Packages:
             next=rows[-1].package.id if len(rows) == _PAGE else None,
             first=after is None,
             customer_id=customer_id,
-            tones=TONES,
+            tones=tones.INSTANCES,
             catalogue=catalogue,
         )
 

@@ -1,6 +1,5 @@
 """Usage records: where each stands, the marketplace's words about it, and what a person decides."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -10,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from billing_sync.acting import Decision
+from billing_sync.console import tones
 from billing_sync.console.shell import HOME, NotFound, Shell, Visit
 from billing_sync.errors import BadQuestion, UnknownRecord, WrongState
 from billing_sync.models import UsageRecord
@@ -17,16 +17,6 @@ from billing_sync.states import ACTS, Act, State
 from billing_sync.store import acts, newest, outbox
 
 PATH: Final = "/records"
-TONES: Final[Mapping[str, str]] = {
-    State.PENDING: "info",
-    State.HELD: "wait",
-    State.SENDING: "info",
-    State.SENT: "info",
-    State.COLLECTED: "good",
-    State.CONFIRMED: "good",
-    State.REJECTED: "bad",
-    State.EXPIRED: "bad",
-}
 
 
 class Records:
@@ -63,7 +53,7 @@ class Records:
             states=list(State),
             state=state,
             instance_id=instance_id,
-            tones=TONES,
+            tones=tones.RECORDS,
         )
 
     async def _one(self, visit: Visit) -> Response:
@@ -85,7 +75,7 @@ class Records:
             record=record,
             decided=decided,
             possible=possible,
-            tone=TONES.get(record.state, "quiet"),
+            tone=tones.RECORDS.get(record.state, "quiet"),
             product=self._shell.ports.catalogue.get(record.product_id),
         )
 

@@ -7,8 +7,8 @@ from sqlmodel import Session as Ledger
 from starlette.responses import Response
 from starlette.routing import Route
 
+from billing_sync.console import tones
 from billing_sync.console.ports import Facts
-from billing_sync.console.records import TONES
 from billing_sync.console.shell import Shell, Visit
 from billing_sync.questions import UsageFilter
 from billing_sync.runner import Runner
@@ -46,7 +46,12 @@ class Running:
 
         closed, decided, resets = await self._shell.read(look)
         return self._shell.page(
-            visit, "history.html", closed=closed, decided=decided, resets=resets, tones=TONES
+            visit,
+            "history.html",
+            closed=closed,
+            decided=decided,
+            resets=resets,
+            tones=tones.RECORDS,
         )
 
     async def _health(self, visit: Visit) -> Response:

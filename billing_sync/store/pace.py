@@ -23,3 +23,17 @@ def given_since(
         )
         found |= {(package, item): int(total) for package, item, total in session.exec(query)}
     return found
+
+
+def given_by_window(session: Session, package_id: str, since: int) -> dict[str, dict[int, int]]:
+    """What a package gave from the window `since` on: by billing item, then by window."""
+    query = (
+        select(Instance.product_id, PackageUse.window, func.sum(PackageUse.quantity))
+        .join(Instance, col(Instance.id) == PackageUse.instance_id)
+        .where(PackageUse.package_id == package_id, PackageUse.window >= since)
+        .group_by(col(Instance.product_id), col(PackageUse.window))
+    )
+    found: dict[str, dict[int, int]] = {}
+    for item, window, quantity in session.exec(query):
+        found.setdefault(item, {})[window] = int(quantity)
+    return found

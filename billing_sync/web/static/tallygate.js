@@ -113,6 +113,12 @@
     if (event.detail.xhr.status === 401) location.reload();
   });
 
+  // A page that nobody looks at asks for nothing.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const asked = event.detail.requestConfig?.triggeringEvent !== undefined;
+    if (!asked && document.hidden) event.preventDefault();
+  });
+
   // What is fetched by itself disturbs nobody who has a table open, or stands in it with the keyboard.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, requestConfig } = event.detail;

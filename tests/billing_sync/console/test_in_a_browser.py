@@ -39,12 +39,14 @@ PICTURED: Final = {
     "console-overview-en-phone",
     "console-instances-inst-1-en-light",
     "console-records-sn-held-zh-light",
+    "console-instances-pack-2-en-light",
     "console-packages-en-dark",
 }
 WALKED: Final = (
     *(href for _, items in MENU for _, href in items),
     "/console/customers/cust-1",
     "/console/instances/inst-1",
+    "/console/instances/pack-2",
     "/console/records/sn-rejected",
     "/console/records/sn-held",
     "/console/records?state=held",

@@ -36,6 +36,7 @@ async def test_every_page(operator: Browser, stage: Stage, language: str) -> Non
         *pages(stage),
         "/console/customers/cust/%3Cb%3E%262",
         "/console/records?state=held",
+        "/console/instances/pack-2",
     ]:
         reply = await operator.get(path, **{"Accept-Language": language})
         assert reply.status_code == 200, path
@@ -178,6 +179,18 @@ async def test_packages_burn_down(operator: Browser, stage: Stage) -> None:
     stage.books.use("i", 4_000)
     text = text_of(await operator.get("/console/packages"))
     assert "4 / 10 6 1.5" in text
+
+
+async def test_a_package_hour_by_hour(operator: Browser, stage: Stage) -> None:
+    """What was left at the end of each hour, exact, in the chart and in its table."""
+    now = stage.books.clock.now_ms()
+    stage.books.buy("p", "PACK", started=now - 3 * 3_600_000)
+    stage.books.buy("i", started=now - 3 * 3_600_000)
+    for ago, quantity in ((2, 1_500), (0, 4_001)):
+        stage.books.use("i", quantity, window=now // 3_600_000 - ago)
+    text = text_of(await operator.get("/console/instances/p"))
+    rows = re.findall(r"2027-01-15 (\d\d:00) ([\d.]+)", text)
+    assert rows == [("13:00", "10"), ("14:00", "8.5"), ("15:00", "8.5"), ("16:00", "4.499")]
 
 
 async def test_suspense_and_findings(operator: Browser, stage: Stage) -> None:
