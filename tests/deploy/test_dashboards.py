@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -17,7 +16,7 @@ import pytest
 import yaml
 
 from metering.tether import tethered
-from tests.deploy.scraping import beginning, run
+from tests.deploy.scraping import beginning, needed, run
 from tests.deploy.test_metrics_documented import DOCS, ROW
 
 boards = pytest.importorskip("deploy.grafana.boards", reason="grafana-foundation-sdk is not here")
@@ -65,7 +64,7 @@ def prometheus(folder: Path, urls: dict[str, str]) -> Iterator[str]:
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config))
     words = [
-        str(shutil.which("prometheus")),
+        needed("prometheus"),
         f"--config.file={path}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
     ]
@@ -106,13 +105,10 @@ def has_data(api: str, expr: str, since_s: float) -> bool:
     return any(not math.isnan(float(value)) for series in found for _, value in series["values"])
 
 
-@pytest.mark.skipif(
-    shutil.which("prometheus") is None,
-    reason="prometheus is not here; install the Debian package prometheus",
-)
 def test_every_query_has_an_answer(tmp_path: Path) -> None:
     """Of every panel, by a Prometheus that scraped a whole run; nothing is wrong there, but that
     a sold package is nearly empty; every example of the documentation is understood."""
+    needed("prometheus")
     begun_s = time.time()  # noqa: TID251  (Prometheus lives in the real time)
     with beginning(tmp_path, seconds=6) as (urls, config, done), prometheus(tmp_path, urls) as api:
         done()

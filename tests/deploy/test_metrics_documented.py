@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deploy.scraping import demo, scraped
+from tests.deploy.scraping import demo, needed, scraped
 
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -58,9 +58,7 @@ def test_no_document_names_a_metric_that_is_none() -> None:
 @pytest.mark.parametrize("name", ["tallygate.rules.yml"])
 def test_rules_do_what_their_tests_say(name: str) -> None:
     """Every alert once silent and once not."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not here; install the Debian package prometheus")
+    promtool = needed("promtool")
     folder = DOCS.parents[1] / "deploy" / "prometheus"
     for words in (
         ["check", "config", "prometheus.yml"],
