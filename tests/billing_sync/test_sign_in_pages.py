@@ -166,9 +166,12 @@ async def test_nobody_comes_too_often(people: PeopleSite) -> None:
     """Also without a session, and without writing anything."""
     async with people.browser() as nobody:
         nobody.cookies.set("tallygate_person", "0" * 64)
-        codes = {(await nobody.get("/usage/me")).status_code for _ in range(60)}
+        codes = {(await nobody.get("/usage/me")).status_code for _ in range(200)}
         assert codes == {401}
         assert (await nobody.get("/usage/me")).status_code == 429
+        codes = {(await nobody.get(LOGIN)).status_code for _ in range(100)}
+        assert codes == {200}
+        assert (await nobody.get(LOGIN)).status_code == 429
 
 
 async def test_roles(people: PeopleSite, auth: AuthCentre) -> None:
