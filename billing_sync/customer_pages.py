@@ -35,8 +35,10 @@ _log = logging.getLogger(__name__)
 
 STATIC: Final = f"{PATH}/static"
 ME: Final = "me"
-_BURST: Final = 60
+_BURST: Final = 60  # of one customer
 _EVERY_MS: Final = 1000
+_STRANGERS: Final = 200  # of one address, which behind a proxy may be everybody's
+_STRANGERS_EVERY_MS: Final = 200
 _OVERLAP: Final = "24h"
 
 
@@ -70,7 +72,7 @@ class CustomerPages:
 
     def __post_init__(self) -> None:
         self._allowances: Allowances[str] = Allowances(_BURST, _EVERY_MS)
-        self._strangers: Allowances[str] = Allowances(_BURST, _EVERY_MS)
+        self._strangers: Allowances[str] = Allowances(_STRANGERS, _STRANGERS_EVERY_MS)
 
     def routes(self) -> list[Route]:
         """Every route below /usage."""

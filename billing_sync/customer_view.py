@@ -14,7 +14,7 @@ from billing_sync.key_ring import KeyRing
 from billing_sync.models import Instance
 from billing_sync.package_report import ItemFigures, PackageFigures
 from billing_sync.questions import Cell, UsageFilter
-from billing_sync.recent_requests import Recent, RecentRequests
+from billing_sync.recent_requests import RecentRequest, RecentRequests
 from billing_sync.records import value_of
 from billing_sync.shown_limits import LimitsOf, ShownLimit
 from billing_sync.store import customer_page as store
@@ -76,7 +76,7 @@ class CustomerPage:
     live: bool
     instances: Sequence[ShownInstance]
     packages: Sequence[ShownPackage]
-    recent: Recent
+    recent: Sequence[RecentRequest]
     recent_meters: tuple[str, ...]
     limits: Sequence[ShownLimit]
     keys: Sequence[Mapping[str, Any]]

@@ -5,6 +5,7 @@ page says so. Reading is bounded in segments, and one reader at a time.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,7 +14,7 @@ from anyio import to_thread
 
 from billing_sync.access import Access
 from metering.clock import Clock
-from metering.latest import Latest, latest_of
+from metering.latest import latest_of
 from metering.usage import UsageRecord
 
 LIMIT: Final = 50
@@ -29,46 +30,36 @@ class RecentRequest(NamedTuple):
     quantities: tuple[tuple[str, int], ...]
 
 
-class Recent(NamedTuple):
-    """Newest first. `whole`: this host's journals hold no more of them."""
-
-    requests: tuple[RecentRequest, ...]
-    whole: bool
-
-
 @dataclass
 class RecentRequests:
-    """Reads `journal`; what was read for a customer is shown for some seconds."""
+    """Reads `journal`; what was read for somebody is shown for some seconds."""
 
     journal: Path
     clock: Clock
-    _kept: dict[str, tuple[int, Latest]] = field(default_factory=dict)
+    _kept: dict[Access, tuple[int, list[UsageRecord]]] = field(default_factory=dict)
     _one: anyio.CapacityLimiter | None = None
 
-    async def of(self, access: Access, meters: tuple[str, ...]) -> Recent:
-        """What he may see of them; of the quantities those of these meters."""
-        latest = await self._latest(access.customer_id)
-        shown = [_shown(record, meters) for record in latest.records if _may_see(record, access)]
-        return Recent(tuple(shown), latest.whole)
+    async def of(self, access: Access, meters: tuple[str, ...]) -> list[RecentRequest]:
+        """What he may see of them, newest first; of the quantities those of these meters."""
+        return [_shown(record, meters) for record in await self._latest(access)]
 
-    async def _latest(self, customer_id: str) -> Latest:
+    async def _latest(self, access: Access) -> list[UsageRecord]:
         now_ms = self.clock.now_ms()
-        kept_ms, kept = self._kept.get(customer_id, (0, None))
+        kept_ms, kept = self._kept.get(access, (0, None))
         if kept is not None and 0 <= now_ms - kept_ms < _FRESH_MS:
             return kept
         self._one = self._one or anyio.CapacityLimiter(1)
+        wanted = partial(_may_see, access)
         read = await to_thread.run_sync(
-            latest_of, self.journal, customer_id, LIMIT, limiter=self._one
+            latest_of, self.journal, access.customer_id, LIMIT, wanted, limiter=self._one
         )
         if len(self._kept) >= _KEPT:
             self._kept.clear()
-        self._kept[customer_id] = (now_ms, read)
+        self._kept[access] = (now_ms, read)
         return read
 
 
-def _may_see(record: UsageRecord, access: Access) -> bool:
-    if record.customer_id != access.customer_id:
-        return False
+def _may_see(access: Access, record: UsageRecord) -> bool:
     return access.instances is None or any(access.sees(c.instance_id) for c in record.charges)
 
 

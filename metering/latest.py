@@ -1,15 +1,14 @@
 """The latest records of one customer in the journals of this disk, found without reading much of it.
 
-Bounded: of each lane its newest segments only, and so many of all lanes together. Somebody else may be
-writing, renaming or removing them.
+Bounded: the newest segments only, and of each so many records. Somebody else may be writing, renaming
+or removing them.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -20,30 +19,33 @@ from metering.segments import segment_files
 from metering.usage import UsageRecord
 
 MOST_SEGMENTS: Final = 16  # 128 MiB where segments have their usual size
+MOST_READ: Final = 2000  # of the customer's records in a segment
+
+Wanted = Callable[[UsageRecord], bool]
 
 
-class Latest(NamedTuple):
-    """Records, newest first. `whole`: the journals were read to their beginning, so there are no more."""
-
-    records: list[UsageRecord]
-    whole: bool
+def everything(record: UsageRecord) -> bool:  # noqa: ARG001  (whatever it is)
+    """No record is left out."""
+    return True
 
 
 def latest_of(
-    journal: Path, customer_id: str, limit: int, *, most_segments: int = MOST_SEGMENTS
-) -> Latest:
-    """At most `limit` of the customer's records."""
-    aged = _newest(journal, most_segments + 1)
-    whole = len(aged) <= most_segments
+    journal: Path,
+    customer_id: str,
+    limit: int,
+    wanted: Wanted = everything,
+    *,
+    most_segments: int = MOST_SEGMENTS,
+) -> list[UsageRecord]:
+    """At most `limit` of the customer's records that are wanted, newest first."""
     decoder = Decoder()
     found: list[UsageRecord] = []
-    for written_ns, path in aged[:most_segments]:
+    for written_ns, path in _newest(journal, most_segments):
         if len(found) == limit and found[-1].time_ms * 1_000_000 > written_ns:
-            return Latest(found, whole=False)  # all that follows is older
-        more = list(islice(_of(SegmentReader(path, decoder), customer_id), limit))
-        whole = whole and len(found) + len(more) <= limit
+            break  # all that follows is older
+        more = _of(SegmentReader(path, decoder), customer_id, limit, wanted)
         found = heapq.nlargest(limit, [*found, *more], key=_age)
-    return Latest(found, whole)
+    return found
 
 
 def _age(record: UsageRecord) -> int:
@@ -62,9 +64,13 @@ def _aged(lane: LaneFolder, most: int) -> Iterator[tuple[int, Path]]:
             yield path.stat().st_mtime_ns, path
 
 
-def _of(segment: SegmentReader, customer_id: str) -> Iterator[UsageRecord]:
-    """The customer's records of a segment, as far as it is sound."""
+def _of(segment: SegmentReader, customer_id: str, limit: int, wanted: Wanted) -> list[UsageRecord]:
+    """The newest of a segment, as far as it is sound."""
+    found: list[UsageRecord] = []
     with suppress(OSError, ValueError):
-        for _, record in segment.latest(msgspec.json.encode(customer_id)):
-            if record.customer_id == customer_id:
-                yield record
+        for read, (_, record) in enumerate(segment.latest(msgspec.json.encode(customer_id))):
+            if record.customer_id == customer_id and wanted(record):
+                found.append(record)
+            if len(found) == limit or read == MOST_READ:
+                break
+    return found

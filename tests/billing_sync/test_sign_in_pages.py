@@ -4,11 +4,13 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 import httpx
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 from sqlmodel import select
+from starlette.routing import Route
 
 from billing_sync.key_terms import KeyAsked
 from billing_sync.kit_marks import Flag
@@ -166,9 +168,33 @@ async def test_nobody_comes_too_often(people: PeopleSite) -> None:
     """Also without a session, and without writing anything."""
     async with people.browser() as nobody:
         nobody.cookies.set("tallygate_person", "0" * 64)
-        codes = {(await nobody.get("/usage/me")).status_code for _ in range(60)}
+        codes = {(await nobody.get("/usage/me")).status_code for _ in range(200)}
         assert codes == {401}
         assert (await nobody.get("/usage/me")).status_code == 429
+        codes = {(await nobody.get(LOGIN)).status_code for _ in range(100)}
+        assert codes == {200}
+        assert (await nobody.get(LOGIN)).status_code == 429
+
+
+async def test_every_route(people: PeopleSite, auth: AuthCentre) -> None:
+    """To nobody, to another tenant's user and to the holder of another customer's link: nothing leaks."""
+    bob = Browser(people, auth, "bob")
+    await bob.sign_in("t-2")
+    nobody = Browser(people, auth, "nobody").ours
+    other = people.link("d").removeprefix("/usage/")
+    tried = 0
+    for route in people.control.public().routes:
+        assert isinstance(route, Route)
+        for method in sorted(route.methods or ()):
+            for token in ("me", other, "c", "i"):
+                path = route.path.replace("{token}", token).replace("{name:path}", token)
+                for browser in (nobody, bob.ours):
+                    for asked in ("", "?customer=c&instance=i&tenant=t-1"):
+                        reply = await browser.request(method, path + asked)
+                        for secret in ("Customer C", ">pack<", ">k<", ",i,", "secret-1"):
+                            assert secret not in reply.text, (method, path)
+                        tried += 1
+    assert tried > 100
 
 
 async def test_roles(people: PeopleSite, auth: AuthCentre) -> None:
@@ -330,6 +356,24 @@ async def test_tokens_are_renewed(people: PeopleSite, auth: AuthCentre) -> None:
     people.clock.advance(seconds=600)
     assert (await ann.page()).status_code == 401
     assert sessions(people) == []
+
+
+async def test_several_pages_at_once(people: PeopleSite, auth: AuthCentre) -> None:
+    """Ask for new tokens once: a centre takes a refresh token only once."""
+    auth.expires_in = 600
+    ann = Browser(people, auth, "ann")
+    await ann.sign_in()
+    people.clock.advance(seconds=600)
+    codes: list[int] = []
+
+    async def load() -> None:
+        codes.append((await ann.page()).status_code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(load)
+    assert codes == [200] * 5
+    assert auth.asked.count("refresh_token") == 1
 
 
 async def test_a_centre_that_is_away(people: PeopleSite, auth: AuthCentre) -> None:

@@ -32,9 +32,8 @@ def test_newest_first(tmp_path: Path, new_lane: NewLane) -> None:
         found += written(new_lane(name, clock=clock), clock, ["a", "b", "a"])
     latest = latest_of(tmp_path / "journal", "a", 3)
     mine = sorted((r for r in found if r.customer_id == "a"), key=lambda r: -r.time_ms)
-    assert [r.time_ms for r in latest.records] == [r.time_ms for r in mine[:3]]
-    assert not latest.whole
-    assert latest_of(tmp_path / "journal", "a", 10).whole
+    assert [r.time_ms for r in latest] == [r.time_ms for r in mine[:3]]
+    assert len(latest_of(tmp_path / "journal", "a", 10)) == 4
 
 
 def test_nobody_else_is_found(tmp_path: Path, new_lane: NewLane) -> None:
@@ -42,14 +41,14 @@ def test_nobody_else_is_found(tmp_path: Path, new_lane: NewLane) -> None:
     clock = FakeClock()
     written(new_lane(clock=clock), clock, ["a", "aa", "chat", "requests", 'x"a', "中"])
     for customer in ("a", "aa", "chat", "requests", 'x"a', "中"):
-        (only,) = latest_of(tmp_path / "journal", customer, 10).records
+        (only,) = latest_of(tmp_path / "journal", customer, 10)
         assert only.customer_id == customer
-    assert latest_of(tmp_path / "journal", "b", 10).records == []
-    assert latest_of(tmp_path / "nowhere", "a", 10).records == []
+    assert latest_of(tmp_path / "journal", "b", 10) == []
+    assert latest_of(tmp_path / "nowhere", "a", 10) == []
 
 
 def test_many_segments(tmp_path: Path, new_lane: NewLane) -> None:
-    """Only the newest are looked into, and it is said that there may be more."""
+    """Only the newest are looked into."""
     clock = FakeClock()
     lane = new_lane(clock=clock)
     for _ in range(20):
@@ -57,9 +56,18 @@ def test_many_segments(tmp_path: Path, new_lane: NewLane) -> None:
         lane.keep_up()
     assert len(segment_files(tmp_path / "journal" / "lane")) > 3
     latest = latest_of(tmp_path / "journal", "a", 5000, most_segments=2)
-    assert 0 < len(latest.records) < 2000
-    assert latest.records[0].time_ms == clock.now_ms()
-    assert not latest.whole
+    assert 0 < len(latest) < 2000
+    assert latest[0].time_ms == clock.now_ms()
+
+
+def test_only_what_is_wanted(tmp_path: Path, new_lane: NewLane) -> None:
+    """Of a bounded number of the customer's newest records."""
+    clock = FakeClock()
+    lane = new_lane(clock=clock)
+    found = written(lane, clock, ["a"] * 20)
+    oldest = found[0].time_ms
+    latest = latest_of(tmp_path / "journal", "a", 5, lambda r: r.time_ms == oldest)
+    assert [record.time_ms for record in latest] == [oldest]
 
 
 def test_torn_and_foreign_bytes(tmp_path: Path, new_lane: NewLane) -> None:
@@ -71,9 +79,9 @@ def test_torn_and_foreign_bytes(tmp_path: Path, new_lane: NewLane) -> None:
     second = raw.index(b'"a"', raw.index(b'"a"') + 1)
     raw[second + 1 : second + 2] = b"z"
     path.write_bytes(raw)
-    assert len(latest_of(tmp_path / "journal", "a", 10).records) == 2
+    assert len(latest_of(tmp_path / "journal", "a", 10)) == 2
     path.write_bytes(b"junk")
-    assert latest_of(tmp_path / "journal", "a", 10).records == []
+    assert latest_of(tmp_path / "journal", "a", 10) == []
 
 
 def test_what_is_older_is_not_read(tmp_path: Path, new_lane: NewLane) -> None:
@@ -87,8 +95,8 @@ def test_what_is_older_is_not_read(tmp_path: Path, new_lane: NewLane) -> None:
         os.utime(path, ns=(0, (found_at - 5000) * 1_000_000))
     journal = tmp_path / "journal"
     latest = latest_of(journal, "a", 2)
-    assert (latest.records[0].time_ms, latest.whole) == (found_at, False)
-    assert latest_of(journal, "a", 3).records[0].time_ms == clock.now_ms()
+    assert [record.time_ms for record in latest] == [found_at, found_at - 1]
+    assert latest_of(journal, "a", 3)[0].time_ms == clock.now_ms()
 
 
 def test_as_a_whole_reading_would_find(tmp_path: Path, new_lane: NewLane) -> None:
@@ -103,5 +111,4 @@ def test_as_a_whole_reading_would_find(tmp_path: Path, new_lane: NewLane) -> Non
         for limit in (1, 7, 50, 5000):
             times = [r.time_ms for r in reversed(found) if r.customer_id == customer]
             latest = latest_of(tmp_path / "journal", customer, limit, most_segments=100)
-            assert [r.time_ms for r in latest.records] == times[:limit]
-            assert latest.whole or len(times) > limit
+            assert [r.time_ms for r in latest] == times[:limit]
