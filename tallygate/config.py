@@ -10,7 +10,6 @@ from tallygate.addresses import Address, parse_address
 from tallygate.config_checks import check
 from tallygate.config_errors import ConfigInvalid, Problem
 from tallygate.config_schema import Config
-from tallygate.config_unbuilt import unbuilt
 from tallygate.config_validation import validate
 from tallygate.config_yaml import read_yaml
 from tallygate.environment import Resolver
@@ -42,7 +41,7 @@ def parse(text: str, environ: Mapping[str, str], *, base: Path) -> Config:
     if isinstance(validated, list):
         problems = _joined(problems, validated)
     elif not problems:
-        problems = [*check(validated), *unbuilt(validated)]
+        problems = list(check(validated))
     if problems or isinstance(validated, list):
         raise ConfigInvalid(problems)
     anchored = _anchored(validated, base)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,17 +21,6 @@ from metering.tether import tethered
 _PATIENCE_S = 90.0
 
 Urls = dict[str, str]
-
-
-def needed(tool: str) -> str:
-    """Where Debian's tool is; without it the test is left out, but not in CI."""
-    found = shutil.which(tool)
-    if found is None:
-        words = f"{tool} is not here; install the Debian package prometheus"
-        if os.environ.get("TALLYGATE_LEAVE_OUT_NO_TEST"):
-            pytest.fail(words)
-        pytest.skip(words)
-    return found
 
 
 @contextmanager

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from metering.tether import tethered
-from tests.deploy.scraping import beginning, needed, run
+from tests.debian import needed
+from tests.deploy.scraping import beginning, run
 from tests.deploy.test_metrics_documented import DOCS, ROW
 
 boards = pytest.importorskip("deploy.grafana.boards", reason="grafana-foundation-sdk is not here")

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deploy.scraping import demo, needed, scraped
+from tests.debian import needed
+from tests.deploy.scraping import demo, scraped
 
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"

@@ -1,18 +1,17 @@
 """The load test of callbacks, in a very short form: it plays, and all is answered."""
 
 from pathlib import Path
-from shutil import which
 
-import pytest
 from click.testing import CliRunner
 
 from loadtests.callbacks.calling import figures
 from loadtests.callbacks.command import Terms, main, measure
+from tests.debian import needed
 
 
-@pytest.mark.skipif(which("wrk") is None, reason="wrk is not installed")
 def test_a_short_run(tmp_path: Path) -> None:
     """Every callback succeeds beside traffic that is counted; how fast is no matter here."""
+    needed("wrk")
     terms = Terms(seconds=2, rate=10.0, share=0.1, customers=8, flood_s=1, cores=(0, 0))
     measured = measure(tmp_path, terms)
     assert measured.called.wrong == {}

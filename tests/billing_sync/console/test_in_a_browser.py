@@ -4,7 +4,6 @@
 """
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,15 +22,11 @@ from metering.counters import Counters
 from tests.billing_sync.books import Books
 from tests.billing_sync.console.shop import fill
 from tests.billing_sync.console.stage import NAME, PRICED, TOKEN, Stage, stage_of
+from tests.debian import needed
 from tests.fakes import Ids
 from tests.servers import serving
 
-CHROMIUM: Final = shutil.which("chromium")
 SHOTS: Final = os.environ.get("TALLYGATE_SCREENSHOTS")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium: apt-get install chromium, and the walk is made"
-)
 
 PICTURED: Final = {
     "console-overview-en-light",
@@ -84,10 +79,11 @@ def served(engine: Engine, valkey_url: str, tmp_path: Path) -> Iterator[tuple[St
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """One browser for all walks."""
+    program = needed("chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
 
