@@ -15,14 +15,13 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 
-from billing_sync import acting, admin_api, callbacks, correction_api, key_api, mapping_api
+from billing_sync import admin_api, callbacks, correction_api, key_api, mapping_api
 from billing_sync.alert_api import AlertApi
 from billing_sync.alert_sending import AlertSender
 from billing_sync.alert_settings import AlertSettings
 from billing_sync.callbacks import CallbackService
-from billing_sync.console.ports import Ports, Prover
-from billing_sync.console.running import facts_of
-from billing_sync.console.site import console_routes
+from billing_sync.console import assembly
+from billing_sync.console.ports import Prover
 from billing_sync.correcting import Corrector
 from billing_sync.drain import Drainer
 from billing_sync.erasing import Eraser
@@ -32,7 +31,6 @@ from billing_sync.key_uses import KeyUses
 from billing_sync.koogallery.orders import OrderClient
 from billing_sync.koogallery.usage_push import PushClient, body_of
 from billing_sync.mapping import Mapper
-from billing_sync.models import UsageRecord
 from billing_sync.outbox import Outbox
 from billing_sync.projector import Projector
 from billing_sync.push_log import PushLog
@@ -79,8 +77,8 @@ class Parts:
     admin_token: str = field(repr=False)
     front_end_url: str
     clock: Clock
-    alerts: AlertSettings = field(default_factory=AlertSettings)
     prover: Prover | None = None
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 def new_id() -> str:
@@ -147,40 +145,26 @@ class Control:
         return Starlette(
             routes=[
                 *listing,
+                *assembly.routes_of(self._console_parts()),
                 *deciding.routes(parts.admin_token),
                 *correcting,
                 *keys,
                 *mapping_api.routes(self.mapper, parts.admin_token),
                 *alerting.routes(parts.admin_token),
-                *console_routes(self._ports()),
             ]
         )
 
-    def _ports(self) -> Ports:
-        """What the console is given."""
-        parts, log = self._parts, push_log_of(self._parts)
-
-        def decide(decision: acting.Decision) -> UsageRecord:
-            now_ms = parts.clock.now_ms()
-            return acting.perform(parts.engine, log, decision, act_id=new_id(), now_ms=now_ms)
-
-        zone = day_zone(parts.billing, parts.koogallery)
-        return Ports(
-            engine=parts.engine,
-            view=self.view,
-            clock=parts.clock,
-            zone=zone,
-            terms=Terms(parts.catalogue, zone),
-            decide=decide,
-            corrector=corrector_of(parts),
-            keys=key_ring_of(parts, self._changed.set),
-            mapper=self.mapper,
-            webhooks=parts.alerts.terms.webhooks,
-            facts=lambda: facts_of(self.runner),
-            stop=lambda: self.runner.halt.stop,
-            admin_token=parts.admin_token,
-            randomness=os.urandom,
-            prover=parts.prover,
+    def _console_parts(self) -> assembly.ControlParts:
+        parts = self._parts
+        return assembly.ControlParts(
+            self.runner,
+            self.view,
+            self.mapper,
+            corrector_of(parts),
+            key_ring_of(parts, self._changed.set),
+            parts.admin_token,
+            parts.alerts.terms.webhooks,
+            parts.prover,
         )
 
     @asynccontextmanager
