@@ -1,12 +1,9 @@
 """What is served: on KooGallery's and customers' listener, and on the operator's."""
 
-import os
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from billing_sync import (
-    acting,
     admin_api,
     callbacks,
     correction_api,
@@ -20,17 +17,12 @@ from billing_sync import (
 from billing_sync.alert_api import AlertApi
 from billing_sync.api_answers import not_served
 from billing_sync.app import Control
-from billing_sync.console.ports import Ports
-from billing_sync.console.running import facts_of
-from billing_sync.console.site import console_routes
+from billing_sync.console import assembly
 from billing_sync.licence_api import LicenceApi
-from billing_sync.models import UsageRecord
 from billing_sync.parts import corrector_of, new_id, push_log_of
 from billing_sync.people import pages_of
 from billing_sync.record_api import RecordApi
 from billing_sync.store.worker import SqlWorker
-from billing_sync.watching import Terms
-from billing_sync.zones import day_zone
 
 
 def public_site(control: Control) -> Starlette:
@@ -61,35 +53,21 @@ def admin_site(control: Control) -> Starlette:
             *tenant_api.routes(SqlWorker(parts.engine), token),
             *licensing.routes(token),
             *openapi.routes(token),
-            *console_routes(_ports(control)),
+            *assembly.routes_of(_console_parts(control)),
         ],
         exception_handlers={HTTPException: not_served},
     )
 
 
-def _ports(control: Control) -> Ports:
-    """What the console is given."""
-    parts, log = control.parts, push_log_of(control.parts)
-
-    def decide(decision: acting.Decision) -> UsageRecord:
-        now_ms = parts.clock.now_ms()
-        return acting.perform(parts.engine, log, decision, act_id=new_id(), now_ms=now_ms)
-
-    zone = day_zone(parts.billing, parts.koogallery)
-    return Ports(
-        engine=parts.engine,
-        view=control.view,
-        clock=parts.clock,
-        zone=zone,
-        terms=Terms(parts.catalogue, zone),
-        decide=decide,
-        corrector=corrector_of(parts),
-        keys=control.key_ring,
-        mapper=control.mapper,
-        webhooks=parts.alerts.terms.webhooks,
-        facts=lambda: facts_of(control.runner),
-        stop=lambda: control.runner.halt.stop,
-        admin_token=parts.admin_token,
-        randomness=os.urandom,
-        prover=parts.prover,
+def _console_parts(control: Control) -> assembly.ControlParts:
+    parts = control.parts
+    return assembly.ControlParts(
+        control.runner,
+        control.view,
+        control.mapper,
+        corrector_of(parts),
+        control.key_ring,
+        parts.admin_token,
+        parts.alerts.terms.webhooks,
+        parts.prover,
     )
