@@ -147,10 +147,7 @@ class Runner:
             looked = True
         lanes = await self._alive()
         drained = await self.drainer.drain_all(self.partitions)
-        if lanes is not None and len(drained) == self.partitions:
-            now_ms = self.clock.now_ms()
-            flushed = flushed_through(lanes, now_ms=now_ms, grace_ms=self.grace_ms)
-            self.booked_through = now_ms if flushed is None else flushed
+        self._note_booked(lanes, drained)
         self._note(self.drainer.failure)
         with self._going_on():
             await self._import()
@@ -174,6 +171,13 @@ class Runner:
             yield
         except (MeteringError, OSError) as failure:
             self._note(failure)
+
+    def _note_booked(self, lanes: Mapping[str, Heartbeat] | None, drained: set[int]) -> None:
+        """Until when the ledger has everything, where this run brought all there was."""
+        if lanes is not None and len(drained) == self.partitions:
+            now_ms = self.clock.now_ms()
+            flushed = flushed_through(lanes, now_ms=now_ms, grace_ms=self.grace_ms)
+            self.booked_through = now_ms if flushed is None else flushed
 
     def _note(self, failure: Exception | None) -> None:
         self._failure = self._failure or failure

@@ -24,6 +24,7 @@ from billing_sync.watching import Terms
 from metering.catalogue import Price, Product, catalogue
 from metering.counters import Counters
 from metering.findings import Finding
+from metering.heartbeats import Heartbeat
 from metering.windows import HOUR_MS
 from tests.billing_sync.books import CATALOGUE, START
 from tests.billing_sync.pushing import Marketplace, outbox_of
@@ -204,3 +205,16 @@ async def test_counting_while_being_read(telemetry: Telemetry) -> None:
     finally:
         stop.set()
         counting.join()
+
+
+async def test_the_lag_of_the_ledger(telemetry: Telemetry) -> None:
+    """It holds what every living lane has brought; without lanes it has no lag."""
+    runner = telemetry.runner
+    assert samples(telemetry)["billing_sync_ledger_lag_seconds"] == 0
+    runner._note_booked({"a": Heartbeat(NOW - 3000, NOW), "b": Heartbeat(0, 0)}, {0})
+    assert samples(telemetry)["billing_sync_ledger_lag_seconds"] == 3
+    runner._note_booked({"a": Heartbeat(NOW, NOW)}, set())  # a partition was left out
+    runner._note_booked(None, {0})
+    assert samples(telemetry)["billing_sync_ledger_lag_seconds"] == 3
+    runner._note_booked({}, {0})
+    assert samples(telemetry)["billing_sync_ledger_lag_seconds"] == 0
