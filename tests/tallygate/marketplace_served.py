@@ -104,6 +104,7 @@ def _configuration(url: str, upstream: str, port: int) -> dict[str, Any]:
     config = configuration(upstream, koogallery=koogallery)
     config["control"]["listen"] = f"127.0.0.1:{port}"
     config["control"]["public_url"] = f"http://127.0.0.1:{port}"
+    config["products"][0]["name"] = "Chat tokens"
     config["products"] += [
         {"product_id": "LICENCE", "licence": {"kind": "made"}},
         {"product_id": "ONCE", "licence": {"kind": "made", "fingerprint": "required"}},

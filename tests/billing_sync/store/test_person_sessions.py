@@ -132,7 +132,12 @@ def test_whoever_comes_back_signs_in_anew(engine: Engine, flag: Flag) -> None:
 def test_a_tenant_that_comes_back(engine: Engine) -> None:
     """So too."""
     gone = KitCall(
-        Sync.TENANT, "of-c", "t", Flag.DELETE, AT + 1, TenantTold("code", "E", "https://x.test", "o")
+        Sync.TENANT,
+        "of-c",
+        "t",
+        Flag.DELETE,
+        AT + 1,
+        TenantTold("code", "E", "https://x.test", "o"),
     )
     with writing(engine) as session:
         assert kit.apply(session, gone)
