@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from billing_sync.access import Access
@@ -80,6 +80,7 @@ class CustomerPages:
             ("GET", f"{PATH}/{{token}}", self._shown),
             ("GET", f"{PATH}/{{token}}/usage.csv", self._csv),
             ("POST", f"{PATH}/{{token}}/rotate", self._rotate),
+            ("GET", f"{PATH}/{{token}}/rotate", self._back),
         ]
         secured = [Middleware(SecureHeaders)]
         served = static_route(STATIC)
@@ -187,6 +188,11 @@ class CustomerPages:
             return await self._shown(request, entry, str(reason))
         _log.info("key %s was replaced from the page of %s", key_id, entry.access.customer_id)
         return self.pages.page(request, "usage_key.html", key=made.key, home=entry.home)
+
+    async def _back(self, request: Request, entry: Entry) -> Response:
+        """From the links of a page that answered a form, which has this address, to the page itself."""
+        asked = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{entry.home}{asked}", 303)
 
     def _closed(self, request: Request) -> Response:
         return self._to_stranger(request, self._notice(request, 404, "closed"))

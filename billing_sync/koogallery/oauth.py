@@ -7,6 +7,7 @@ not know it ignore it. `state` is letters and digits, as the centre asks for.
 import base64
 import hashlib
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final, NamedTuple
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -23,6 +24,7 @@ _SCOPE: Final = "get_user_info"
 _LIFE_S: Final = 7200  # of an access token whose centre does not say
 _LONGEST_S: Final = 30 * 86_400
 _INSIDE: Final = (".localhost", ".local", ".internal")
+_NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,62}")
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+$")]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
@@ -92,9 +94,9 @@ def _may_be_asked(parts: SplitResult, *, loopback: bool) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        last = host.rpartition(".")[2]
-        # An address in any other spelling, such as 127.1 or 127.0.0.0x1, ends with a number.
-        named = "." in host and last[:1].isalpha() and not host.endswith(_INSIDE)
+        # Browsers and libraries differ about anything but letters, digits and hyphens. An address in any
+        # other spelling, such as 127.1 or 127.0.0.0x1, ends with a number.
+        named = _NAME.fullmatch(host) is not None and not host.endswith(_INSIDE)
         return parts.scheme == "https" and named
     return loopback and parts.scheme == "http" and address.is_loopback
 

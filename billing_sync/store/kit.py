@@ -23,6 +23,7 @@ from billing_sync.kit_calls import (
 from billing_sync.kit_marks import Flag, Marks
 from billing_sync.kit_models import KitApp, KitOrg, KitTenant, KitUser
 from billing_sync.models import Instance
+from billing_sync.store import person_sessions
 from billing_sync.store.engine import in_parts, inserting
 from billing_sync.store.instances import MARKETPLACE
 from metering.entitlement import InstanceStatus
@@ -48,15 +49,26 @@ def apply(session: Session, call: KitCall) -> bool:
         if instance.erased:
             return True
     _store(session, call)
+    if _may_shut_out(call):
+        person_sessions.close_lost(session, call.tenant_id)
     return True
 
 
 def forget(session: Session, instance_id: str) -> None:
     """Everything the Kit told of an instance; in the transaction that marks it as erased."""
     tenants = select(KitTenant).where(KitTenant.instance_id == instance_id)
-    session.exec(tenants.order_by(col(KitTenant.tenant_id)).with_for_update()).all()
+    locked = session.exec(tenants.order_by(col(KitTenant.tenant_id)).with_for_update()).all()
+    tenant_ids = [tenant.tenant_id for tenant in locked]
     for table in (KitTenant, *_CHILDREN):
         session.execute(delete(table).where(col(table.instance_id) == instance_id))
+    for tenant_id in tenant_ids:
+        person_sessions.close_lost(session, tenant_id)
+
+
+def _may_shut_out(call: KitCall) -> bool:
+    if isinstance(call.told, UsersTold) and not all(user.enabled for user in call.told.users):
+        return True
+    return call.flag.revokes and not isinstance(call.told, OrgTold)
 
 
 def _shared(session: Session, instance_id: str) -> Instance | None:

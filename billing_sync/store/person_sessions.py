@@ -1,4 +1,8 @@
-"""The SQL of sessions of tenants' users, and of what each may see now."""
+"""The SQL of sessions of tenants' users, and of what each may see now.
+
+A session does not outlive its person's authorization: whoever is told of again under the same name may
+be somebody else, and signs in anew.
+"""
 
 from typing import NamedTuple
 
@@ -42,6 +46,25 @@ def close_stale(session: Session, session_id: str, sealed: str) -> bool:
         return False
     session.delete(row)
     return True
+
+
+def close_lost(session: Session, tenant_id: str) -> None:
+    """End the sessions of those who may not sign in any more; in the transaction that takes it from
+    them."""
+    session.flush()
+    query = select(PersonSession.app_id, PersonSession.user_name).where(
+        PersonSession.tenant_id == tenant_id
+    )
+    for app_id, user_name in session.exec(query.distinct()).all():
+        access = kit_access.access_of(session, tenant_id, app_id, user_name)
+        if access is None or not access.enabled:
+            session.execute(
+                delete(PersonSession).where(
+                    col(PersonSession.tenant_id) == tenant_id,
+                    col(PersonSession.app_id) == app_id,
+                    col(PersonSession.user_name) == user_name,
+                )
+            )
 
 
 def touch(session: Session, session_id: str, now_ms: int) -> None:

@@ -91,9 +91,13 @@ class KitPlay:
             del tenant.apps[app_id]
             return _said(told)
         only(wanted, "client_id", "client_secret", "redirect_uris")
+        made = known.client_id if known else f"client-{tenant.tenant_id}-{app_id}"[:64]
+        client_id = text(wanted, "client_id", made)
+        if (holder := self._directory.app_of(client_id)) and holder != (tenant, known):
+            raise BadRequest(f"client_id {client_id!r} is that of another app; name your own")
         app = App(
             app_id=app_id,
-            client_id=text(wanted, "client_id", known.client_id if known else f"client-{app_id}"),
+            client_id=client_id,
             client_secret=text(wanted, "client_secret", secrets.token_urlsafe(24)),
             redirect_uris=tuple(texts(wanted, "redirect_uris")),
         )

@@ -288,7 +288,14 @@ async def test_replacing_a_key(engine: Engine, redis: Redis) -> None:
             assert reply.status_code == 200
             assert reply.headers["cache-control"] == "no-store"
             (key,) = re.findall(r"tg-[\w-]{43}", reply.text)
-            assert (await rotate(mine)).status_code == 409  # it is replaced already
+            assert (
+                'href="?' not in reply.text
+            )  # no link leads away from the only answer with the key
+            refused = await rotate(mine)
+            assert refused.status_code == 409  # it is replaced already
+            assert 'href="?by=day"' in refused.text
+            onward = await browser.get(f"{path}/rotate?by=day")
+            assert (onward.status_code, onward.headers["location"]) == (303, f"{path}?by=day")
             again = (await browser.get(path)).text
         assert key not in again
         assert key[:9] in again

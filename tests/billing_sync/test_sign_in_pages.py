@@ -198,6 +198,31 @@ async def test_every_route(people: PeopleSite, auth: AuthCentre) -> None:
     assert tried > 100
 
 
+async def test_a_whole_company_in_the_morning(people: PeopleSite, auth: AuthCentre) -> None:
+    """Signs in from one address; who comes without an end is told to wait."""
+    async with people.browser() as crowd:
+        codes = [(await crowd.get(f"{LOGIN}?tenant=t-1")).status_code for _ in range(120)]
+        assert set(codes) == {303}
+        reply = await crowd.get(f"{LOGIN}?tenant=t-1")
+        assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
+        people.clock.advance(seconds=1)
+        assert (await crowd.get(f"{LOGIN}?tenant=t-1")).status_code == 303
+
+
+async def test_an_admin_where_keys_stay(engine: Engine, redis: Redis, auth: AuthCentre) -> None:
+    """`rotate_keys: false`: he reads, and sees no key."""
+    async with site(engine, redis, control={"sign_in": {"rotate_keys": False}}) as people:
+        told(engine, "i", "t-1", auth.url, AT, {"ann": "admin"})
+        key_id = (await people.control.key_ring.create(KeyAsked("c"))).row["id"]
+        ann = Browser(people, auth, "ann")
+        await ann.sign_in()
+        page = (await ann.page()).text
+        assert "rotate" not in page
+        assert "keys-heading" not in page
+        data = {"key_id": key_id, "csrf": CSRF.findall(page)[0]}
+        assert (await ann.ours.post("/usage/me/rotate", data=data)).status_code == 400
+
+
 async def test_roles(people: PeopleSite, auth: AuthCentre) -> None:
     """A user reads; an admin may replace keys, of his own customer alone."""
     mine = (await people.control.key_ring.create(KeyAsked("c"))).row["id"]

@@ -37,18 +37,24 @@ class Market:
 
     def sold(self, product_id: str, **line: Any) -> dict[str, str]:
         """An instance of this product, and its order."""
+        bought = self.buy("cust-9", product_id, **line)
+        return {"instance_id": bought["instance_id"], "order_id": bought["order_id"]}
+
+    def buy(self, customer_id: str, product_id: str, name: str = "", **line: Any) -> dict[str, Any]:
+        """The same for a customer of this name, and what the buyer is told (`info`)."""
         lines = [{"product_id": product_id, **line}]
-        order = self.sim("POST", "/orders", customer_id="cust-9", lines=lines)
-        opened = self.sim("POST", f"/orders/{order['order_id']}/open")
-        return {
-            "instance_id": opened["instances"][0]["instance_id"],
-            "order_id": order["order_id"],
-        }
+        buyer = {"customer_id": customer_id, "customer_name": name or customer_id}
+        order = self.sim("POST", "/orders", lines=lines, **buyer)
+        [opened] = self.sim("POST", f"/orders/{order['order_id']}/open")["instances"]
+        return {**opened, "order_id": order["order_id"]}
 
 
 @contextmanager
-def market(folder: Path) -> Iterator[Market]:
-    """A merchant who sells tokens, licences and codes, and joint operation, at a simulator of his own."""
+def market(folder: Path, upstream: str | None = None, **sections: Any) -> Iterator[Market]:
+    """A merchant who sells tokens, licences and codes, and joint operation, at a simulator of his own.
+
+    Without an `upstream` nothing answers calls. `sections` of the configuration are added to.
+    """
     for name, content in (("kit.pem", PRIVATE_PEM), ("public.pem", PUBLIC_PEM)):
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)
@@ -57,9 +63,11 @@ def market(folder: Path) -> Iterator[Market]:
     with ExitStack() as stack:
         stack.callback(os.environ.pop, VARIABLE, None)
         url = stack.enter_context(_simulator(folder))
-        upstream = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        if upstream is None:
+            mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            upstream = f"http://127.0.0.1:{mute.getsockname()[1]}"
         port = ports_in_a_row(1)
-        config = _configuration(url, f"http://127.0.0.1:{upstream.getsockname()[1]}", port)
+        config = _added(_configuration(url, upstream, port), sections)
         merchant = stack.enter_context(serve(folder, config))
         http = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         address = f"http://127.0.0.1:{port}"
@@ -96,9 +104,20 @@ def _configuration(url: str, upstream: str, port: int) -> dict[str, Any]:
     config = configuration(upstream, koogallery=koogallery)
     config["control"]["listen"] = f"127.0.0.1:{port}"
     config["control"]["public_url"] = f"http://127.0.0.1:{port}"
+    config["products"][0]["name"] = "Chat tokens"
     config["products"] += [
         {"product_id": "LICENCE", "licence": {"kind": "made"}},
         {"product_id": "ONCE", "licence": {"kind": "made", "fingerprint": "required"}},
         {"product_id": "CODE", "licence": {"kind": "code"}},
     ]
+    return config
+
+
+def _added(config: dict[str, Any], sections: dict[str, Any]) -> dict[str, Any]:
+    """Lists get longer, sections get more settings."""
+    for name, given in sections.items():
+        if isinstance(given, list):
+            config[name] = [*config.get(name, []), *given]
+        else:
+            config[name] = {**config.get(name, {}), **given}
     return config

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from sqlmodel import select
 
+from billing_sync.kit_calls import KitCall, Sync, TenantTold, UsersTold, UserTold
 from billing_sync.kit_marks import Flag
 from billing_sync.models import CustomerRow, Instance
 from billing_sync.people_models import PersonSession
+from billing_sync.store import kit
 from billing_sync.store import person_sessions as store
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.person_sessions import Present
@@ -106,3 +109,61 @@ def test_tokens_that_were_refused(engine: Engine) -> None:
         store.touch(session, "s", AT)
         store.renew(session, "s", "x", AT)
         assert store.close(session, "s") is None
+
+
+def held(engine: Engine) -> set[str]:
+    """The sessions there are rows of."""
+    with reading(engine) as session:
+        return {row.id for row in session.exec(select(PersonSession))}
+
+
+@pytest.mark.parametrize("flag", [Flag.DELETE, Flag.CANCEL])
+def test_whoever_comes_back_signs_in_anew(engine: Engine, flag: Flag) -> None:
+    """A name may be given to somebody else: what was signed in before is over, others' sessions are not."""
+    with writing(engine) as session:
+        store.open_(session, row("bob's", "bob"), AT)
+    authorize(engine, "of-c", "t", AT + 1, {"ann": "admin"}, flag)
+    assert held(engine) == {"bob's"}
+    authorize(engine, "of-c", "t", AT + 2, {"ann": "admin"}, Flag.ADD)
+    assert present(engine) is None
+    assert present(engine, session_id="bob's") is not None
+
+
+def test_a_tenant_that_comes_back(engine: Engine) -> None:
+    """So too."""
+    gone = KitCall(
+        Sync.TENANT,
+        "of-c",
+        "t",
+        Flag.DELETE,
+        AT + 1,
+        TenantTold("code", "E", "https://x.test", "o"),
+    )
+    with writing(engine) as session:
+        assert kit.apply(session, gone)
+    assert held(engine) == set()
+
+
+def test_who_is_still_known_elsewhere(engine: Engine) -> None:
+    """Stays signed in."""
+    told(engine, "of-d", "t", "https://t.example.com", AT - 50, {"ann": "user"})
+    authorize(engine, "of-c", "t", AT + 1, {"ann": "admin"}, Flag.DELETE)
+    found = present(engine)
+    assert found is not None
+    assert found.instances == {"d": frozenset({"of-d"})}
+
+
+def test_switched_off(engine: Engine) -> None:
+    """By a modification: the session is over too."""
+    users = UsersTold("app", (UserTold("ann", "Ann", "org", "admin", False),))
+    call = KitCall(Sync.AUTH, "of-c", "t", Flag.MODIFY, AT + 1, users)
+    with writing(engine) as session:
+        assert kit.apply(session, call)
+    assert held(engine) == set()
+
+
+def test_an_instance_whose_data_are_erased(engine: Engine) -> None:
+    """Takes the sessions along, which name a person."""
+    with writing(engine) as session:
+        kit.forget(session, "of-c")
+    assert held(engine) == set()

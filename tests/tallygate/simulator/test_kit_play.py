@@ -204,3 +204,15 @@ async def test_codes_are_told(sim: httpx.AsyncClient, merchant: Known) -> None:
         "updateLicenseCodeStatus",
         "releaseLicenseCode",
     ]
+
+
+async def test_clients_of_two_tenants(sim: httpx.AsyncClient, merchant: Known) -> None:
+    """Differ, though their apps are called alike: the centre tells tenants apart by their clients."""
+    for tenant in ("t-1", "t-2"):
+        for path in ("", "/apps/app"):
+            reply = await sim.put(f"/_sim/tenants/{tenant}{path}", json={})
+            assert reply.json()["findings"] == []
+    told_of = [call.body["clientId"] for call in merchant.taken if call.name == "applicationSync"]
+    assert len(set(told_of)) == 2
+    taken = {"client_id": told_of[0]}
+    assert (await sim.put("/_sim/tenants/t-2/apps/app", json=taken)).status_code == 400
