@@ -4,6 +4,7 @@ import os
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
 from billing_sync import (
     acting,
@@ -30,6 +31,7 @@ from billing_sync.people import pages_of
 from billing_sync.record_api import RecordApi
 from billing_sync.store.worker import SqlWorker
 from billing_sync.watching import Terms
+from billing_sync.web.security import SecureHeaders
 from billing_sync.zones import day_zone
 
 
@@ -37,7 +39,7 @@ def public_site(control: Control) -> Starlette:
     """KooGallery's listener, and that of customers' people."""
     people = pages_of(control.parts, control.view, control.key_ring)
     of_koogallery = [*callbacks.routes(control.callbacks), *kit_callbacks.routes(control.kit)]
-    return Starlette(routes=[*of_koogallery, *people])
+    return _exact(Starlette(routes=[*of_koogallery, *people]))
 
 
 def admin_site(control: Control) -> Starlette:
@@ -47,7 +49,7 @@ def admin_site(control: Control) -> Starlette:
     alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
     licensing = LicenceApi(parts.engine, parts.clock, control.licences.wake)
     registry = control.telemetry.registry()
-    return Starlette(
+    site = Starlette(
         routes=[
             *admin_api.routes(
                 control.view, parts.engine, registry, token, lambda: control.runner.halt.stop
@@ -64,7 +66,15 @@ def admin_site(control: Control) -> Starlette:
             *console_routes(_ports(control)),
         ],
         exception_handlers={HTTPException: not_served},
+        middleware=[Middleware(SecureHeaders)],
     )
+    return _exact(site)
+
+
+def _exact(site: Starlette) -> Starlette:
+    """A slash too many is answered 404: Starlette would send the browser to the host that it named."""
+    site.router.redirect_slashes = False
+    return site
 
 
 def _ports(control: Control) -> Ports:
