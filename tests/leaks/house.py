@@ -31,7 +31,7 @@ SETTINGS: Final = {
     "ak": "market-ak-89ab",
     "sk": "market-sk-cdef",
 }
-HOOK: Final = "https://hooks.example.com/hook-path-token-55aa"
+HOOK: Final = "http://127.0.0.1:1/hook-path-token-55aa"
 HOOK_SECRET: Final = "whsec_" + "c2VjcmV0LW9mLWhvb2tzLXNlY3JldC1vZi1ob29rcw=="
 
 
