@@ -145,7 +145,11 @@ def _bought(person: Person, now: int) -> list[Any]:
 
 def _used(person: Person, now: int) -> list[Any]:
     window = now // HOUR_MS - 2
-    common = {"customer_id": person.named("koo"), "route": "chat", "meter": "tokens_total"}
+    common: dict[str, Any] = {
+        "customer_id": person.named("koo"),
+        "route": "chat",
+        "meter": "tokens_total",
+    }
     charged = ((person.named("inst"), person.used), (person.formula, 1), ("", person.used))
     uses: list[Any] = [
         UsageWindow(
@@ -177,7 +181,7 @@ def _used(person: Person, now: int) -> list[Any]:
 def _happened(person: Person, now: int) -> list[Any]:
     customer, inst, pack = (person.named(what) for what in ("koo", "inst", "pack"))
     begin, window = now - 3 * HOUR_MS, now // HOUR_MS - 3
-    by = {"author": person.named("author"), "reason": person.name, "at": now}
+    by: dict[str, Any] = {"author": person.named("author"), "reason": person.name, "at": now}
     return [
         UsageRecord(
             metering_sn=person.named("sn"),
