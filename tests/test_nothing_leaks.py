@@ -9,6 +9,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -36,8 +37,7 @@ ODD_METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "PRO
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with house(tmp_path_factory.mktemp("house")) as made:
         for person in BOTH:
-            while chat(made, person).status_code != 200:
-                eventually(lambda: True)
+            eventually(partial(chatted, made, person))
         yield made
         assert made.served.command.end() == 0
         logged = made.served.command.stderr + made.served.command.stdout
@@ -45,11 +45,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         assert "Traceback" not in logged
 
 
-def chat(made: House, person: Person) -> httpx.Response:
-    """A call with his own key."""
+def chatted(made: House, person: Person) -> bool:
+    """Whether a call with his own key was taken."""
     caller = Caller(person.word, headers={"Authorization": f"Bearer {made.keys[person.word]}"})
     body = {"model": "m", "messages": [{"role": "user", "content": person.word}], "max_tokens": 3}
-    return made.call(caller, "POST", made.gateway + CHAT, json=body)
+    return made.call(caller, "POST", made.gateway + CHAT, json=body).status_code == 200
 
 
 def foreign(caller: Caller) -> tuple[Person, ...]:
@@ -115,6 +115,23 @@ def test_nobody_plays_the_marketplace(served: House) -> None:
             assert leaked(text, BOTH) == [], (name, method, path)
             assert secrets_in(text, served.secrets) == [], (name, method, path)
             assert faults(reply) == [], (name, method, path)
+
+
+def test_gateways_tell_each_his_own(served: House) -> None:
+    """A key opens its owner's figures; links, sessions and the admin token open nothing."""
+    for caller in [*served.outsiders(), served.operator]:
+        quota = served.call(caller, "GET", f"{served.gateway}/-/quota")
+        called = served.call(caller, "POST", served.gateway + CHAT, content=b"{")
+        for reply in (quota, called):
+            assert leaked(said(reply), foreign(caller)) == [], caller.name
+            assert secrets_in(said(reply), served.secrets) == [], caller.name
+        if caller.name.startswith("key of"):
+            assert caller.of
+            assert leaked(said(quota), [caller.of]), caller.name
+            assert quota.headers["cache-control"] == "no-store"
+        else:
+            assert (quota.status_code, called.status_code) == (401, 401), caller.name
+            assert faults(quota) + faults(called) == [], caller.name
 
 
 PAGES: Final = ("/usage/{token}", "/usage/{token}/usage.csv")
