@@ -2,6 +2,7 @@
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
 from billing_sync import (
     admin_api,
@@ -23,13 +24,14 @@ from billing_sync.parts import corrector_of, new_id, push_log_of
 from billing_sync.people import pages_of
 from billing_sync.record_api import RecordApi
 from billing_sync.store.worker import SqlWorker
+from billing_sync.web.security import SecureHeaders
 
 
 def public_site(control: Control) -> Starlette:
     """KooGallery's listener, and that of customers' people."""
     people = pages_of(control.parts, control.view, control.key_ring)
     of_koogallery = [*callbacks.routes(control.callbacks), *kit_callbacks.routes(control.kit)]
-    return Starlette(routes=[*of_koogallery, *people])
+    return _exact(Starlette(routes=[*of_koogallery, *people]))
 
 
 def admin_site(control: Control) -> Starlette:
@@ -39,7 +41,7 @@ def admin_site(control: Control) -> Starlette:
     alerting = AlertApi(parts.engine, parts.clock, parts.alerts.terms.webhooks)
     licensing = LicenceApi(parts.engine, parts.clock, control.licences.wake)
     registry = control.telemetry.registry()
-    return Starlette(
+    site = Starlette(
         routes=[
             *admin_api.routes(
                 control.view, parts.engine, registry, token, lambda: control.runner.halt.stop
@@ -56,7 +58,15 @@ def admin_site(control: Control) -> Starlette:
             *assembly.routes_of(_console_parts(control)),
         ],
         exception_handlers={HTTPException: not_served},
+        middleware=[Middleware(SecureHeaders)],
     )
+    return _exact(site)
+
+
+def _exact(site: Starlette) -> Starlette:
+    """A slash too many is answered 404: Starlette would send the browser to the host that it named."""
+    site.router.redirect_slashes = False
+    return site
 
 
 def _console_parts(control: Control) -> assembly.ControlParts:

@@ -11,7 +11,7 @@ from billing_sync.web.formatting import utc
 from metering.windows import HOUR_MS
 
 TITLES: Final = ("window_start", "instance_id", "meter", "quantity")
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_of(cells: Mapping[Cell, int], access: Access) -> str:
@@ -23,7 +23,7 @@ def csv_of(cells: Mapping[Cell, int], access: Access) -> str:
     for cell in sorted(cells):
         if cell.customer_id == access.customer_id and _shown(cell, access):
             start = utc(cell.window * HOUR_MS)
-            writer.writerow([start, _plain(cell.instance_id), _plain(cell.meter), cells[cell]])
+            writer.writerow([start, plain(cell.instance_id), plain(cell.meter), cells[cell]])
     return text.getvalue()
 
 
@@ -31,6 +31,6 @@ def _shown(cell: Cell, access: Access) -> bool:
     return access.instances is None or (bool(cell.instance_id) and access.sees(cell.instance_id))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Spreadsheets take some beginnings for formulas."""
     return f"'{text}" if text.startswith(_FORMULAS) else text

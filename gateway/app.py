@@ -209,7 +209,7 @@ def build_admin(
     async def show_journal(_: Request) -> Response:
         return JSONResponse(dict(journal()))
 
-    return Starlette(
+    admin = Starlette(
         routes=[
             Route("/-/healthz", healthz),
             Route("/-/readyz", readyz),
@@ -217,3 +217,5 @@ def build_admin(
             Route("/-/journal", show_journal),
         ]
     )
+    admin.router.redirect_slashes = False  # to the host that the caller names
+    return admin

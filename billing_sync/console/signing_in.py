@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from billing_sync.console.shell import COOKIE, HOME, SIGN_IN, Shell, Visit
 from billing_sync.errors import BadQuestion, Forged
 from billing_sync.web.attempts import Attempts
 from billing_sync.web.forms import form_of
+from billing_sync.web.languages import Texts
 from billing_sync.web.sessions import LIFE_MS
 from billing_sync.web.visits import Visits, set_cookie
 
@@ -59,29 +61,41 @@ class SignIn:
 
     async def _try(self, request: Request) -> Response:
         texts = self._shell.pages.texts(request)
-        now_ms = self._shell.ports.clock.now_ms()
-        address = request.client.host if request.client else ""
-        if wait_ms := self._attempts.wait_ms(address, now_ms):
-            seconds = -(-wait_ms // 1000)
-            response = self._form(request, 429, texts("console.sign_in.too_often", count=seconds))
-            response.headers["Retry-After"] = str(seconds)
-            return response
+        if wait_ms := self._wait_ms(request):
+            return self._too_often(request, wait_ms)
         try:
             fields = await form_of(request, self._visits.csrf_of(request))
         except Forged:
             return self._form(request, 403, texts("console.failed.forged"))
         except BadQuestion as problem:
             return self._form(request, 400, str(problem))
-        name = fields.get("name", "")
+        # Once more: many forms may have come at once, each slowly.
+        if wait_ms := self._wait_ms(request):
+            return self._too_often(request, wait_ms)
+        return self._judged(request, fields, texts)
+
+    def _judged(self, request: Request, fields: Mapping[str, str], texts: Texts) -> Response:
+        name, now_ms = fields.get("name", ""), self._shell.ports.clock.now_ms()
         if not hmac.compare_digest(_digest(fields.get("token", "")), self._expected):
-            self._attempts.failed(address, now_ms)
+            self._attempts.failed(_address(request), now_ms)
             return self._form(request, 403, texts("console.sign_in.wrong"), name[:_LONGEST_NAME])
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
             return self._form(request, 400, texts("console.sign_in.no_name"))
         return self._in(request, name, now_ms)
 
+    def _wait_ms(self, request: Request) -> int:
+        return self._attempts.wait_ms(_address(request), self._shell.ports.clock.now_ms())
+
+    def _too_often(self, request: Request, wait_ms: int) -> Response:
+        texts, seconds = self._shell.pages.texts(request), -(-wait_ms // 1000)
+        failure = texts("console.sign_in.too_often", count=seconds)
+        response = self._form(request, 429, failure)
+        response.headers["Retry-After"] = str(seconds)
+        return response
+
     def _in(self, request: Request, name: str, now_ms: int) -> Response:
         response = RedirectResponse(_inside(request.query_params.get("next", "")), 303)
+        self._shell.sessions.close(request.cookies.get(COOKIE, ""))
         token = self._shell.sessions.open(name, now_ms)
         set_cookie(response, request, COOKIE, token, path=HOME, max_age=LIFE_MS // 1000)
         return response
@@ -91,6 +105,10 @@ class SignIn:
         response = RedirectResponse(SIGN_IN, 303)
         response.delete_cookie(COOKIE, path=HOME, httponly=True, samesite="strict")
         return response
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _digest(token: str) -> bytes:

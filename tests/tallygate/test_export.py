@@ -52,6 +52,17 @@ def rows(site: Site, wanted: Wanted = Wanted()) -> list[dict[str, str]]:  # noqa
     return list(csv.DictReader(io.StringIO(file.getvalue())))
 
 
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+1", "-1", "\uff1dcmd", "\t=1", "\n=1"])
+def test_formulas_are_text(text: str) -> None:
+    """Whoever opens a file in a spreadsheet runs nothing that a buyer chose; numbers stay numbers."""
+    file = io.StringIO()
+    minus = Decimal("-0.1000")
+    write_csv(RECORDS, [("sn", text, *ROW[2:8], -5, 7, minus, *ROW[11:])], file)
+    (found,) = csv.DictReader(io.StringIO(file.getvalue(), newline=""))
+    assert found["instance_id"] == f"'{text}"
+    assert (found["quantity"], found["usage_value"]) == ("-5", "-0.1000")
+
+
 async def test_records_are_exported_as_they_are(site: Site) -> None:
     """Exact values, times that can be read, oldest first."""
     await used(site)

@@ -1,5 +1,8 @@
 """Who gets in, who does not, and that nothing is told to those who do not."""
 
+from collections.abc import AsyncIterator
+
+import anyio
 import pytest
 
 from billing_sync.console.site import console_routes
@@ -64,6 +67,41 @@ async def test_too_many_tries(stranger: Browser, stage: Stage) -> None:
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "60")
     stage.books.clock.advance(seconds=60)
     assert (await stranger.sign_in()).status_code == 303
+
+
+async def test_many_tries_at_once(stranger: Browser) -> None:
+    """Whose forms come slowly, all together, are no more tries than five."""
+    csrf = await stranger.csrf(SIGN_IN)
+    begun, statuses = [0], list[int]()
+    all_wait = anyio.Event()
+
+    async def form() -> AsyncIterator[bytes]:
+        begun[0] += 1
+        if begun[0] == 20:
+            all_wait.set()
+        await all_wait.wait()
+        yield f"csrf={csrf}&token=wrong&name=x".encode()
+
+    async def attempt() -> None:
+        statuses.append((await stranger.client.post(SIGN_IN, content=form())).status_code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(attempt)
+    assert sorted(statuses) == [403] * 5 + [429] * 15
+
+
+async def test_signing_in_again(operator: Browser) -> None:
+    """Ends the session that was."""
+    before = operator.client.cookies["tallygate_console"]
+    operator.client.cookies.clear()
+    visit = await operator.csrf(SIGN_IN)
+    operator.client.cookies.set("tallygate_console", before, path="/console")
+    data = {"csrf": visit, "token": TOKEN, "name": "x"}
+    assert (await operator.client.post(SIGN_IN, data=data)).status_code == 303
+    operator.client.cookies.clear()
+    operator.client.cookies.set("tallygate_console", before, path="/console")
+    assert (await operator.get("/console")).status_code == 303
 
 
 async def test_another_site_cannot_sign_anybody_in(stranger: Browser) -> None:
