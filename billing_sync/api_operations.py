@@ -11,6 +11,8 @@ from billing_sync import api_shapes as shapes
 from billing_sync.alerts import DeliveryState
 from billing_sync.correction_api import AdjustmentBody, AssignmentBody
 from billing_sync.key_api import KeyBody, RotationBody
+from billing_sync.licences import LicenceState
+from billing_sync.link_api import LinkBody, RevocationBody
 from billing_sync.mapping_api import MappingBody
 from billing_sync.questions import DIMENSIONS
 from billing_sync.record_api import DecisionBody
@@ -56,6 +58,8 @@ def operations() -> Iterator[Operation]:
     yield from _keys()
     yield from _mappings()
     yield from _alerts()
+    yield from _licences()
+    yield from _people()
 
 
 def _reading() -> Iterator[Operation]:
@@ -218,4 +222,56 @@ def _alerts() -> Iterator[Operation]:
         "Send an alert again",
         {200: shapes.Retried},
         refusals=(404, 409),
+    )
+
+
+def _licences() -> Iterator[Operation]:
+    path = "/api/v1/licences"
+    yield Operation(
+        "GET",
+        path,
+        "Licences that were asked for, and what became of them",
+        {200: shapes.page_of(shapes.LicenceRow)},
+        {**_PAGE, "state": {"type": "string", "enum": [state.value for state in LicenceState]}},
+    )
+    yield Operation(
+        "POST",
+        f"{path}/{{id}}/retry",
+        "Make or upload a licence again",
+        {200: shapes.LicenceRetried},
+        refusals=(404, 409),
+    )
+    yield Operation(
+        "GET",
+        "/api/v1/licence-codes",
+        "Authorization codes that became known, without the codes",
+        {200: shapes.page_of(shapes.LicenceCodeRow)},
+        {**_PAGE, "state": _TEXT},
+    )
+
+
+def _people() -> Iterator[Operation]:
+    path = "/api/v1/links"
+    yield Operation(
+        "POST",
+        path,
+        "Make a link to a customer's page",
+        {201: shapes.NewLink},
+        body=LinkBody,
+        refusals=(404,),
+    )
+    yield Operation(
+        "POST",
+        f"{path}/revoke",
+        "Revoke every link of a customer",
+        {200: shapes.LinksRevoked},
+        body=RevocationBody,
+        refusals=(404,),
+    )
+    yield Operation(
+        "GET",
+        "/api/v1/tenants",
+        "Enterprises of the joint-operation Kit",
+        {200: shapes.page_of(shapes.Tenant, int)},
+        {"instance": _TEXT, **_NUMBERED},
     )

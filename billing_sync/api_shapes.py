@@ -13,6 +13,8 @@ from billing_sync.alert_models import AlertDelivery
 from billing_sync.alerts import Passed
 from billing_sync.correction_models import Adjustment, Assignment
 from billing_sync.finding_models import FindingRow
+from billing_sync.licence_models import Licence, LicenceCode
+from billing_sync.linking import MadeLink
 from billing_sync.market_models import ProductMapping
 from billing_sync.models import Instance, UsageRecord
 from billing_sync.store.mappings import Unmapped
@@ -134,6 +136,41 @@ class NewKey(Key):
     key: str
 
 
+class TenantApp(BaseModel):
+    """An application of a tenant, as whose client its people sign in."""
+
+    app_id: str
+    client_id: str
+
+
+class Tenant(BaseModel):
+    """An enterprise; of its people and organisations only how many."""
+
+    instance_id: str
+    tenant_id: str
+    code: str
+    name: str
+    domain_name: str
+    since: int
+    apps: list[TenantApp]
+    users: int
+    organisations: int
+
+
+class LinksRevoked(BaseModel):
+    """No link of the customer that was made before opens anything."""
+
+    customer_id: str
+    revision: int
+
+
+class LicenceRetried(BaseModel):
+    """A licence that is worked on again, and where it stands."""
+
+    id: str
+    state: str
+
+
 class Retried(BaseModel):
     """An alert that is sent again: to how many webhooks."""
 
@@ -141,6 +178,16 @@ class Retried(BaseModel):
     deliveries: int
 
 
+LicenceRow = _shown(
+    "Licence",
+    Licence,
+    ("asked", "sealed", "device"),
+    for_device=bool,
+    is_kept=bool,
+    customer_id=str,
+)
+LicenceCodeRow = _shown("LicenceCode", LicenceCode, ("sealed",))
+NewLink = _shown("NewLink", MadeLink)
 InstanceRow = _shown("Instance", Instance, remainders=list[Remainder])
 Record = _shown("Record", UsageRecord)
 Finding = _shown("Finding", FindingRow)

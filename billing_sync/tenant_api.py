@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from billing_sync.admin_api import guarded
+from billing_sync.admin_api import guarded_routes
 from billing_sync.asking import tenant_question
 from billing_sync.store import kit_listing
 from billing_sync.store.worker import SqlWorker
@@ -22,4 +22,4 @@ def routes(sql: SqlWorker, admin_token: str) -> list[Route]:
         more = page.skip + len(rows) if len(rows) == page.limit else None
         return JSONResponse({"data": rows, "next": more})
 
-    return [Route("/api/v1/tenants", guarded(listed, admin_token))]
+    return guarded_routes([("GET", "/api/v1/tenants", listed)], admin_token)

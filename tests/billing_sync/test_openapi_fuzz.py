@@ -25,6 +25,8 @@ from billing_sync.alerts import AlertTerms
 from billing_sync.api_operations import operations
 from billing_sync.app import Control
 from billing_sync.finding_models import FindingRow
+from billing_sync.kit_models import KitApp, KitTenant
+from billing_sync.licence_models import Licence, LicenceCode
 from billing_sync.openapi import document
 from billing_sync.sites import admin_site
 from billing_sync.store.engine import writing
@@ -78,6 +80,12 @@ class Shop:
         books.close()
         with writing(engine) as session:
             session.add(FindingRow(identity="f", kind="torn", lane="l", host="h", at=1))
+            session.add(KitTenant(instance_id="i", tenant_id="t-1", granted=1))
+            session.add(KitApp(instance_id="i", tenant_id="t-1", app_id="a-1", granted=1))
+            licence = {"event_id": "e", "device": "", "instance_id": "i", "asked": "sealed"}
+            later = {"effective": 1, "received_at": 1, "state": "rejected"}
+            session.add(Licence(id="lic_1", **licence, **later))
+            session.add(LicenceCode(id="code_1", known_since=1))
             session.execute(update(AlertDelivery).values(state="given_up"))
 
 
@@ -192,6 +200,11 @@ def test_whatever_succeeds(url: str) -> None:
     ask("DELETE", "mappings/{product_id}", product_id="a/b")
     (alert,) = {each["id"] for each in ask("GET", "alerts")["data"] if each["threshold"] == 80}
     ask("POST", "alerts/{id}/retry", id=alert)
+    for path in ("tenants", "licences", "licence-codes"):
+        assert ask("GET", path)["data"]
+    ask("POST", "licences/{id}/retry", id="lic_1")
+    ask("POST", "links", {"customer_id": "cust-1", "expires": "7d"})
+    ask("POST", "links/revoke", {"customer_id": "cust-1"})
     described = {(call.method, call.path, each) for call in operations() for each in call.answers}
     assert ask.done == described
 
