@@ -256,6 +256,7 @@ def _renew_at(tokens: Tokens, now_ms: int) -> int:
 
 
 def _open_if_known(session: Session, row: PersonSession, now_ms: int) -> bool:
+    store.hold(session, row.tenant_id)
     access = kit_access.access_of(session, row.tenant_id, row.app_id, row.user_name)
     if access is None or not access.enabled:
         return False

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from billing_sync.kit_models import KitTenant
 from billing_sync.models import Instance
 from billing_sync.people_models import PersonSession
 from billing_sync.store import kit_access
@@ -23,6 +24,12 @@ class Present(NamedTuple):
     name: str
     is_admin: bool
     instances: dict[str, frozenset[str]]
+
+
+def hold(session: Session, tenant_id: str) -> None:
+    """Nobody tells of the tenant until this transaction ends: who may sign in now may at its end."""
+    query = select(KitTenant.instance_id).where(KitTenant.tenant_id == tenant_id)
+    session.exec(query.order_by(col(KitTenant.instance_id)).with_for_update(read=True)).all()
 
 
 def open_(session: Session, row: PersonSession, now_ms: int) -> None:

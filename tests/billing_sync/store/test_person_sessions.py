@@ -1,5 +1,6 @@
 """Sessions of tenants' users in the ledger: what each may see is what was told last."""
 
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from billing_sync.kit_calls import KitCall, Sync, TenantTold, UsersTold, UserTol
 from billing_sync.kit_marks import Flag
 from billing_sync.models import CustomerRow, Instance
 from billing_sync.people_models import PersonSession
-from billing_sync.store import kit
+from billing_sync.store import kit, kit_access
 from billing_sync.store import person_sessions as store
 from billing_sync.store.engine import reading, writing
 from billing_sync.store.person_sessions import Present
@@ -167,3 +168,19 @@ def test_an_instance_whose_data_are_erased(engine: Engine) -> None:
     with writing(engine) as session:
         kit.forget(session, "of-c")
     assert held(engine) == set()
+
+
+def test_dismissed_while_signing_in(engine: Engine) -> None:
+    """Whoever comes first, no session is left."""
+    dismissal = Thread(
+        target=authorize, args=(engine, "of-c", "t", AT + 1, {"bob": ""}, Flag.DELETE)
+    )
+    with writing(engine) as session:
+        store.hold(session, "t")
+        access = kit_access.access_of(session, "t", "app", "bob")
+        assert access is not None
+        store.open_(session, row("bob's", "bob"), AT)
+        dismissal.start()
+        dismissal.join(0.5)  # it waits for us
+    dismissal.join()
+    assert held(engine) == {"s"}
