@@ -6,7 +6,6 @@ A whole installation beside the simulator, which sells, tells of the company and
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,22 +14,18 @@ from typing import Any, Final
 import pytest
 
 from tallygate.demo.upstream import StubUpstream
+from tests.debian import needed
 from tests.installations import eventually, run
 from tests.tallygate.marketplace_served import market
 from tests.tallygate.serving import serving
 from tests.walking import LOGIN, TENANT, House, Walk, opened
 
-CHROMIUM: Final = shutil.which("chromium")
 ROTATE: Final = "form[action='/usage/me/rotate']"
 PACKAGE: Final = {"items": [{"of": "T", "quota": 1000}]}
 PRODUCTS: Final = [
     {"product_id": "CALLS", "name": "Calls", "routes": ["chat"], "meter": "requests"},
     {"product_id": "P", "name": "Thousand tokens", "package": PACKAGE},
 ]
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium: apt-get install chromium, and the walk is made"
-)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +47,9 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=needed("chromium"), args=["--no-sandbox"]
+        )
         yield browser
         browser.close()
 

@@ -82,9 +82,11 @@ class Shop:
             session.add(FindingRow(identity="f", kind="torn", lane="l", host="h", at=1))
             session.add(KitTenant(instance_id="i", tenant_id="t-1", granted=1))
             session.add(KitApp(instance_id="i", tenant_id="t-1", app_id="a-1", granted=1))
-            licence = {"event_id": "e", "device": "", "instance_id": "i", "asked": "sealed"}
-            later = {"effective": 1, "received_at": 1, "state": "rejected"}
-            session.add(Licence(id="lic_1", **licence, **later))
+            licence = Licence(
+                id="lic_1", event_id="e", device="", instance_id="i", effective=1, received_at=1
+            )
+            licence.asked, licence.state = "sealed", "rejected"
+            session.add(licence)
             session.add(LicenceCode(id="code_1", known_since=1))
             session.execute(update(AlertDelivery).values(state="given_up"))
 
