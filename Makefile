@@ -20,7 +20,7 @@ help: ## this list
 demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
 	$(BIN)/tallygate demo
 
-# Many tests wait for processes and clocks, so a few at once keep two cores busy.
+# Many tests wait for processes and clocks: three at once keep two cores busy.
 test: $(VENV)/.dev ## every test
 	$(BIN)/pytest -n 3 --dist loadfile
 
