@@ -16,9 +16,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import Engine, event
 
 from billing_sync.closing import SETTLE_MS
+from billing_sync.completeness import complete_through
 from billing_sync.drain import Drainer
 from billing_sync.models import Drain, Partition
-from billing_sync.runner import Runner, complete_through
+from billing_sync.runner import Runner
 from billing_sync.store import stops
 from billing_sync.store.engine import writing
 from billing_sync.upgrade_models import Upgrade
