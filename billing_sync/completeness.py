@@ -1,4 +1,4 @@
-"""Until when the ledger can have everything: what lanes said they brought. Pure."""
+"""Until when the ledger can have everything: what lanes said they brought."""
 
 from collections.abc import Mapping
 
