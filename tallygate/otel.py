@@ -29,7 +29,7 @@ from gateway.tracing import Attributes
 _QUEUE: Final = 2048
 _BATCH: Final = 512
 _EVERY_MS: Final = 1000
-_EXPORT_S: Final = 5
+_EXPORT_S: Final = 2  # to give a batch away; at the end this long for each that is left
 
 
 class SentSpan:
