@@ -20,9 +20,9 @@ help: ## this list
 demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
 	$(BIN)/tallygate demo
 
-# Many tests wait for processes and clocks: three at once keep two cores busy.
+# Many tests wait for processes and clocks: four at once keep two cores busy.
 test: $(VENV)/.dev ## every test
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile
 
 prove: $(VENV)/.run ## every failure drill in full; writes docs/proof.md
 	$(BIN)/tallygate drill all --proof docs/proof.md

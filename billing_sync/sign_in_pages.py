@@ -40,9 +40,9 @@ HOME: Final = f"{PATH}/{ME}"
 SESSION: Final = "tallygate_person"
 _BEGUN: Final = "tallygate_sign_in"
 _TENANT: Final = ("tenant", "tenantId", "tenant_id")  # the portal's own name is the first
-# Of one address, which behind a proxy may be everybody's: people, not machines.
-_BURST: Final = 100
-_EVERY_MS: Final = 300
+# A company's people share an address, and behind a proxy everybody does; a sign-in takes two.
+_BURST: Final = 120
+_EVERY_MS: Final = 500
 _LONGEST: Final = 64
 
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -1,9 +1,11 @@
 """What every test may ask for: the event loop, one Valkey for the session, a fresh ledger."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
@@ -15,6 +17,11 @@ from tests.databases import Database, PostgresDatabase, SqliteFile
 from tests.fakes import FakeClock
 from tests.postgres import PostgresServer, running
 from tests.redis_cluster import TestCluster, cluster
+
+# The suite runs often, so examples add up over the runs. HYPOTHESIS_PROFILE=thorough for more at once.
+settings.register_profile("suite", max_examples=50)
+settings.register_profile("thorough", max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ MARKET: Final = """
 CUSTOMER: Final = """
     GET /usage/{token}
     GET /usage/{token}/usage.csv
+    GET /usage/{token}/rotate
     POST /usage/{token}/rotate
 """
 # Everybody's; nothing of anybody stands there.
