@@ -144,6 +144,7 @@ def configuration(upstream: str, market: str) -> dict[str, Any]:
     """The demo's tallygate.yaml, as data."""
     return {
         "data_dir": "./var",
+        "log": {"level": "warning"},  # so that the table is what is seen
         "gateway": {"listen": _ANY_PORT, "admin_listen": _ANY_PORT},
         "control": {"listen": _ANY_PORT, "admin_listen": _ANY_PORT},
         "routes": [{"name": ROUTE, "path": "/v1", "upstream": [upstream]}],
