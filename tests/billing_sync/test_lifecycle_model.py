@@ -370,7 +370,7 @@ def test_random_callbacks_of_both_versions(tmp_path: Path) -> None:
     run_state_machine_as_test(
         lambda: Lifecycle(empty),  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(
-            max_examples=20,
+            max_examples=14,
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -59,7 +59,7 @@ def patiently(document: bytes) -> tuple[dict[str, int], bool | None]:
     return stated, dialects.final(decoded, reported=bool(stated))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(DOCUMENTS.map(str.encode), st.integers(0, 200), st.binary(max_size=2))
 def test_what_is_read_quickly_is_read_alike(document: bytes, at: int, noise: bytes) -> None:
     """Keys twice, floats, huge numbers, nulls, foreign members, bytes that are no text."""
@@ -88,7 +88,7 @@ def test_the_usual_replies_are_read_quickly(usage: object) -> None:
         assert known_usage.known(json.dumps(other).encode()) is None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(DOCUMENTS.map(str.encode), st.integers(0, 200), st.binary(max_size=2))
 def test_a_whole_reply_in_one_step_is_what_a_tap_reads(
     document: bytes, at: int, noise: bytes

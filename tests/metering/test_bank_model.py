@@ -138,7 +138,7 @@ class Play:
 
 @pytest.mark.parametrize("goes_back", [False, True])
 @settings(
-    max_examples=25,
+    max_examples=16,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
