@@ -5,9 +5,10 @@ An outlook, not a promise: it looks at whole days back, and is rounded down.
 
 from typing import Final
 
+from metering.windows import HOUR_MS
+
 LOOK_BACK_HOURS: Final = 7 * 24
 _DAY_MS: Final = 86_400_000
-_HOUR_MS: Final = 3_600_000
 _LONGEST_DAYS: Final = 3650
 
 
@@ -19,7 +20,7 @@ def days_to_empty(left: int, used: int, *, since_ms: int, now_ms: int) -> int | 
     if left <= 0:
         return 0
     over = now_ms - since_ms
-    if used <= 0 or over < _HOUR_MS:
+    if used <= 0 or over < HOUR_MS:
         return None
     days = left * over // (used * _DAY_MS)
     return days if days < _LONGEST_DAYS else None

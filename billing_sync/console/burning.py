@@ -10,9 +10,10 @@ from billing_sync.console import charting
 from billing_sync.models import Instance
 from billing_sync.package_report import ItemFigures
 from billing_sync.records import value_of
-from billing_sync.store import pace, package_listing
-from billing_sync.web.formatting import HOUR_MS, Times
+from billing_sync.store import package_burn, package_listing
+from billing_sync.web.formatting import Times
 from metering.catalogue import Catalogue
+from metering.windows import HOUR_MS, Window
 
 HOURS: Final = 7 * 24
 
@@ -24,7 +25,7 @@ def burn_down(
     end = now_ms // HOUR_MS + 1
     first = max(end - HOURS, package.started // HOUR_MS)
     (figures,) = package_listing.listed(ledger, Page(None, package.id, None, None, 1), catalogue)
-    gave = pace.given_by_window(ledger, package.id, first)
+    gave = package_burn.given_by_window(ledger, package.id, Window(first))
     series = []
     for item in figures.items:
         product = catalogue.get(item.item)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from billing_sync.web.formatting import HOUR_MS, Times, number, trimmed
+from billing_sync.web.formatting import Times, number, trimmed
+from metering.windows import HOUR_MS
 
 MOST_SERIES: Final = 6
 

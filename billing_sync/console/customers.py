@@ -16,7 +16,7 @@ from billing_sync.console.shell import NotFound, Shell, Visit
 from billing_sync.models import CustomerRow, Instance, LifecycleInbox, UsageRecord
 from billing_sync.questions import UsageFilter
 from billing_sync.store import newest
-from billing_sync.web.formatting import HOUR_MS
+from metering.windows import HOUR_MS
 
 _CHART_HOURS: Final = 48
 _MOST_KEYS: Final = 50

@@ -22,8 +22,9 @@ from billing_sync.questions import Usage, UsageFilter
 from billing_sync.states import UNPUSHED, State
 from billing_sync.store import earning, findings, mappings, outbox, suspense, usage
 from billing_sync.watching import Risk, risks_at
-from billing_sync.web.formatting import HOUR_MS, Times
+from billing_sync.web.formatting import Times
 from metering.catalogue import AGENTS_GATEWAY, Catalogue
+from metering.windows import HOUR_MS
 
 _EVERY_MS: Final = 4_000  # asked by many, looked up once
 _DAY_HOURS: Final = 24

@@ -14,8 +14,8 @@ from billing_sync.console.shell import Shell, Visit
 from billing_sync.models import Instance
 from billing_sync.package_report import ItemFigures, PackageFigures
 from billing_sync.records import value_of
-from billing_sync.store import pace, package_listing
-from billing_sync.web.formatting import HOUR_MS
+from billing_sync.store import package_burn, package_listing
+from metering.windows import HOUR_MS, Window
 
 PACE_HOURS: Final = 7 * 24
 _PAGE: Final = 50
@@ -65,8 +65,8 @@ class Packages:
 
         def look(ledger: Ledger) -> list[Shown]:
             found = package_listing.listed(ledger, page, catalogue)
-            since = now_ms // HOUR_MS - PACE_HOURS
-            gave = pace.given_since(ledger, [each.package.id for each in found], since)
+            since = Window(now_ms // HOUR_MS - PACE_HOURS)
+            gave = package_burn.given_since(ledger, [each.package.id for each in found], since)
             return [shown(each, gave, now_ms) for each in found]
 
         rows = await self._shell.read(look)

@@ -14,7 +14,7 @@ from billing_sync.questions import UsageFilter
 from billing_sync.runner import Runner
 from billing_sync.store import acts, ahead, alert_listing, ledger, newest, runs, usage
 from billing_sync.watching import risks_at
-from billing_sync.web.formatting import HOUR_MS
+from metering.windows import HOUR_MS
 
 _HOURS: Final = 48
 _MOST: Final = 20

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import httpx
 
 from billing_sync.koogallery.aksk import CONTENT_HASH, UNSIGNED
-from billing_sync.koogallery.client import NOT_SENT, Call, OpenApi, aksk_of
-from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome, classify
+from billing_sync.koogallery.attempting import attempt
+from billing_sync.koogallery.client import Call, OpenApi, aksk_of
+from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.licences import FILE, Made
 from billing_sync.settings import KooGallerySettings
 from metering.clock import Clock
@@ -91,17 +92,3 @@ class UploadClient:
             headers={"Content-Type": body.content_type, CONTENT_HASH: UNSIGNED},
         )
         return await attempt(self._api, call, self._auth)
-
-
-async def attempt(api: OpenApi, call: Call, auth: httpx.Auth | None) -> PushOutcome:
-    """One call of an open API that changes something, judged. Never raises."""
-    try:
-        reply = await api.call(call, auth)
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-        text = "koogallery.base_url is no URL"
-        return PushOutcome(Kind.PERMANENT, "configuration", text, blame=Blame.CALLER)
-    except NOT_SENT as error:
-        return PushOutcome(Kind.TRANSIENT, type(error).__name__, "was not sent")
-    except (httpx.HTTPError, TimeoutError) as error:
-        return PushOutcome(Kind.AMBIGUOUS, type(error).__name__, "no answer after sending")
-    return classify(reply.status, reply.body, reply.retry_after_s)

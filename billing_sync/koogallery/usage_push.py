@@ -11,8 +11,9 @@ from typing import Final
 import httpx
 
 from billing_sync.koogallery.aksk import AkSkAuth, sdk_date
-from billing_sync.koogallery.client import NOT_SENT, Call, OpenApi, aksk_of
-from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome, classify
+from billing_sync.koogallery.attempting import attempt
+from billing_sync.koogallery.client import Call, OpenApi, aksk_of
+from billing_sync.koogallery.outcomes import Blame, Kind, PushOutcome
 from billing_sync.koogallery.signing import push_signature
 from billing_sync.models import UsageRecord
 from billing_sync.settings import KooGallerySettings
@@ -89,17 +90,7 @@ class PushClient:
             return PushOutcome(
                 Kind.PERMANENT, "configuration", f"needs koogallery.{missing}", blame=Blame.CALLER
             )
-        try:
-            reply = await self._api.call(self._call(body), self._auth())
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            return PushOutcome(
-                Kind.PERMANENT, "configuration", "koogallery.base_url is no URL", blame=Blame.CALLER
-            )
-        except NOT_SENT as error:
-            return PushOutcome(Kind.TRANSIENT, type(error).__name__, "was not sent")
-        except (httpx.HTTPError, TimeoutError) as error:
-            return PushOutcome(Kind.AMBIGUOUS, type(error).__name__, "no answer after sending")
-        return classify(reply.status, reply.body, reply.retry_after_s)
+        return await attempt(self._api, self._call(body), self._auth())
 
     def _missing(self) -> str | None:
         settings, way = self._settings, self._way

@@ -61,3 +61,17 @@ def given_since(
         for package_id, item, quantity in session.exec(query):
             found[package_id, item] = int(quantity)
     return found
+
+
+def given_by_window(session: Session, package_id: str, since: Window) -> dict[str, dict[int, int]]:
+    """What a package gave from a window on: by billing item, then by window."""
+    query = (
+        select(Instance.product_id, PackageUse.window, func.sum(PackageUse.quantity))
+        .join(Instance, col(Instance.id) == PackageUse.instance_id)
+        .where(PackageUse.package_id == package_id, col(PackageUse.window) >= since)
+        .group_by(col(Instance.product_id), col(PackageUse.window))
+    )
+    found: dict[str, dict[int, int]] = {}
+    for item, window, quantity in session.exec(query):
+        found.setdefault(item, {})[window] = int(quantity)
+    return found

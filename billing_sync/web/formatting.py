@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from typing import Final
 
-HOUR_MS: Final = 3_600_000
+from metering.windows import HOUR_MS
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999
 _EXACT: Final = Context(prec=200)

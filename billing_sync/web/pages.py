@@ -17,6 +17,7 @@ from billing_sync.web.assets import url_of
 from billing_sync.web.choices import THEMES, choice_of
 from billing_sync.web.formatting import Times
 from billing_sync.web.languages import LANGUAGES, NAMES, TAGS, Texts, texts_of
+from metering.windows import HOUR_MS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -52,7 +53,7 @@ class Pages:
             times=self.times,
             languages=[(language, NAMES[language]) for language in LANGUAGES],
             themes=THEMES,
-            HOUR_MS=formatting.HOUR_MS,
+            HOUR_MS=HOUR_MS,
         )
 
     def page(
