@@ -1,5 +1,9 @@
 """Where a control plane dies: at a script of Redis, or at a statement that writes to its ledger."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -35,3 +39,15 @@ class FailingWrites:
             self.left -= 1
             if self.left == 0:
                 raise RuntimeError
+
+
+def killed_at(module: str, engine: Engine, step: str, url: str) -> None:
+    """A process of tests.billing_sync works on the ledger, and is killed there."""
+    ledger = engine.url.render_as_string(hide_password=False)
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.billing_sync.{module}", step, ledger, url],
+        cwd=Path(__file__).parents[2],
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL

@@ -1,10 +1,5 @@
 """Alerts under `kill -9`: between any two steps, the receiver learns of it, under one id."""
 
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import httpx
 import pytest
 from sqlalchemy import Engine
@@ -12,12 +7,11 @@ from sqlalchemy import Engine
 from billing_sync.alert_sending import LEASE_MS
 from tests.billing_sync.alerting_process import STEPS
 from tests.billing_sync.books import MINUTE, START, Books
+from tests.billing_sync.dying import killed_at
 from tests.billing_sync.hooks import raised, receiver, sender_of, states, webhook
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -26,20 +20,10 @@ def database_kind() -> str:
     return "sqlite"
 
 
-def killed_at(engine: Engine, step: str, url: str) -> None:
-    """A process works and is killed there."""
-    ledger = engine.url.render_as_string(hide_password=False)
-    module = "tests.billing_sync.alerting_process"
-    done = subprocess.run(
-        [sys.executable, "-m", module, step, ledger, url], cwd=ROOT, check=False, timeout=60
-    )
-    assert done.returncode == -signal.SIGKILL
-
-
 async def test_killed_before_the_commit(engine: Engine) -> None:
     """Neither the usage nor the alert is in the ledger: the next drain brings both."""
     with receiver() as server:
-        killed_at(engine, "deducted", server.url)
+        killed_at("alerting_process", engine, "deducted", server.url)
     assert raised(engine) == []
     assert Books.given(Books(engine)) == {}
 
@@ -52,7 +36,7 @@ async def test_killed_after(engine: Engine, step: str, posts: int, at_once: int)
     assert step in STEPS
     with receiver() as server:
         hook = webhook(server.url)
-        killed_at(engine, step, server.url)
+        killed_at("alerting_process", engine, step, server.url)
         assert len(server.requests) == posts
         assert states(engine) == {80: "pending"}
         now = FakeClock(START + 10 * MINUTE + LEASE_MS - 1)
@@ -71,7 +55,7 @@ async def test_killed_when_it_was_done(engine: Engine) -> None:
     """Nobody is told again."""
     with receiver() as server:
         hook = webhook(server.url)
-        killed_at(engine, "settled", server.url)
+        killed_at("alerting_process", engine, "settled", server.url)
         now = FakeClock(START + 10 * MINUTE + 2 * LEASE_MS)
         async with httpx.AsyncClient() as http:
             assert await sender_of(engine, http, now, hook).send_to(hook) == 0

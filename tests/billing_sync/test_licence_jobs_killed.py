@@ -1,35 +1,19 @@
 """Licences under `kill -9`: whatever step it was, one licence, delivered, and never another."""
 
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
+from tests.billing_sync.dying import killed_at
 from tests.billing_sync.licensing import KEEPER, Shop, file_api, rows, states
 from tests.billing_sync.licensing_process import STEPS
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def database_kind() -> str:
     """The SQL of it is tested on both kinds in test_licence_jobs.py."""
     return "sqlite"
-
-
-def killed_at(engine: Engine, step: str, url: str) -> None:
-    """A process works and is killed there."""
-    ledger = engine.url.render_as_string(hide_password=False)
-    module = "tests.billing_sync.licensing_process"
-    done = subprocess.run(
-        [sys.executable, "-m", module, step, ledger, url], cwd=ROOT, check=False, timeout=60
-    )
-    assert done.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -49,7 +33,7 @@ async def test_killed_after(
     """The next process goes on; what the marketplace sees is one licence, and so is what we keep."""
     assert step in STEPS
     with file_api() as (api, server):
-        killed_at(engine, step, server.url)
+        killed_at("licensing_process", engine, step, server.url)
         assert states(engine) == {state: 1}
         assert len(api.uploads) == uploads
         heir = Shop(engine, server.url)
