@@ -6,10 +6,10 @@ its own are charged by it, unless a product says that the merchant does.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from gateway.brakes import Brakes
+from gateway.admitted import Admitted
 from gateway.charging import charges_elsewhere, charges_of, until_of
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
@@ -23,32 +23,9 @@ from gateway.routing import ServedRoute
 from gateway.settings import Customer, StaticKey
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
 from metering.keys import digest, digest_of_sha256, static_key_id
-from metering.usage import Charge
+from metering.usage import Account, Charge
 
 _REMEMBERED_KEYS: Final = 32_768
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The verdict on a call that may pass: who makes it and what it is charged to.
-
-    `grounds` is what was known of the customer; None for one nobody has told us of. `key_id` is
-    empty for callers without an API key; the verdict holds until `until_ms` (UTC), 0 is for ever.
-    `proved`: by the Agents gateway.
-    """
-
-    customer_id: str
-    customer_name: str
-    charges: tuple[Charge, ...]
-    grounds: EntitlementSnapshot | None = field(default=None, repr=False, compare=False)
-    key_id: str = ""
-    until_ms: int = 0
-    proved: bool = False
-    brakes: Brakes | None = field(default=None, repr=False, compare=False)
-
-    def over(self, now_ms: int) -> bool:
-        """Whether the verdict has to be found anew, whatever is known of the customer."""
-        return 0 < self.until_ms <= now_ms
 
 
 class KnownKey(NamedTuple):
@@ -75,6 +52,7 @@ class Directory:
         self.generation = 0  # grows when a key changes hands
         self.complete = True  # whether who is not in it is nobody
         self.used: set[str] = set()
+        self.turn = 0  # grows with each change, and when `used` is taken
         for snapshot in self._configured.values():
             if any(key.digest in self._keys for key in snapshot.keys):
                 raise ValueError(f"customer {snapshot.customer_id!r} has another customer's key")
@@ -82,6 +60,7 @@ class Directory:
 
     def put(self, snapshot: EntitlementSnapshot) -> None:
         """Take over what the control plane says of a customer, in place of what it said before."""
+        self.turn += 1
         self.remove(snapshot.customer_id)
         configured = self._configured.get(snapshot.customer_id)
         if configured is not None:
@@ -96,6 +75,7 @@ class Directory:
 
     def remove(self, customer_id: str) -> None:
         """Forget a projected customer; a configured one falls back to its configuration."""
+        self.turn += 1
         known = self._customers.pop(customer_id, None)
         for key in known.keys if known is not None else ():
             holder = self._keys.get(key.digest)
@@ -110,6 +90,17 @@ class Directory:
         """Whether the grounds of a verdict of this generation are still what is known."""
         grounds = admitted.grounds
         return grounds is not None and self._customers.get(grounds.customer_id) is grounds
+
+    def uses(self, admitted: Admitted) -> bool:
+        """Whether a verdict that is remembered still stands; then its key is used.
+
+        As long as `turn` stays as it is there is nothing to look at.
+        """
+        if admitted.generation != self.generation or not self.stands(admitted):
+            return False
+        self.used.add(admitted.key_id)
+        admitted.turn = self.turn
+        return True
 
     def get(self, customer_id: str) -> EntitlementSnapshot | None:
         """The customer of that id."""
@@ -133,6 +124,7 @@ class Directory:
 
     def take_used(self) -> set[str]:
         """The keys used since the last time."""
+        self.turn += 1
         used, self.used = self.used, set()
         return used
 
@@ -187,7 +179,7 @@ def admit_trusted(
     """
     customer = directory.get(who.customer_id)
     if customer is None:
-        return Admitted(who.customer_id, who.customer_name, ())
+        return Admitted(Account(who.customer_id, route.name), who.customer_name)
     admitted = _admit(directory, route, customer, now_ms)
     return replace(admitted, customer_name=who.customer_name or admitted.customer_name)
 
@@ -209,14 +201,16 @@ def admit_proved(
     instances = customer.instances if customer is not None else ()
     charges = charges_elsewhere(route.products, who.customer_id, instances, now_ms)
     if customer is None:
-        return Admitted(who.customer_id, who.customer_name, charges, until_ms=until_ms, proved=True)
+        account = Account(who.customer_id, route.name, charges)
+        return Admitted(account, who.customer_name, until_ms=until_ms, proved=True)
     ours = [product for product in route.products if product.charged_by == "merchant"]
     if (ours or (route.products and not charges)) and not directory.admitted_everywhere(customer):
         charges += charges_of(ours, instances, now_ms=now_ms, beside=bool(charges))
     ends = [end for end in (until_ms, until_of(charges, instances)) if end]
     name = who.customer_name or customer.name
     until_ms = min(ends, default=0)
-    return Admitted(who.customer_id, name, charges, customer, until_ms=until_ms, proved=True)
+    account = Account(who.customer_id, route.name, charges)
+    return Admitted(account, name, customer, until_ms=until_ms, proved=True)
 
 
 def admit_again(
@@ -253,7 +247,8 @@ def _admit(
     key_id, key_until_ms = ("", 0) if key is None else (key.key_id, key.expires)
     ends = [end for end in (key_until_ms, until_of(charges, customer.instances)) if end]
     until_ms = min(ends, default=0)
-    return Admitted(customer.customer_id, customer.name, charges, customer, key_id, until_ms)
+    account = Account(customer.customer_id, route.name, charges)
+    return Admitted(account, customer.name, customer, key_id, until_ms)
 
 
 def _snapshot(pepper: bytes, customer: Customer) -> EntitlementSnapshot:

@@ -216,7 +216,7 @@ class Answering(Asking):
         if head.undated:
             shared = self._shared
             ends = shared.dates(shared.clock.now_ms()) + ends
-        brakes = self._known.passage.admitted.brakes
+        brakes = self._exchange.admitted.brakes
         if brakes is not None and self._shared.desk is not None:
             ends = brakes.lines(self._shared.loop_time()) + ends
         return b"".join((head.before, self._exchange.request_id.encode(), head.after, ends))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway import injection
+from gateway.admitted import Admitted
 from gateway.chunked import encode_chunk, encode_end
 from gateway.connections import Connection
 from gateway.crossings import Crossings
@@ -78,20 +79,21 @@ class Asking(Limited):
         shared: Crossings,
         client: Client,
         known: KnownRequest,
+        admitted: Admitted,
         framing: int,
         request_id: str,
     ) -> None:
-        passage = known.passage
+        way = known.way
         if request_id[-1:] == "0":  # looked_at
             self._begun_s = shared.loop_time()
         self._shared = shared
         self._client = client
         self._known = known
         self._framing = framing
-        self._exchange = Exchange(passage, request_id)
-        self._balancer = shared.pools.balancers[passage.route.name]
+        self._exchange = Exchange(way, admitted, request_id, known.recent)
+        self._balancer = shared.pools.balancers[way.route.name]
         self._asked = known.asked
-        self._collecting = passage.collects
+        self._collecting = way.collects
         self.keep_alive = known.keep_alive
 
     @abstractmethod
@@ -169,7 +171,7 @@ class Asking(Limited):
     # ...and goes out
 
     def _aim(self) -> None:
-        brakes = self._known.passage.admitted.brakes
+        brakes = self._exchange.admitted.brakes
         if brakes is not None and self._hold is None:
             ahead = self._ahead
             body = ahead[0] if len(ahead) == 1 else b"".join(ahead)
@@ -215,16 +217,18 @@ class Asking(Limited):
     def _message(self) -> bytes:
         """The head and what came of the body so far."""
         asked, ahead = self._asked, self._ahead
-        before, between, end = asked[0] if len(asked) == 1 else asked[self._index()]
+        before, passing, after, end = asked[0] if len(asked) == 1 else asked[self._index()]
         body = ahead[0] if len(ahead) == 1 else b"".join(ahead)
         self._ahead_bytes = 0
         if self._framing > 0:
-            between += b"%d" % self._framing
+            after += b"%d" % self._framing
         elif self._framing == CHUNKED:
             body = self._framed(body)
-        elif self._known.passage.has_body:
-            between += b"0"
-        return b"".join((before, self._exchange.request_id.encode(), between, end, body))
+        elif self._known.way.has_body:
+            after += b"0"
+        exchange = self._exchange
+        own = exchange.request_id.encode()
+        return b"".join((before, own, passing, exchange.admitted.lines, after, end, body))
 
     def _index(self) -> int:
         return self._balancer.pools.index(self._pool)

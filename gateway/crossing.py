@@ -215,11 +215,11 @@ class Crossing(Answering):
     def asked_for(self) -> Asked:
         """What the access log says of it besides its record."""
         exchange, now_s = self._exchange, self._shared.loop_time()
-        before, between, _ = self._known.asked[0]
+        before, passing, *_ = self._known.asked[0]
         return Asked(
             before.partition(b" ")[0].decode(),
-            exchange.passage.path,
-            in_lines(between),
+            exchange.way.path,
+            in_lines(passing),
             exchange.bytes_in,
             exchange.bytes_out,
             now_s - (self._begun_s or self._asked_s),

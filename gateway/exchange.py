@@ -1,6 +1,6 @@
 """One admitted request from head to usage record, without IO: what every shell drives. Pure.
 
-gate.passage(head) -> Passage     (gate.py) identity, entitlement, path; Exchange(passage, id)
+gate.passage(head) -> Passage     (gate.py) identity, entitlement, path; Exchange(way, admitted, id)
 opening(time)                     what the journal notes, so that a crash can name it
 upstream_request(upstream, body)  what to ask the upstream
 request_chunk(chunk)*             what the client sent
@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway import injection
+from gateway.admitted import Admitted
 from gateway.errors import Headers
-from gateway.passage import Answer, Passage, UpstreamRequest
+from gateway.passage import Answer, Passage, UpstreamRequest, Way
+from gateway.recent_ids import RecentIds
 from gateway.request_usage import RequestUsage
 from gateway.routing import Upstream
 from gateway.tap import Tap, read_usual
@@ -44,29 +46,38 @@ class Exchange:
     _reply_over = False
     _ended = False
 
-    def __init__(self, passage: Passage, request_id: str) -> None:
+    def __init__(
+        self, way: Way, admitted: Admitted, request_id: str, recent: RecentIds | None = None
+    ) -> None:
+        """`recent` tells whether the id, which is the caller's then, came before."""
         self.request_id = request_id
-        self.passage = passage
-        self.route = passage.route
-        if passage.reads is not None:
-            self._asked = RequestUsage(passage.route.plan.asked, passage.reads)
+        self.way = way
+        self.admitted = admitted
+        self.route = way.route
+        self._recent = recent
+        if way.reads is not None:
+            self._asked = RequestUsage(way.route.plan.asked, way.reads)
+
+    @property
+    def passage(self) -> Passage:
+        """The verdict that let it in."""
+        return Passage(self.way, self.admitted, None, self._recent)
 
     def opening(self, time_ms: int) -> Open:
         """What the journal notes before anything goes upstream."""
-        passage = self.passage
-        return Open(self.request_id, passage.admitted.customer_id, passage.route.name, time_ms)
+        return Open(self.request_id, self.admitted.customer_id, self.route.name, time_ms)
 
     # Towards the upstream
 
     @property
     def has_body(self) -> bool:
         """Whether the client announced a body."""
-        return self.passage.has_body
+        return self.way.has_body
 
     @property
     def wants_buffering(self) -> bool:
         """Whether the body should be collected, up to `injection.MAX_BODY`, before it is sent."""
-        return self.passage.collects
+        return self.way.collects
 
     @property
     def injected(self) -> bool:
@@ -90,7 +101,7 @@ class Exchange:
     ) -> UpstreamRequest:
         """What to ask the upstream. `collected` is the whole body where it was buffered."""
         body = None if collected is None else self.offer(collected)
-        outgoing = self.passage.outgoing
+        outgoing = self.way.outgoing
         return UpstreamRequest(
             outgoing.head.method,
             upstream.origin,
@@ -128,7 +139,7 @@ class Exchange:
 
     def response_head(self, status: int, headers: Headers) -> Headers:
         """The headers the client gets. Raises UpstreamProtocol for a head nobody may pass on."""
-        answer = self.passage.answer(status, headers, injected=self._injected)
+        answer = self.way.answer(status, headers, injected=self._injected)
         self.begin_reply(answer)
         return [*answer.headers, (b"x-request-id", self.request_id.encode())]
 
@@ -141,7 +152,7 @@ class Exchange:
             self.content_type = answer.content_type
             self._tap = tap = Tap(
                 self.route.plan,
-                path=self.passage.path,
+                path=self.way.path,
                 content_type=answer.content_type,
                 content_encoding=answer.content_encoding,
                 injected=self._injected,
@@ -187,18 +198,15 @@ class Exchange:
         self._ended = self._reply_over = True
         self._status = answer.status
         self._bytes_out = len(body)
-        passage = self.passage
-        admitted = passage.admitted
+        recent = self._recent
         return UsageRecord(
             self.request_id,
             time_ms,
-            self.route.name,
-            admitted.customer_id,
+            self.admitted.account,
             answer.status,
             Outcome.COMPLETE,
             quantities,
-            admitted.charges,
-            passage.recent is not None and passage.recent.comes_again(self.request_id, time_ms),
+            recent is not None and recent.comes_again(self.request_id, time_ms),
         )
 
     def so_far(self) -> Mapping[str, Quantity]:
@@ -244,16 +252,15 @@ class Exchange:
         if not status:
             return None
         used = status < 400
-        recent = self.passage.recent if used else None  # what used nothing may well come again
+        account = self.admitted.account
+        recent = self._recent if used else None  # what used nothing may well come again
         return UsageRecord(
             request_id=self.request_id,
             time_ms=time_ms,
-            route=self.route.name,
-            customer_id=self.passage.admitted.customer_id,
+            account=account if used else account.uncharged(),
             status=status,
             outcome=outcome,
             quantities=self._quantities() if used else {},
-            charges=self.passage.admitted.charges if used else (),
             repeat=recent is not None and recent.comes_again(self.request_id, time_ms),
         )
 

@@ -14,7 +14,6 @@ from gateway.injection import may_ask
 from gateway.known_replies import KnownReply
 from gateway.recording import keep
 from gateway.telemetry import RouteFigures, looked_at
-from metering.board import Open
 
 _PLAIN_END: Final = b"\r\n"
 _CLOSE_END: Final = b"connection: close\r\n\r\n"
@@ -28,27 +27,18 @@ class Express(Crossing):
     ) -> None:
         """Let it in, with what came of its body. Raises NotCounted; then it never began."""
         known = self._known
-        passage = known.passage
-        if (
-            not over
-            or trailers
-            or passage.reads is not None
-            or (passage.collects and may_ask(piece))
-        ):
+        way = known.way
+        if not over or trailers or way.reads is not None or (way.collects and may_ask(piece)):
             super().begin(piece, over=over, trailers=trailers)
             return
         shared, exchange = self._shared, self._exchange
+        admitted = exchange.admitted
         shared.exchanges.add(self)
         telemetry = shared.telemetry
         telemetry.open_exchanges += 1
         try:
-            self._slot = shared.recorder.begin(
-                Open(
-                    exchange.request_id,
-                    passage.admitted.customer_id,
-                    passage.route.name,
-                    shared.clock.now_ms(),
-                )
+            self._slot = shared.recorder.enter(
+                exchange.request_id, admitted.account, shared.clock.now_ms()
             )
         except NotCounted:
             self._leave()
@@ -60,7 +50,7 @@ class Express(Crossing):
             exchange.bytes_in = size
             telemetry.bytes_in += size
         self._ahead = (piece,)
-        brakes = passage.admitted.brakes
+        brakes = admitted.brakes
         self._asked_s = now_s = shared.loop_time()
         if brakes is not None:
             batch = brakes.batch
@@ -79,11 +69,12 @@ class Express(Crossing):
         else:
             self._ahead = ()
             self._connection = connection
-            before, between, end = known.asked[0]
-            if passage.has_body:
-                between += b"%d" % self._framing
-            self.deadline_s = shared.now_s + passage.route.timeouts.head
-            head = b"".join((before, exchange.request_id.encode(), between, end, piece))
+            before, passing, after, end = known.asked[0]
+            if way.has_body:
+                after += b"%d" % self._framing
+            self.deadline_s = shared.now_s + way.route.timeouts.head
+            own = exchange.request_id.encode()
+            head = b"".join((before, own, passing, admitted.lines, after, end, piece))
             shared.writes.put(connection, head)
 
     def received(self, data: bytes) -> None:

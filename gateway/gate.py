@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gateway import headers as fields
-from gateway.admission import Admitted, Directory, admit_key, admit_proved, admit_trusted
+from gateway.admission import Directory, admit_key, admit_proved, admit_trusted
+from gateway.admitted import Admitted
 from gateway.agent_errors import AgentUnproved
 from gateway.agents import Agents, Proof, Verdict
 from gateway.credentials import CREDENTIAL_HEADERS, Networks, presented_key, trusted_identity
@@ -90,7 +91,9 @@ class Gate:
     def open(self, head: RequestHead, request_id: str) -> Exchange:
         """The exchange of a request that may pass. Raises GatewayError for any other."""
         passage = self.passage(head)
-        return Exchange(passage, passage.request_id or request_id)
+        return Exchange(
+            passage.way, passage.admitted, passage.request_id or request_id, passage.recent
+        )
 
     def passage(self, head: RequestHead) -> Passage:
         """The verdict on a request that may pass. Raises GatewayError for any other."""

@@ -1,50 +1,42 @@
 """Heads that were seen before, and what they amounted to: read, checked and decided once.
 
 What is kept is a pure function of the bytes of the head, of who sent it, and of what is known of
-the customer; the last is looked at anew each time, and so is the time where a key expires. A request's Content-Length is cut out first, so
-that calls which differ only in what they say are one head. A head is kept when it comes a second
-time: heads that are unique to their call would only push the others out.
+the customer; the last is looked at anew as soon as anything changed, and so is the time where a key
+expires. A request's Content-Length is cut out first, so that calls which differ only in what they say
+are one head, and so is the line that says whose call it is: customers who call alike share what their
+heads amount to, and each is found by that line. A head is kept when it comes a second time: heads that
+are unique to their call would only push the others out.
 
 Of a head that is not kept only the lines that decide anything are looked up: those that say what is
 asked for, and those that say who asks. Where both are known the rest just passes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from gateway import parsing
-from gateway.admission import Admitted, Directory
+from gateway.admission import Directory
+from gateway.admitted import Admitted
 from gateway.credentials import CREDENTIAL_HEADERS
 from gateway.decisive import Apart, only_usual_options, request_apart, request_kinds
 from gateway.errors import Headers, UnknownRoute
+from gateway.kept_heads import MAX_BYTES, MAX_HEAD, KeptHeads
 from gateway.known_replies import Replies
-from gateway.known_request import (
-    Customer,
-    KnownRequest,
-    Shape,
-    customer_of,
-    known_of,
-    let_go,
-    quickly,
-    shape_of,
-)
-from gateway.passage import Passage, RequestHead
+from gateway.known_request import Customers, KnownRequest, is_apart, known_of, quickly
+from gateway.passage import Passage, RequestHead, Way
 from gateway.raw_heads import RawRequest
 from gateway.recent_ids import RecentIds
 from gateway.routing import ServedRoute
 from gateway.strictness import MAX_REQUEST_FIELDS, origin_form
 from gateway.websocket_head import is_asked_for
+from gateway.wire import about_customer
 
-MAX_BYTES: Final = 24 << 20  # of all heads that are kept
-_MAX_HEAD: Final = 4096  # longer ones are not kept
-_SEEN: Final = 16_384
 _MAX_SHAPES: Final = 1024
-_MAX_CUSTOMERS: Final = 16_384
+_MAX_CUSTOMERS: Final = 32_768
+_OWN: Final = b"\0"  # in no head: what a head is kept by that its sender shares with nobody
 _LENGTHS: Final = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 _LENGTH_BYTES: Final = 18
 _DIGITS: Final = 18  # no honest length has more; those that do are read each time
-_OVERHEAD: Final = 640  # of the objects around the bytes of one head
-_ONE_IN: Final = 7  # heads that come again, where another has to go for it
 
 
 class Believing(Protocol):
@@ -95,13 +87,11 @@ class KnownHeads:
         self._kinds = request_kinds(credentials)
         self._directory = directory
         self._now_ms = now_ms
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._kept: dict[bytes, KnownRequest] = {}
-        self._seen: set[int] = set()
-        self._turn = 0
-        self._shapes: dict[bytes, Shape] = {}  # by deciding lines and caller
-        self._customers: dict[tuple[bytes, str], Customer] = {}  # by credentials and route
+        self._kept = KeptHeads(max_bytes)
+        self._shapes: dict[bytes, KnownRequest] = {}  # by deciding lines and caller
+        self._customers: dict[str, Customers] = {}  # by route
+        self._learned = 0  # customers, of all routes
+        self._whose = _spellings(CREDENTIAL_HEADERS)
         self._replies: dict[tuple[bool, bool, bool], Replies] = {}
 
     def __len__(self) -> int:
@@ -110,7 +100,7 @@ class KnownHeads:
     @property
     def bytes_kept(self) -> int:
         """What they take, at most."""
-        return self._bytes
+        return self._kept.bytes
 
     def serve(
         self, directory: Directory, credentials: frozenset[bytes] = CREDENTIAL_HEADERS
@@ -118,59 +108,99 @@ class KnownHeads:
         """Forget everything: the routes have changed, and these are the customers from now on."""
         self._directory = directory
         self._kinds = request_kinds(credentials)
-        self._bytes = 0
         self._kept.clear()
-        self._seen.clear()
         self._shapes.clear()
         self._customers.clear()
+        self._learned = 0
         self._replies.clear()
 
-    def request(self, raw: bytes, caller: Caller) -> tuple[KnownRequest, int]:
-        """What a whole head amounts to, and its framing. Raises GatewayError or NotProxied."""
+    def request(  # noqa: C901, PLR0912 - calls are what it saves
+        self, raw: bytes, caller: Caller
+    ) -> tuple[KnownRequest, Admitted, int]:
+        """What a whole head amounts to, who sends it, its framing. Raises GatewayError or NotProxied."""
         start = raw.find(_LENGTHS[0])
         if start < 0:
             start = raw.find(_LENGTHS[1])
-        if start < 0:
-            length = 0
-            key = raw + caller.key
-        else:
+        length = end = 0
+        if start >= 0:
             start += _LENGTH_BYTES
             end = raw.find(b"\r", start)
             digits = raw[start:end]
-            # What is no plain number is read again each time, and refused each time.
-            length = int(digits) if digits.isdigit() and end - start <= _DIGITS else -1
-            key = raw[:start] + raw[end:] + caller.key
-        known = self._kept.get(key)
-        if known is not None and length >= 0:
-            directory, admitted = self._directory, known.passage.admitted
-            grounds = admitted.grounds
-            if (
-                known.generation == directory.generation
-                and grounds is not None
-                and directory.get(grounds.customer_id) is grounds  # as `stands`, for every call
-                and not (admitted.until_ms and admitted.over(self._now_ms()))
+            if not digits.isdigit() or end - start > _DIGITS:
+                known, admitted, _ = self._read(raw, caller)  # each time, and refused each time
+                return known, admitted, known.framing
+            length = int(digits)
+        at = raw.find(self._whose[0])
+        if at < 0 and (at := self._find_whose(raw)) < 0:
+            said, key = b"", (raw if start < 0 else raw[:start] + raw[end:]) + caller.key
+        else:
+            stop = raw.find(b"\r", at + 2)
+            said = raw[at + 2 : stop]
+            if start < 0:
+                key = raw[:at] + raw[stop:] + caller.key
+            elif at < start:
+                key = b"".join((raw[:at], raw[stop:start], raw[end:], caller.key))
+            else:
+                key = b"".join((raw[:start], raw[end:at], raw[stop:], caller.key))
+        found = self._kept.get(key)
+        if found is not None:
+            who = found.customers.get(said)
+            if who is not None and (
+                (who.turn == self._directory.turn and not who.until_ms) or self._may(who)
             ):
-                directory.used.add(admitted.key_id)
-                return known, length if start >= 0 else known.framing
-            self._forget(key)
-        known = self._known(raw, key, caller) if length >= 0 else self._read(raw, caller)[0]
-        return known, length if start >= 0 and length >= 0 else known.framing
+                return found, who, length if start >= 0 else found.framing
+        bare = raw if start < 0 else raw[:start] + raw[end:]
+        known, admitted = self._other(raw, bare, key, said, caller)
+        return known, admitted, length if start >= 0 else known.framing
 
-    def _known(self, raw: bytes, key: bytes, caller: Caller) -> KnownRequest:
-        """What a head amounts to that is not kept; `key` holds it without its length."""
+    def _find_whose(self, head: bytes) -> int:
+        """Where the line stands that says who calls; next time its spelling is looked for first."""
+        for spelling in self._whose:
+            at = head.find(spelling)
+            if at >= 0:
+                self._whose.remove(spelling)
+                self._whose.insert(0, spelling)
+                return at
+        return -1
+
+    def _may(self, admitted: Admitted) -> bool:
+        """Whether a verdict that is remembered holds now."""
+        directory = self._directory
+        if admitted.turn != directory.turn and not directory.uses(admitted):
+            return False
+        return not (admitted.until_ms and admitted.over(self._now_ms()))
+
+    def _other(
+        self, raw: bytes, bare: bytes, key: bytes, said: bytes, caller: Caller
+    ) -> tuple[KnownRequest, Admitted]:
+        """Of a head that is not known, or that its sender shares with nobody.
+
+        `bare` lacks its length, `key` also the line `said` that says who calls.
+        """
+        own = _OWN + bare + caller.key
+        known = self._kept.get(own)
+        if known is not None:
+            admitted = known.customers[_OWN]
+            if self._may(admitted):
+                return known, admitted
+            self._kept.forget(own)
         parts = None
-        if len(key) <= _MAX_HEAD:
-            head = key[: -len(caller.key)]
-            parts = request_apart(head, caller.key, MAX_REQUEST_FIELDS, self._kinds)
-        known = self._quickly(parts) if parts is not None else None
-        if known is None:
-            known, usual = self._read(raw, caller)
+        if len(own) <= MAX_HEAD:
+            parts = request_apart(bare, caller.key, MAX_REQUEST_FIELDS, self._kinds)
+        found = self._quickly(parts) if parts is not None else None
+        if found is None:
+            known, admitted, usual = self._read(raw, caller)
             if parts is not None and usual:
-                self._learn(parts, known)
-        self._keep(key, known)
-        return known
+                self._learn(parts, known, admitted)
+        else:
+            known, admitted = found
+        if known.customers.get(said) is admitted:
+            self._kept.keep(key, known)
+        elif admitted.grounds is not None:
+            self._kept.keep(own, known._replace(customers=Customers({_OWN: admitted})))
+        return known, admitted
 
-    def _read(self, raw: bytes, caller: Caller) -> tuple[KnownRequest, bool]:
+    def _read(self, raw: bytes, caller: Caller) -> tuple[KnownRequest, Admitted, bool]:
         """What a head amounts to, and whether Connection takes no unusual field out of it."""
         said = parsing.read_request(raw)
         target = origin_form(said.method, said.target, said.headers)
@@ -184,64 +214,63 @@ class KnownHeads:
             passage = self._passage(head)
         except UnknownRoute:
             raise NotProxied(said) from None
-        kept = let_go(passage)
-        kinds = (self._replies_to(kept, injected=False), self._replies_to(kept, injected=True))
-        known = known_of(passage, said, kinds, self._directory.generation)
-        return known, only_usual_options(said.headers)
+        way = passage.way
+        kinds = (self._replies_to(way, injected=False), self._replies_to(way, injected=True))
+        customers = self._customers.setdefault(way.route.name, Customers())
+        known = known_of(passage, said, kinds, customers)
+        return known, self._remembered(passage.admitted), only_usual_options(said.headers)
 
-    def _quickly(self, parts: Apart) -> KnownRequest | None:
+    def _remembered(self, admitted: Admitted) -> Admitted:
+        """A verdict of now, with what is wanted of it as long as it holds."""
+        admitted.lines = about_customer(admitted)
+        admitted.generation, admitted.turn = self._directory.generation, self._directory.turn
+        return admitted
+
+    def _quickly(self, parts: Apart) -> tuple[KnownRequest, Admitted] | None:
         """What a head amounts to, if all that decides it is known."""
-        shape = self._shapes.get(parts.shape)
-        if shape is None:
+        first = self._shapes.get(parts.shape)
+        if first is None:
             return None
         if parts.claims:
-            return self._believed(parts, shape, parts.claims)
-        customer = self._customers.get((parts.credentials, shape.route))
-        directory = self._directory
-        if (
-            customer is None
-            or customer.generation != directory.generation
-            or not directory.stands(customer.admitted)
-            or customer.admitted.over(self._now_ms())
-        ):
+            return self._believed(parts, first, parts.claims)
+        admitted = first.customers.get(parts.credentials)
+        if admitted is None or not self._may(admitted):
             return None
-        directory.used.add(customer.admitted.key_id)
-        return quickly(shape, customer, parts.passing)
+        return quickly(first, parts.passing), admitted
 
-    def _believed(self, parts: Apart, shape: Shape, claims: Headers) -> KnownRequest | None:
+    def _believed(
+        self, parts: Apart, first: KnownRequest, claims: Headers
+    ) -> tuple[KnownRequest, Admitted] | None:
         """Nothing of a proof is remembered: it stands in the head, and says how long it holds."""
         believing = self._believing
         if believing is None:
             return None
-        verdict = believing.believed(shape.known.passage.route, claims)
+        verdict = believing.believed(first.way.route, claims)
         if verdict is None:
             return None
         admitted, request_id = verdict
-        customer = customer_of(admitted, self._directory.generation)
-        known = quickly(shape, customer, parts.passing)
         recent = None if request_id is None else believing.recent
-        return known._replace(passage=known.passage._replace(request_id=request_id, recent=recent))
+        known = quickly(first, parts.passing)._replace(request_id=request_id, recent=recent)
+        return known, self._remembered(admitted)
 
-    def _learn(self, parts: Apart, known: KnownRequest) -> None:
-        passage = known.passage
-        if passage.route.forward_authorization:
+    def _learn(self, parts: Apart, known: KnownRequest, admitted: Admitted) -> None:
+        if known.way.route.forward_authorization or not is_apart(known, parts):
             return
-        customer = customer_of(passage.admitted, known.generation)
-        shape = shape_of(known, parts, customer)
-        if shape is None:
-            return
-        if passage.admitted.grounds is not None and not parts.claims:
-            if len(self._customers) >= _MAX_CUSTOMERS:
-                self._customers.clear()
-            self._customers[parts.credentials, shape.route] = customer
+        if admitted.grounds is not None and parts.credentials and not parts.claims:
+            if self._learned >= _MAX_CUSTOMERS:
+                self._learned = 0
+                for customers in self._customers.values():
+                    customers.clear()
+            self._learned += parts.credentials not in known.customers
+            known.customers[parts.credentials] = admitted
         if parts.shape not in self._shapes:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()
-            self._shapes[parts.shape] = shape
+            self._shapes[parts.shape] = known._replace(request_id=None, recent=None)
 
-    def _replies_to(self, passage: Passage, *, injected: bool) -> Replies:
+    def _replies_to(self, way: Way, *, injected: bool) -> Replies:
         """What a reply amounts to depends on nothing else that was asked."""
-        kind = (passage.head_only, injected, passage.route.plan.normalize)
+        kind = (way.head_only, injected, way.route.plan.normalize)
         replies = self._replies.get(kind)
         if replies is None:
             replies = self._replies[kind] = Replies(
@@ -249,33 +278,7 @@ class KnownHeads:
             )
         return replies
 
-    def _keep(self, key: bytes, known: KnownRequest) -> None:
-        passage = known.passage
-        if len(key) > _MAX_HEAD or passage.request_id or passage.admitted.grounds is None:
-            return  # a request id of its own makes each head another one
-        seen = hash(key)
-        if seen not in self._seen:
-            if len(self._seen) >= _SEEN:
-                self._seen.clear()
-            self._seen.add(seen)
-            return
-        cost = _cost(key, known)
-        if self._bytes + cost > self._max_bytes:
-            # More heads in turn than there is room for: if each made room for the next, none would
-            # ever be found again.
-            self._turn = (self._turn + 1) % _ONE_IN
-            if self._turn:
-                return
-        self._seen.discard(seen)
-        self._kept[key] = known
-        self._bytes += cost
-        while self._bytes > self._max_bytes:
-            self._forget(next(iter(self._kept)))
 
-    def _forget(self, key: bytes) -> None:
-        self._bytes -= _cost(key, self._kept.pop(key))
-
-
-def _cost(key: bytes, known: KnownRequest) -> int:
-    # More than it is: what stands before the request's id is mostly one object for all customers.
-    return len(key) + _OVERHEAD + sum(len(each.before) + len(each.between) for each in known.asked)
+def _spellings(names: Iterable[bytes]) -> list[bytes]:
+    """How lines with these fields mostly begin."""
+    return [b"\r\n%b: " % spelt for name in sorted(names) for spelt in (name.title(), name)]

@@ -3,35 +3,39 @@
 from typing import Final, NamedTuple
 
 from gateway import framing, parsing
-from gateway.admission import Admitted
+from gateway.admitted import Admitted
 from gateway.decisive import Apart
-from gateway.errors import Headers
 from gateway.framing import CHUNKED
-from gateway.headers import identity, values_of
+from gateway.headers import values_of
 from gateway.known_replies import Replies
-from gateway.passage import Outgoing, Passage, RequestHead
+from gateway.passage import Outgoing, Passage, RequestHead, Way
 from gateway.raw_heads import RawRequest
-from gateway.wire import (
-    AskedHead,
-    asked_head,
-    injected_head,
-    serialised,
-    with_passing,
-    without_passing,
-)
+from gateway.recent_ids import RecentIds
+from gateway.wire import AskedHead, asked_head, injected_head, with_passing
+from metering.usage import Account
 
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _NO_HEAD: Final = RequestHead("", b"", [], "", "")
-_NOBODY: Final = Admitted("", "", ())
+_NOBODY: Final = Admitted(Account("", ""), "")
+
+
+class Customers(dict[bytes, Admitted]):
+    """Whose calls are let in, by the lines of a head that say who calls."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} customers>"  # the lines hold their keys
 
 
 class KnownRequest(NamedTuple):
-    """What a request's head amounts to, whatever its Content-Length.
+    """What a request's head amounts to, whatever its Content-Length and whoever sends it.
 
-    `asked` are the heads for the route's upstreams, with the body as the client frames it.
+    `asked` are the heads for the route's upstreams, with the body as the client frames it, without
+    the lines about the customer. `customers` are those whose calls with this head may pass.
+    `request_id` is the caller's own, of one who is believed, and `recent` tells whether it came before.
     """
 
-    passage: Passage
+    way: Way
+    customers: Customers
     framing: int  # where its length is not as usual
     keep_alive: bool
     modern: bool  # HTTP/1.1: the client reads chunks and interim replies
@@ -41,7 +45,8 @@ class KnownRequest(NamedTuple):
     asked: tuple[AskedHead, ...]
     replies: Replies
     replies_injected: Replies
-    generation: int
+    request_id: str | None = None
+    recent: RecentIds | None = None
 
     @property
     def injected(self) -> tuple[AskedHead, ...]:
@@ -49,85 +54,68 @@ class KnownRequest(NamedTuple):
         return tuple([injected_head(each) for each in self.asked])
 
 
-class Customer(NamedTuple):
-    """Whose credentials came, as far as requests of one route are concerned."""
-
-    admitted: Admitted
-    generation: int
-    lines: bytes  # that tell the upstream of it
-
-
-class Shape(NamedTuple):
-    """What requests have in common whose deciding lines are the same, whoever sends them."""
-
-    known: KnownRequest  # the first of them
-    asked: tuple[AskedHead, ...]  # with neither lines that pass nor lines about the customer
-    route: str
-
-
 def known_of(
-    passage: Passage, said: RawRequest, kinds: tuple[Replies, Replies], generation: int
+    passage: Passage, said: RawRequest, kinds: tuple[Replies, Replies], customers: Customers
 ) -> KnownRequest:
     """What a head amounts to that was read and let in."""
     headers, version = said.headers, said.http_version
     body = framing.request_framing(headers, version)
     modern = version == "1.1"
-    sized = passage.has_body and body != CHUNKED
-    outgoing = passage.outgoing
+    way = passage.way
+    sized = way.has_body and body != CHUNKED
     return KnownRequest(
-        let_go(passage),
+        let_go(way),
+        customers,
         framing=body,
         keep_alive=parsing.stays_open(headers, version),
         modern=modern,
         expects=modern and bool(values_of(headers, b"expect")),
         wants_trailers=modern and b"trailers" in b",".join(values_of(headers, b"te")).lower(),
         idempotent=said.method in _IDEMPOTENT,
-        asked=tuple([asked_head(outgoing, each, sized=sized) for each in passage.route.upstreams]),
+        asked=tuple([asked_head(way.outgoing, each, sized=sized) for each in way.route.upstreams]),
         replies=kinds[0],
         replies_injected=kinds[1],
-        generation=generation,
+        request_id=passage.request_id,
+        recent=passage.recent,
     )
 
 
-def let_go(passage: Passage) -> Passage:
+def let_go(way: Way) -> Way:
     """Without the head, which holds the customer's key and much memory."""
-    return passage._replace(outgoing=Outgoing(_NO_HEAD, b"", passage.route, _NOBODY, []))
+    return way._replace(outgoing=Outgoing(_NO_HEAD, b"", way.route, _NOBODY, []))
 
 
-def customer_of(admitted: Admitted, generation: int) -> Customer:
-    """The customer of requests with this verdict."""
-    about: Headers = identity("", admitted.customer_id, admitted.customer_name)
-    return Customer(admitted, generation, serialised(b"", about))
+def is_apart(known: KnownRequest, parts: Apart) -> bool:
+    """Whether the fields that only pass are those that were told apart."""
+    return all(each.passing == b"\r\n" + parts.passing for each in known.asked)
 
 
-def shape_of(known: KnownRequest, parts: Apart, customer: Customer) -> Shape | None:
-    """What a request has in common with others; None where that cannot be told apart."""
-    left: list[AskedHead] = []
-    for each in known.asked:
-        rest = without_passing(each, parts.passing)
-        if rest is None or not rest.between.startswith(customer.lines):
-            return None
-        left.append(rest._replace(between=rest.between[len(customer.lines) :]))
-    return Shape(known, tuple(left), known.passage.route.name)
-
-
-def quickly(shape: Shape, customer: Customer, passing: bytes) -> KnownRequest:
-    """What a request of this shape amounts to."""
-    first = shape.known
-    route, _, path, head_only, has_body, collects, _, outgoing, reads, _ = first.passage
-    lines = passing + customer.lines
+def quickly(first: KnownRequest, passing: bytes) -> KnownRequest:
+    """What a request amounts to whose deciding lines are those of the first."""
+    (
+        way,
+        customers,
+        body,
+        stays,
+        modern,
+        expects,
+        trailers,
+        idempotent,
+        asked,
+        plain,
+        injected,
+        *_,
+    ) = first
     return KnownRequest(
-        Passage(
-            route, customer.admitted, path, head_only, has_body, collects, None, outgoing, reads
-        ),
-        first.framing,
-        first.keep_alive,
-        first.modern,
-        first.expects,
-        first.wants_trailers,
-        first.idempotent,
-        tuple([with_passing(each, lines) for each in shape.asked]),
-        first.replies,
-        first.replies_injected,
-        customer.generation,
+        way,
+        customers,
+        body,
+        stays,
+        modern,
+        expects,
+        trailers,
+        idempotent,
+        tuple([with_passing(each, passing) for each in asked]),
+        plain,
+        injected,
     )

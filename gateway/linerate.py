@@ -116,7 +116,7 @@ class LineRate(ClientSide):
         self._head_only = data[0] == _H and raw.startswith(b"HEAD ")
         self.deadline_s = math.inf
         try:
-            known, length = self.shared.heads.request(raw, self._caller)
+            known, admitted, length = self.shared.heads.request(raw, self._caller)
         except NotProxied as other:
             self._serve_otherwise(other.head, raw, data[end:])
             return True
@@ -124,8 +124,9 @@ class LineRate(ClientSide):
             self._turn_away(error, raw, data[end:])
             return True
         shared = self.shared
-        request_id = known.passage.request_id or shared.new_id()
-        self._crossing = crossing = self.exchange(shared, self, known, length, request_id)
+        request_id = known.request_id or shared.new_id()
+        crossing = self.exchange(shared, self, known, admitted, length, request_id)
+        self._crossing = crossing
         if self._ending:
             crossing.keep_alive = False
         rest = data[end:]

@@ -43,7 +43,7 @@ class MidStream:
         if not none_left and now_s - since_s < GRACE_S:
             return None
         refusal = self._desk.refusal_of(self._hold)
-        return error_event(refusal, exchange.passage.path, exchange.request_id), refusal
+        return error_event(refusal, exchange.way.path, exchange.request_id), refusal
 
 
 def error_event(refusal: GatewayError, path: str, request_id: str) -> bytes:

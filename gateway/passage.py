@@ -1,6 +1,7 @@
 """What a request's head alone decides: where it goes, who pays, what the upstream is sent. Pure.
 
-A passage is the same for every request with the same head, so that it can be kept and used again.
+A way is the same for every request with the same head, whoever sends it; so it can be kept and used
+again, and holds nothing of a customer.
 """
 
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Final, NamedTuple
 
 from gateway import headers as fields
 from gateway import injection
-from gateway.admission import Admitted
+from gateway.admitted import Admitted
 from gateway.credentials import CREDENTIAL_HEADERS
 from gateway.decoding import is_event_stream, is_json, is_plain
 from gateway.errors import Headers
@@ -111,25 +112,21 @@ class Outgoing:
         return (each[0], fields.readable_codings(each[1]))
 
 
-class Passage(NamedTuple):
-    """The verdict on a head that may pass.
+class Way(NamedTuple):
+    """Where a request goes, and what becomes of it there.
 
     `path` is the client's, decoded, and `head_only` says that the reply has no body (HEAD).
-    `request_id` is the caller's own, of one who is believed, and `recent` tells whether it came
-    before. `collects`: the body is wanted whole before it is sent.
+    `collects`: the body is wanted whole before it is sent.
     `reads`: the request's Content-Encoding where something is counted in its body.
     """
 
     route: ServedRoute
-    admitted: Admitted
     path: str
     head_only: bool
     has_body: bool
     collects: bool
-    request_id: str | None
     outgoing: Outgoing
     reads: bytes | None = None
-    recent: RecentIds | None = None
 
     @property
     def announced(self) -> int:
@@ -143,6 +140,24 @@ class Passage(NamedTuple):
         return answer_of(
             status, headers, head_only=self.head_only, injected=injected, normalize=normalize
         )
+
+
+class Passage(NamedTuple):
+    """The verdict on a head that may pass: its way, and who goes it.
+
+    `request_id` is the caller's own, of one who is believed, and `recent` tells whether it came
+    before.
+    """
+
+    way: Way
+    admitted: Admitted
+    request_id: str | None = None
+    recent: RecentIds | None = None
+
+    @property
+    def route(self) -> ServedRoute:
+        """Where it goes."""
+        return self.way.route
 
 
 def answer_of(
@@ -197,14 +212,13 @@ def passage_of(
     )
     rest = route.rest_of(head.target)
     outgoing = Outgoing(head, rest, route, admitted, about_caller, credentials)
-    return Passage(
+    way = Way(
         route,
-        admitted,
         path,
         head.method == "HEAD",
         has_body,
         collects,
-        None,
         outgoing,
         fields.first(head.headers, b"content-encoding") if reads else None,
     )
+    return Passage(way, admitted)

@@ -20,7 +20,7 @@ from metering.clock import Clock
 from metering.counters import Counters
 from metering.errors import JournalFull
 from metering.lane_protocol import Lane
-from metering.usage import UsageRecord
+from metering.usage import Account, UsageRecord
 
 _ASKED: Final = 8  # partitions, so that more than one node is
 
@@ -51,10 +51,15 @@ class Recorder:
         Raises NotCounted when its record could not be kept, or where the policy is not to serve
         while Redis is away.
         """
+        account = Account(request.customer_id, request.route)
+        return self.enter(request.request_id, account, request.started)
+
+    def enter(self, request_id: str, account: Account, started_ms: int) -> int:
+        """The same of a request whose account is at hand."""
         if self._deny_without_store and self.breaker.open:
             raise NotCounted
         try:
-            return self._lane.begin(request)
+            return self._lane.enter(request_id, account, started_ms)
         except JournalFull:
             raise NotCounted from None
 

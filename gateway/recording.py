@@ -7,7 +7,7 @@ from typing import Protocol
 from gateway.errors import NotCounted
 from gateway.telemetry import Telemetry
 from metering.board import Open
-from metering.usage import UsageRecord
+from metering.usage import Account, UsageRecord
 
 logger = logging.getLogger("tallygate.gateway")
 
@@ -21,6 +21,10 @@ class Recorder(Protocol):
         ...
 
     def begin(self, request: Open) -> int: ...
+
+    def enter(self, request_id: str, account: Account, started_ms: int) -> int:
+        """As `begin`."""
+        ...
 
     def forget(self, slot: int) -> None: ...
 

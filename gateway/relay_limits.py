@@ -17,7 +17,7 @@ class RelayLimits:
     def __init__(self, desk: Desk | None, exchange: Exchange) -> None:
         self._desk = desk
         self._exchange = exchange
-        self._brakes = exchange.passage.admitted.brakes
+        self._brakes = exchange.admitted.brakes
         self._hold: Hold | None = None
         self._mid_stream: MidStream | None = None
 
@@ -31,7 +31,7 @@ class RelayLimits:
         exchange, brakes = self._exchange, self._brakes
         if self._desk is None or brakes is None:
             return
-        self._hold = hold = Hold(brakes, body, exchange.passage.announced)
+        self._hold = hold = Hold(brakes, body, exchange.way.announced)
         if brakes.stops:
             self._mid_stream = MidStream(self._desk, hold, exchange)
         await let_by(self._desk, hold)

@@ -27,11 +27,12 @@ class RelayNotes:
         self._started = False
         self._traced: Traced | None = None
         if workings.tracing is not None:
-            exchange.passage, self._traced = workings.tracing.begin_passage(
+            passage, self._traced = workings.tracing.begin_passage(
                 exchange.passage, exchange.request_id
             )
+            exchange.way = passage.way
 
-        self._trace = values_of(exchange.passage.outgoing.head.headers, TRACEPARENT)
+        self._trace = values_of(exchange.way.outgoing.head.headers, TRACEPARENT)
 
     def answered(self, seconds: float) -> None:
         """The head of the reply came so long after the request was sent."""
@@ -68,8 +69,8 @@ class RelayNotes:
         exchange = self._exchange
         seconds = anyio.current_time() - self._begun_s
         return Asked(
-            exchange.passage.outgoing.head.method,
-            exchange.passage.path,
+            exchange.way.outgoing.head.method,
+            exchange.way.path,
             self._trace,
             exchange.bytes_in,
             exchange.bytes_out,

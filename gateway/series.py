@@ -58,20 +58,17 @@ class Family(msgspec.Struct, array_like=True):
         return self.kind in LASTING
 
 
-def families(metrics: Iterable[Metric]) -> list[Family]:
-    """What collectors show, small. Exemplars are left out: they are of one worker."""
-    found = []
-    for metric in metrics:
-        groups: dict[tuple[str, ...], Group] = {}
-        for name, labels, value, *_ in metric.samples:
-            key = (name, *labels)
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = Group(name, list(labels), [])
-            number = value if type(value) in _NUMBERS else float(value)
-            group.rows.append((list(labels.values()), number))
-        found.append(Family(metric.name, metric.type, metric.documentation, list(groups.values())))
-    return found
+def family(metric: Metric) -> Family:
+    """What a collector shows, small. Exemplars are left out: they are of one worker."""
+    groups: dict[tuple[str, ...], Group] = {}
+    for name, labels, value, *_ in metric.samples:
+        key = (name, *labels)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group(name, list(labels), [])
+        number = value if type(value) in _NUMBERS else float(value)
+        group.rows.append((list(labels.values()), number))
+    return Family(metric.name, metric.type, metric.documentation, list(groups.values()))
 
 
 class Sum:

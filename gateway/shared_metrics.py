@@ -5,12 +5,16 @@ everybody's pages. Without a page (there was no room for it) it knows only its o
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+import anyio
+import anyio.lowlevel
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway import past, series
@@ -21,6 +25,7 @@ from metering.exposing import encoded
 log = logging.getLogger("tallygate.gateway")
 
 FOLDER: Final = "metrics"
+_STEP_S: Final = 0.0003  # calls wait no longer for one
 
 
 class Shown(Protocol):
@@ -58,6 +63,7 @@ class SharedMetrics:
         self._folder = folder = journal_dir.with_name(FOLDER)
         self._collect = collect
         self._exemplars: Mapping[tuple[str, tuple[str, ...]], object] = {}
+        self._turns = 0
         self._own: list[Family] = []
         self._page: Page | None = None
         try:
@@ -68,17 +74,34 @@ class SharedMetrics:
 
     def publish(self) -> None:
         """Show the others what is counted here. Never raises."""
+        for _ in self._publishing():
+            pass
+
+    async def publish_slowly(self) -> None:
+        """The same in steps, between which calls are served."""
+        began_s = time.perf_counter()
+        for _ in self._publishing():
+            if time.perf_counter() - began_s > _STEP_S:
+                await anyio.lowlevel.checkpoint()
+                began_s = time.perf_counter()
+
+    def _publishing(self) -> Iterator[None]:
+        """A step for each metric. Who is overtaken gives up: what is shown never goes back."""
+        turn = self._turns = self._turns + 1
+        own: list[Family] = []
+        exemplars: dict[tuple[str, tuple[str, ...]], Exemplar] = {}
         try:
-            self._publish()
+            for metric in chain(self._collect(), self._about_pages()):
+                own.append(series.family(metric))
+                exemplars |= _exemplars(metric)
+                yield
+                if self._turns != turn:
+                    return
+            self._own, self._exemplars = own, exemplars
+            if self._page is not None:
+                self._page.publish(own)
         except Exception:
             log.exception("metrics could not be published")
-
-    def _publish(self) -> None:
-        shown = list(self._collect())
-        self._own = series.families([*shown, *self._about_pages()])
-        self._exemplars = _exemplars(shown)
-        if self._page is not None:
-            self._page.publish(self._own)
 
     def text(self, accept: str, *, own: bool = False) -> tuple[bytes, str]:
         """All workers' metrics in the format that is accepted, and its content type; for a thread.
@@ -115,11 +138,11 @@ class _Ready(Collector):
         return self._shown
 
 
-def _exemplars(shown: Iterable[Metric]) -> dict[tuple[str, tuple[str, ...]], object]:
+def _exemplars(metric: Metric) -> dict[tuple[str, tuple[str, ...]], Exemplar]:
+    if metric.type != "histogram":
+        return {}
     return {
         (sample.name, tuple(sample.labels.values())): sample.exemplar
-        for metric in shown
-        if metric.type == "histogram"
         for sample in metric.samples
         if sample.exemplar is not None
     }

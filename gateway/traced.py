@@ -1,11 +1,13 @@
 """The line-rate shell's exchange where traces are made; where none are, this module has no part."""
 
 from gateway import tracing
+from gateway.admitted import Admitted
 from gateway.asking import Client
 from gateway.crossings import Crossings
 from gateway.errors import GatewayError
 from gateway.express import Express
 from gateway.known_request import KnownRequest
+from gateway.passage import Passage
 from gateway.trace_context import in_lines, retold_lines
 from gateway.tracing import Traced, Tracing
 from metering.usage import Outcome
@@ -22,26 +24,29 @@ class TracedExpress(Express):
         shared: Crossings,
         client: Client,
         known: KnownRequest,
+        admitted: Admitted,
         framing: int,
         request_id: str,
     ) -> None:
         if shared.tracing is not None:
-            known = self._begin_span(shared.tracing, known, request_id)
-        super().__init__(shared, client, known, framing, request_id)
+            known = self._begin_span(shared.tracing, known, admitted, request_id)
+        super().__init__(shared, client, known, admitted, framing, request_id)
 
-    def _begin_span(self, traces: Tracing, known: KnownRequest, request_id: str) -> KnownRequest:
-        passage = known.passage
-        before, between, _ = known.asked[0]
+    def _begin_span(
+        self, traces: Tracing, known: KnownRequest, admitted: Admitted, request_id: str
+    ) -> KnownRequest:
+        way = known.way
+        before, passing, *_ = known.asked[0]
         method = before.partition(b" ")[0].decode()
-        parents = in_lines(between)
-        traced = traces.begin(parents, method, passage.path, passage, request_id)
+        parents = in_lines(passing)
+        traced = traces.begin(parents, method, way.path, Passage(way, admitted), request_id)
         if traced is None:
             return known
         self._traced = traced
         parent, keeps_state = traced.parent, traced.keeps_state
         return known._replace(
             asked=tuple(
-                each._replace(between=retold_lines(each.between, parent, keeps_state=keeps_state))
+                each._replace(passing=retold_lines(each.passing, parent, keeps_state=keeps_state))
                 for each in known.asked
             )
         )

@@ -87,14 +87,15 @@ class Tracing:
 
     def begin_passage(self, passage: Passage, request_id: str) -> tuple[Passage, Traced | None]:
         """The same for a passage that still has its head; what goes upstream names the span."""
-        head = passage.outgoing.head
+        way = passage.way
+        head = way.outgoing.head
         parents = values_of(head.headers, TRACEPARENT)
-        traced = self.begin(parents, head.method, passage.path, passage, request_id)
+        traced = self.begin(parents, head.method, way.path, passage, request_id)
         if traced is None:
             return passage, None
         fields = retold(head.headers, traced.parent, keeps_state=traced.keeps_state)
-        outgoing = replace(passage.outgoing, head=replace(head, headers=fields))
-        return passage._replace(outgoing=outgoing), traced
+        outgoing = replace(way.outgoing, head=replace(head, headers=fields))
+        return passage._replace(way=way._replace(outgoing=outgoing)), traced
 
     def _may(self) -> bool:
         second = int(self._now_s())

@@ -139,7 +139,7 @@ class WebSocketRelay:
 
     async def _shake_hands(self) -> ClientConnection:
         upstream = self._workings.upstreams.pick(self._route)
-        outgoing = self._passage.outgoing
+        outgoing = self._passage.way.outgoing
         fields = outgoing.headers(upstream, self._session.request_id, injected=False)
         protocols = offered(self._head.headers)
         asked = Handshake(

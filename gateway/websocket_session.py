@@ -8,7 +8,7 @@ own, and only the first counts as a request.
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.admission import Admitted
+from gateway.admitted import Admitted
 from gateway.passage import Passage
 from gateway.websocket_usage import Responses
 from metering.board import Open
@@ -98,15 +98,14 @@ class Session:
             status = _CLIENT_LEFT_UNANSWERED
         if not status:
             return None
+        account = self._admitted.account
         return UsageRecord(
             request_id=self.request_id,
             time_ms=time_ms,
-            route=self._route,
-            customer_id=self._admitted.customer_id,
+            account=account if self.accepted else account.uncharged(),
             status=status,
             outcome=outcome,
             quantities=self._quantities(now_s, last=last) if self.accepted else {},
-            charges=self._admitted.charges if self.accepted else (),
             repeat=self._comes_again(time_ms),
         )
 

@@ -6,9 +6,11 @@ from typing import Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from gateway.admitted import Admitted
 from gateway.decisive import REPLY, REQUEST
 from gateway.errors import Headers
 from gateway.headers import HOP_BY_HOP, passed_on
+from gateway.headers import identity as fields_of_identity
 from gateway.passage import Answer, Outgoing
 from gateway.raw_heads import RawReply
 from gateway.routing import Upstream
@@ -30,13 +32,15 @@ _BODYLESS: Final = frozenset({204, 304})
 
 
 class AskedHead(NamedTuple):
-    """A request's head for one upstream, cut where its id and its length go.
+    """A request's head for one upstream, cut where what is its own goes.
 
-    Before, the request's id, between, the length if there is one, and the end of the head.
+    Before, the request's id, fields that only pass, those about the customer, after, the length if
+    there is one, and the end of the head.
     """
 
     before: bytes
-    between: bytes
+    passing: bytes
+    after: bytes
     end: bytes
 
 
@@ -54,10 +58,7 @@ class AnswerHead(NamedTuple):
 
 
 def asked_head(outgoing: Outgoing, upstream: Upstream, *, sized: bool) -> AskedHead:
-    """Prepare a request's head. `sized`: its length is given with each request.
-
-    Fields that only pass stand together behind the request's id.
-    """
+    """Prepare a request's head. `sized`: its length is given with each request."""
     fields = outgoing.headers(upstream, _MARK, injected=False, length=0 if sized else None)
     line = b"%b %b HTTP/1.1\r\n" % (outgoing.head.method.encode(), outgoing.target(upstream))
     passing = [each for each in fields if REQUEST.passes(each[0])]
@@ -66,8 +67,15 @@ def asked_head(outgoing: Outgoing, upstream: Upstream, *, sized: bool) -> AskedH
     if sized:  # the framing is the last field
         ours[-1:] = []
         end = _SIZED_END
-    before, _, between = serialised(line, ours).partition(_MARKED)
-    return AskedHead(before, serialised(_CRLF, passing) + between + (_SIZED if sized else b""), end)
+    before, _, after = serialised(line, ours).partition(_MARKED)
+    after = after.removeprefix(about_customer(outgoing.admitted)) + (_SIZED if sized else b"")
+    return AskedHead(before, serialised(_CRLF, passing), after, end)
+
+
+def about_customer(admitted: Admitted) -> bytes:
+    """The lines by which the upstream is told of a customer."""
+    about = fields_of_identity("", admitted.customer_id, admitted.customer_name)
+    return serialised(b"", about)
 
 
 def injected_head(asked: AskedHead) -> AskedHead:
@@ -75,10 +83,10 @@ def injected_head(asked: AskedHead) -> AskedHead:
 
     Its reply must be legible, since an event is taken out of it.
     """
-    before, between, end = asked
+    before, passing, after, end = asked
     if end != _SIZED_END:
-        between = between.removesuffix(CHUNKED) + _SIZED
-    return AskedHead(_CODINGS.sub(_PLAINLY, before), between, _SIZED_END)
+        after = after.removesuffix(CHUNKED) + _SIZED
+    return AskedHead(_CODINGS.sub(_PLAINLY, before), passing, after, _SIZED_END)
 
 
 def answer_head(answer: Answer, *, head_only: bool) -> AnswerHead:
@@ -101,16 +109,9 @@ def answer_head(answer: Answer, *, head_only: bool) -> AnswerHead:
 
 
 def with_passing(asked: AskedHead, passing: bytes) -> AskedHead:
-    """A head none of whose fields only passes, with the lines of those that do."""
-    before, between, end = asked
-    return AskedHead(before, _CRLF + passing + between, end)
-
-
-def without_passing(asked: AskedHead, passing: bytes) -> AskedHead | None:
-    """The inverse of `with_passing`; None where other lines stand there."""
-    before, between, end = asked
-    start = _CRLF + passing
-    return AskedHead(before, between[len(start) :], end) if between.startswith(start) else None
+    """The head with these lines of fields that only pass."""
+    before, _, after, end = asked
+    return AskedHead(before, _CRLF + passing, after, end)
 
 
 def reply_end(passing: bytes, length: int) -> bytes:

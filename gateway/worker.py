@@ -36,7 +36,7 @@ from gateway.limit_metrics import LimitMetrics
 from gateway.limit_settings import NO_LIMITS, Limits
 from gateway.limiting import Lane, limiting
 from gateway.onlookers import NOBODY, Onlookers
-from gateway.pacing import pause_s
+from gateway.pacing import FLUSH_S, pause_s
 from gateway.pool_metrics import PoolMetrics
 from gateway.quota import QuotaSource
 from gateway.quota_limits import LimitsNow
@@ -230,7 +230,10 @@ class Worker:
         while True:
             before = applier.batches
             await self._flush()
-            await anyio.sleep(pause_s(applier.batches - before))
+            due_s = anyio.current_time() + pause_s(applier.batches - before)
+            while (left_s := due_s - anyio.current_time()) > 0:
+                await anyio.sleep(min(left_s, FLUSH_S))
+                self.telemetry.fold()
 
     async def _beat_forever(self) -> None:
         while True:
@@ -248,7 +251,7 @@ class Worker:
         """Every second, whether somebody must look after lanes; every minute, the audit trail."""
         for beat in count():
             await anyio.sleep(BEAT_S)
-            self.metrics.publish()
+            await self.metrics.publish_slowly()
             self._take_care(anyio.current_time())
             if beat % PRUNE_BEATS == 0:
                 self.lane.prune()

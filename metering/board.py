@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from metering.allocation import allocate
+from metering.usage import Account
 
 SLOTS: Final = 8192
 _SLOT: Final = 512
@@ -27,7 +28,6 @@ _FIXED: Final = struct.Struct("<QHHH")  # start, and the lengths of request id, 
 _TEXT_AT: Final = 1 + _FIXED.size
 _MAX_TEXT: Final = _SLOT - _TEXT_AT
 _write_slot: Final = struct.Struct(f"{_FIXED.format}{_MAX_TEXT}s").pack_into
-_MAX_NAMES: Final = 20_000
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")  # in no id of ours
 _MAX_TIME: Final = 2**63 - 1  # what a finding may say
 
@@ -74,7 +74,6 @@ class Board:
             raise
         self._free = list(range(slots - 1, -1, -1))
         self._slots = slots
-        self._names: dict[tuple[str, str], tuple[bytes, int, int]] = {}
 
     @property
     def open(self) -> int:
@@ -83,21 +82,30 @@ class Board:
 
     def enter(self, request: Open) -> int:
         """Write the request into a slot. Raises NoSlot."""
+        account = Account(request.customer_id, request.route)
+        return self.write(request.request_id, account, request.started)
+
+    def write(self, request_id: str, account: Account, started_ms: int) -> int:
+        """The same of what is booked to an account."""
         if not self._free:
             raise NoSlot
-        customer_id, route = request.customer_id, request.route
-        text = request.request_id.encode()
+        text = request_id.encode()
         own = len(text)
-        named = self._names.get((customer_id, route))
-        names, customer, path = named or self._names_of(customer_id, route)
+        names = account.names
+        if not names:
+            customer_id = account.customer_id.encode()
+            names = account.names = customer_id + account.route.encode()
+            account.names_cut = len(customer_id)
+        customer = account.names_cut
+        path = len(names) - customer
         text += names
         if len(text) > _MAX_TEXT:
-            texts = _cut([request.request_id.encode(), customer_id.encode(), route.encode()])
+            texts = _cut([text[:own], names[:customer], names[customer:]])
             text = b"".join(texts)
             own, customer, path = map(len, texts)
         slot = self._free[-1]
         at = _PAGE + slot * _SLOT
-        _write_slot(self._map, at + 1, request.started, own, customer, path, text)
+        _write_slot(self._map, at + 1, started_ms, own, customer, path, text)
         self._map[at] = 1
         self._free.pop()
         return slot
@@ -106,14 +114,6 @@ class Board:
         """The request's outcome is known."""
         self._map[_PAGE + slot * _SLOT] = 0
         self._free.append(slot)
-
-    def _names_of(self, customer_id: str, route: str) -> tuple[bytes, int, int]:
-        """Customer and route as bytes, and the lengths of both."""
-        if len(self._names) >= _MAX_NAMES:
-            self._names.clear()
-        customer, path = customer_id.encode(), route.encode()
-        names = self._names[customer_id, route] = (customer + path, len(customer), len(path))
-        return names
 
     def say(self, totals: Totals) -> None:
         """Show the totals to whoever reads the file. What does not fit on the page is left out."""

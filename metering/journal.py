@@ -29,14 +29,14 @@ from metering.board import NoSlot, Open, Totals
 from metering.clock import Clock
 from metering.errors import JournalFull
 from metering.lane_making import MakeSegment, make_lane, make_segment, with_room
-from metering.partitions import Placed
+from metering.partitions import partition_of
 from metering.quantities import Quantities, compact
-from metering.records_on_disk import Encoder
+from metering.records_on_disk import form_of
 from metering.sealing import seal
 from metering.segments import SEGMENT_BYTES, Footer, SegmentWriter, to_audit
 from metering.tail import Tail
 from metering.upkeep import Fsync, Upkeep
-from metering.usage import UsageRecord
+from metering.usage import Account, UsageRecord
 
 log = logging.getLogger("tallygate.journal")
 
@@ -78,8 +78,6 @@ class Journal:
         self._durability = durability
         self._clock = clock
         self._make = make
-        self._encoder = Encoder()
-        self._placed = Placed(partitions)
         self._last_number = 0
         self._last_time = 0
         self._finished: dict[Path, Footer] = {}  # full segments that the ledger lacks a part of
@@ -100,12 +98,16 @@ class Journal:
     # One request
 
     def begin(self, request: Open) -> int:
-        if request.started > self._last_time:  # noqa: PLR1730  (`max` is a call)
-            self._last_time = request.started  # so that its record is known to be its own
+        account = Account(request.customer_id, request.route)
+        return self.enter(request.request_id, account, request.started)
+
+    def enter(self, request_id: str, account: Account, started_ms: int) -> int:
+        if started_ms > self._last_time:  # noqa: PLR1730  (`max` is a call)
+            self._last_time = started_ms  # so that its record is known to be its own
         if self._next is None or self._lock is None or self._upkeep.failed:
             self._make_sure()
         try:
-            slot = self._board.enter(request)
+            slot = self._board.write(request_id, account, started_ms)
         except NoSlot:
             raise JournalFull("too many requests are open") from None
         upkeep = self._upkeep
@@ -124,14 +126,18 @@ class Journal:
             record = replace(record, quantities=compact(record.quantities))
         if record.time_ms < self._last_time:  # the clock stepped back
             record = replace(record, time_ms=self._last_time)
-        shape = self._encoder.shape_of(record)
+        form = form_of(record)
         segment = self._segment
-        if shape.size > segment.room:
-            self._turn_over(shape.size)
+        if form.size > segment.room:
+            self._turn_over(form.size)
             segment = self._segment
-        partition = self._placed[record.customer_id]
+        account = record.account
+        if account.partitions != self._partitions:
+            account.partition = partition_of(account.customer_id, self._partitions)
+            account.partitions = self._partitions
+        partition = account.partition
         number = self._last_number + 1
-        segment.append_as(shape, number, partition, record)
+        segment.append_as(form, number, partition, record)
         self._last_number, self._last_time = number, record.time_ms
         if slot is not None:
             self._board.clear(slot)

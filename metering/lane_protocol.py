@@ -5,7 +5,7 @@ from typing import Protocol
 
 from metering.board import Open
 from metering.tail import Tail
-from metering.usage import UsageRecord
+from metering.usage import Account, UsageRecord
 
 
 class Lane(Protocol):
@@ -19,6 +19,10 @@ class Lane(Protocol):
 
     def begin(self, request: Open) -> int:
         """Note a request before it goes upstream; its slot. Raises JournalFull."""
+        ...
+
+    def enter(self, request_id: str, account: Account, started_ms: int) -> int:
+        """The same of a request whose account is at hand."""
         ...
 
     def forget(self, slot: int) -> None:

@@ -1,27 +1,11 @@
 """Which partition a customer belongs to, and the names of its keys in Redis."""
 
 import zlib
-from typing import Final
-
-_MAX_CUSTOMERS: Final = 20_000
 
 
 def partition_of(customer_id: str, partitions: int) -> int:
     """Stable hash of the customer. CRC-32 (zlib), the same on every machine and Python."""
     return zlib.crc32(customer_id.encode()) % partitions
-
-
-class Placed(dict[str, int]):
-    """The partition of each customer, remembered for a bounded number of them."""
-
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
-
-    def __missing__(self, customer_id: str) -> int:
-        if len(self) >= _MAX_CUSTOMERS:
-            self.clear()
-        partition = self[customer_id] = partition_of(customer_id, self._partitions)
-        return partition
 
 
 def live_key(partition: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from metering.quantities import Kind, Quantities, compact, kind_of
-from metering.usage import Charge, Grade, Outcome, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, UsageRecord
 
 HEAD: Final = struct.Struct("<II")
 USAGE: Final = 1
@@ -33,60 +33,67 @@ _GRADE_CODES: Final = {grade: code for code, grade in enumerate(_GRADES)}
 _OUTCOMES: Final = tuple(Outcome)
 _COMPLETE: Final = _OUTCOMES[0]  # an enum's hash is computed in Python: the common one is known
 _OUTCOME_CODES: Final = {outcome: code for code, outcome in enumerate(_OUTCOMES)}
-_MAX_SHAPES: Final = 20_000
+_MAX_NAMES: Final = 20_000
 
 _write_head = HEAD.pack_into
 _crc32 = zlib.crc32
 
 
-class Shape(NamedTuple):
-    """What records of one customer, route, charge list and kind of quantities have in common."""
+class Form(NamedTuple):
+    """What records of one kind have in common whose names are as long. One for all customers."""
 
-    charges: tuple[Charge, ...]
-
+    kind: Kind
+    id_length: int
     size: int  # of the entry, in bytes
-    pack: Any  # Struct.pack of the body
     length: int  # of the body
     meters: int
-    id_length: int
-    rest: bytes  # grades and names
+    pack: Any  # Struct.pack of the body
+    before: bytes  # what stands before the account's own names: grades, and names
+    after: bytes
 
 
-class Encoder:
-    """Writes records; one prepared Struct per shape."""
-
-    def __init__(self) -> None:
-        self._shapes: dict[tuple[Any, ...], Shape] = {}
-
-    def shape_of(self, record: UsageRecord) -> Shape:
-        """How a record like this is written. Raises ValueError for one that cannot be."""
-        quantities = record.quantities
-        if type(quantities) is not Quantities:
-            quantities = compact(quantities)
-        charges = record.charges
-        key = (record.customer_id, record.route, quantities.kind, len(record.request_id))
-        shape = self._shapes.get(key)
-        if shape is None or (shape.charges is not charges and shape.charges != charges):
-            if len(self._shapes) >= _MAX_SHAPES:
-                self._shapes.clear()
-            shape = self._shapes[key] = _shape(record, quantities.kind)
-        return shape
-
-    def size_of(self, record: UsageRecord) -> int:
-        """How many bytes the entry takes."""
-        return self.shape_of(record).size
-
-    def write(self, view: memoryview, at: int, number: int, record: UsageRecord) -> int:
-        """Write the entry at offset `at` of a writable view; the offset behind it.
-
-        Raises ValueError and struct.error for a record that cannot be written; then it is not.
-        """
-        return write_record(self.shape_of(record), view, at, number, record)
+def form_of(record: UsageRecord) -> Form:
+    """How it is written, which stays with its account for the next. Raises ValueError where it cannot be."""
+    account, quantities = record.account, record.quantities
+    if type(quantities) is not Quantities:
+        quantities = compact(quantities)
+    form: Form | None = account.form
+    if form is None or form.kind is not quantities.kind or form.id_length != len(record.request_id):
+        form = _prepare(record, quantities.kind)
+    return form
 
 
-def write_record(shape: Shape, view: memoryview, at: int, number: int, record: UsageRecord) -> int:
-    """As `Encoder.write`, with the record's shape at hand."""
-    _, size, pack, length, meters, id_length, rest = shape
+def _prepare(record: UsageRecord, kind: Kind) -> Form:
+    account = record.account
+    if not account.rest:
+        encode = msgspec.json.encode
+        account.rest = b"%b,%b" % (encode(account.customer_id), encode(account.charges))
+    id_length = len(record.request_id.encode())
+    if id_length != len(record.request_id) or id_length > 255 or len(kind.meters) > 255:
+        raise ValueError("a request id is ASCII of at most 255 characters, with at most 255 meters")
+    form = _form(kind, account.route, id_length, len(account.rest))
+    if form.length > MAX_ENTRY:
+        raise ValueError(f"a record takes at most {MAX_ENTRY} bytes")
+    account.form = form
+    return form
+
+
+def size_of(record: UsageRecord) -> int:
+    """How many bytes the entry takes."""
+    return form_of(record).size
+
+
+def write(view: memoryview, at: int, number: int, record: UsageRecord) -> int:
+    """Write the entry at offset `at` of a writable view; the offset behind it.
+
+    Raises ValueError and struct.error for a record that cannot be written; then it is not.
+    """
+    return write_record(form_of(record), view, at, number, record)
+
+
+def write_record(form: Form, view: memoryview, at: int, number: int, record: UsageRecord) -> int:
+    """As `write`, right behind `form_of`."""
+    _, id_length, size, length, meters, pack, before, after = form
     quantities = record.quantities
     if type(quantities) is not Quantities:
         quantities = compact(quantities)
@@ -102,7 +109,9 @@ def write_record(shape: Shape, view: memoryview, at: int, number: int, record: U
         record.time_ms,
         record.request_id.encode("ascii"),
         *quantities.amounts,
-        rest,
+        before,
+        record.account.rest,
+        after,
     )
     end = at + size
     view[at + 8 : end] = body
@@ -110,24 +119,15 @@ def write_record(shape: Shape, view: memoryview, at: int, number: int, record: U
     return end
 
 
-def _shape(record: UsageRecord, kind: Kind) -> Shape:
-    names = msgspec.json.encode([record.route, record.customer_id, record.charges, kind.meters])
-    id_length = len(record.request_id.encode())
-    count = len(kind.meters)
-    if id_length != len(record.request_id) or id_length > 255 or count > 255:
-        raise ValueError("a request id is ASCII of at most 255 characters, with at most 255 meters")
-    rest = bytes([_GRADE_CODES[grade] for grade in kind.grades]) + names
-    layout = _layout(id_length, count, len(rest))
-    size = layout.size
-    if size > MAX_ENTRY:
-        raise ValueError(f"a record takes at most {MAX_ENTRY} bytes")
-    return Shape(record.charges, HEAD.size + size, layout.pack, size, count, id_length, rest)
-
-
 @lru_cache(maxsize=1024)
-def _layout(id_length: int, count: int, rest: int) -> struct.Struct:
-    """One for all customers whose names are as long: it is not small."""
-    return struct.Struct(f"{_FIXED.format}{id_length}s{count}q{rest}s")
+def _form(kind: Kind, route: str, id_length: int, own: int) -> Form:
+    count = len(kind.meters)
+    grades = bytes([_GRADE_CODES[grade] for grade in kind.grades])
+    before = grades + b"[%b," % msgspec.json.encode(route)
+    after = b",%b]" % msgspec.json.encode(kind.meters)
+    layout = struct.Struct(f"{_FIXED.format}{id_length}s{count}q{len(before)}s{own}s{len(after)}s")
+    size = layout.size
+    return Form(kind, id_length, HEAD.size + size, size, count, layout.pack, before, after)
 
 
 class Decoder:
@@ -153,12 +153,10 @@ class Decoder:
         return number, UsageRecord(
             request_id=request_id,
             time_ms=time_ms,
-            route=names.route,
-            customer_id=names.customer_id,
+            account=names.account,
             status=status,
             outcome=_OUTCOMES[outcome & ~REPEAT],
             quantities=Quantities(names.kind, amounts),
-            charges=names.charges,
             repeat=bool(outcome & REPEAT),
         )
 
@@ -170,22 +168,16 @@ class Decoder:
             grades = tuple([_GRADES[code] for code in raw[:count]])
             if not len(set(meters)) == len(meters) == len(grades) == count:
                 raise ValueError("not one name and one grade for each amount")
-            names = _Names(
-                route,
-                customer_id,
-                tuple(Charge(*pair) for pair in charges),
-                kind_of(tuple(meters), grades),
-            )
-            if len(self._names) >= _MAX_SHAPES:
+            account = Account(customer_id, route, tuple(Charge(*pair) for pair in charges))
+            names = _Names(account, kind_of(tuple(meters), grades))
+            if len(self._names) >= _MAX_NAMES:
                 self._names.clear()
             self._names[count, raw] = names
         return names
 
 
 class _Names(NamedTuple):
-    route: str
-    customer_id: str
-    charges: tuple[Charge, ...]
+    account: Account
     kind: Kind
 
 

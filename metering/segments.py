@@ -18,9 +18,9 @@ from typing import Final
 import msgspec
 
 from metering import records_on_disk as codec
-from metering.allocation import allocate
+from metering.allocation import allocate, read_through
 from metering.quantities import Quantities, Tally, compact
-from metering.records_on_disk import Encoder, Shape
+from metering.records_on_disk import Form
 from metering.usage import UsageRecord
 
 SEGMENT_BYTES: Final = 8 << 20
@@ -112,6 +112,7 @@ class SegmentWriter:
             allocate(handle, size)
             os.fsync(handle)
             sync(path.parent)
+            read_through(handle, size)
             return cls(path, handle, size)
         except BaseException:
             os.close(handle)
@@ -145,14 +146,14 @@ class SegmentWriter:
         self._footer.quantities = self._tally.by_meter()
         return self._footer
 
-    def append(self, encoder: Encoder, number: int, partition: int, record: UsageRecord) -> None:
+    def append(self, number: int, partition: int, record: UsageRecord) -> None:
         """Write the record; the caller has made sure that there is room."""
-        self.append_as(encoder.shape_of(record), number, partition, record)
+        self.append_as(codec.form_of(record), number, partition, record)
 
-    def append_as(self, shape: Shape, number: int, partition: int, record: UsageRecord) -> None:
-        """As `append`, with the record's shape at hand."""
-        self._at = codec.write_record(shape, self._view, self._at, number, record)
-        self.room -= shape.size
+    def append_as(self, form: Form, number: int, partition: int, record: UsageRecord) -> None:
+        """As `append`, right behind `form_of`."""
+        self._at = codec.write_record(form, self._view, self._at, number, record)
+        self.room -= form.size
         footer = self._footer
         if not footer.first_ms:
             footer.first_ms = record.time_ms

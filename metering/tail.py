@@ -7,17 +7,18 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from metering.deltas import Booked, booked
 from metering.usage import UsageRecord
 
 LIMIT: Final = 20_000
-_STEPS: Final = 16  # in so many parts the whole tail is let go of: each holds up the event loop
+_STEPS: Final = 64  # in so many parts the whole tail is let go of: each holds up the event loop
 
 
 class Run(NamedTuple):
     """Records of one partition in order, and their numbers in the lane, counted from 1."""
 
     numbers: list[int]
-    records: list[UsageRecord]
+    records: list[Booked]
 
 
 class Tail:
@@ -40,7 +41,7 @@ class Tail:
             kept = self._kept[partition] = Run([], [])
         numbers, records = kept
         numbers.append(number)
-        records.append(record)
+        records.append(booked(record))
         self._ends[partition] = number
         self._count += 1
         if self._count > self._limit:

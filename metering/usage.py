@@ -5,7 +5,7 @@ Pure. Nothing here reads a clock, a socket or a file.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -66,20 +66,89 @@ class Charge(NamedTuple):
     meter: str
 
 
+class Account:
+    """What usage is booked to: a customer on a route, and the instances that are charged.
+
+    `charges` may be empty: usage without an instance is still counted for its customer (suspense).
+
+    One object serves all calls of a customer. What writing down each of them takes anew is kept with
+    it by those who write (all attributes but three): where there are many customers each further
+    object that a call looks at is a wait for memory.
+    """
+
+    __slots__ = (
+        "booking",
+        "charges",
+        "customer_id",
+        "form",
+        "named",
+        "names",
+        "names_cut",
+        "partition",
+        "partitions",
+        "rest",
+        "route",
+    )
+
+    def __init__(self, customer_id: str, route: str, charges: tuple[Charge, ...] = ()) -> None:
+        self.customer_id = customer_id
+        self.route = route
+        self.charges = charges
+        self.names = b""  # of Board: customer and route
+        self.names_cut = 0
+        self.partition = self.partitions = 0  # of Journal: which one, of how many
+        self.form: Any = (
+            None  # of records_on_disk: how the last record was written, and its own names
+        )
+        self.rest = b""
+        self.booking: Any = (
+            None  # of Deltas: how the last record's sums were written, and the names
+        )
+        self.named: tuple[str, ...] = ()
+
+    def uncharged(self) -> "Account":
+        """The same without charges."""
+        return Account(self.customer_id, self.route) if self.charges else self
+
+    def _key(self) -> tuple[str, str, tuple[Charge, ...]]:
+        return self.customer_id, self.route, self.charges
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Account) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"Account{self._key()!r}"
+
+
 class UsageRecord(msgspec.Struct, frozen=True, gc=False):
     """The end of one exchange. Written exactly once; becomes a line of a lane.
 
-    `time_ms` is UTC and never goes back within a lane. `charges` may be empty: usage without an
-    instance is still counted for its customer (suspense). `repeat`: the request id was its caller's,
+    `time_ms` is UTC and never goes back within a lane. `repeat`: the request id was its caller's,
     and a call with it had been counted shortly before; it counts all the same.
     """
 
     request_id: str
     time_ms: int
-    route: str
-    customer_id: str
+    account: Account
     status: int
     outcome: Outcome
     quantities: Mapping[str, Quantity] = msgspec.field(default_factory=dict)
-    charges: tuple[Charge, ...] = ()
     repeat: bool = False
+
+    @property
+    def route(self) -> str:
+        """Where it was used."""
+        return self.account.route
+
+    @property
+    def customer_id(self) -> str:
+        """Who used it."""
+        return self.account.customer_id
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """What it is charged to; may be empty."""
+        return self.account.charges

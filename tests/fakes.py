@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import count
 
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, Quantity, UsageRecord
 
 
 class FakeClock:
@@ -39,16 +39,15 @@ def usage_record(
     *,
     time_ms: int = 1_790_000_000_000,
     charges: tuple[Charge, ...] = (),
+    route: str = "chat",
     **quantities: int,
 ) -> UsageRecord:
     """A complete, exact record."""
     return UsageRecord(
         request_id="00000000-0000-4000-8000-000000000000",
         time_ms=time_ms,
-        route="chat",
-        customer_id=customer,
+        account=Account(customer, route, charges),
         status=200,
         outcome=Outcome.COMPLETE,
         quantities={meter: Quantity(value, Grade.EXACT) for meter, value in quantities.items()},
-        charges=charges,
     )

@@ -174,8 +174,9 @@ class Pipeline:
         if forgotten and slot is not None:
             process.recorder.forget(slot)
             return
-        record = usage_record(customer, time_ms=self.clock.now_ms(), tokens_in=tokens)
-        named = structs.replace(record, request_id=request or "unseen", route=_LONG)
+        now_ms = self.clock.now_ms()
+        record = usage_record(customer, time_ms=now_ms, route=_LONG, tokens_in=tokens)
+        named = structs.replace(record, request_id=request or "unseen")
         number = process.lane.append(named, slot)
         story.tokens[number] = (partition_of(customer, PARTITIONS), tokens)
         story.requests[number] = named.request_id

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway.admission import Admitted, Directory, admit_key, admit_trusted
+from gateway.admission import Directory, admit_key, admit_trusted
+from gateway.admitted import Admitted
 from gateway.credentials import TrustedIdentity
 from gateway.errors import GatewayError
 from gateway.recorder import Recorder
@@ -193,10 +194,8 @@ def _record(request: str, call: Call, admitted: Admitted, now_ms: int) -> UsageR
     return UsageRecord(
         request_id=request,
         time_ms=now_ms,
-        route=call.route,
-        customer_id=admitted.customer_id,
+        account=admitted.account,
         status=200,
         outcome=Outcome.COMPLETE,
         quantities={meter: Quantity(value) for meter, value in call.quantities.items()},
-        charges=admitted.charges,
     )

@@ -18,7 +18,7 @@ from billing_sync.sites import public_site
 from billing_sync.store.engine import writing
 from metering.journal import Durability, Journal
 from metering.keys import digest, pepper
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, Quantity, UsageRecord
 from tests.billing_sync.books import HOUR, START
 from tests.billing_sync.people_site import SECRET, PeopleSite, site
 from tests.fakes import FakeClock
@@ -61,12 +61,8 @@ def served(journal: Path, customer_id: str, instance_id: str, request_id: str, t
     lane = Journal(journal, f"lane-of-{request_id}", 1, durability, FakeClock(START))
     meters = {"requests": 1, "tokens_total": tokens}
     quantities = {name: Quantity(value, Grade.EXACT) for name, value in meters.items()}
-    charges = (Charge(instance_id, "tokens_total"),)
-    lane.append(
-        UsageRecord(
-            request_id, START, "chat", customer_id, 200, Outcome.COMPLETE, quantities, charges
-        )
-    )
+    account = Account(customer_id, "chat", (Charge(instance_id, "tokens_total"),))
+    lane.append(UsageRecord(request_id, START, account, 200, Outcome.COMPLETE, quantities))
     lane.close()
 
 

@@ -9,7 +9,7 @@ from billing_sync.booking import UsageRow, book
 from billing_sync.suspense import Holding, sold, take, undecided, unmatched
 from metering.catalogue import Product, agents_account
 from metering.deltas import merge
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, Quantity, UsageRecord
 from metering.windows import HOUR_MS, start_ms
 from tests.billing_sync.books import HOUR, METER
 from tests.billing_sync.correcting import SELLING
@@ -163,12 +163,10 @@ def test_charged_and_unmatched_are_the_total(
             UsageRecord(
                 "r",
                 start_ms(HOUR) - ago * HOUR_MS,  # type: ignore[arg-type]
-                route,
-                customer,
+                Account(customer, route, tuple(charges) if used else ()),
                 status,
                 Outcome.COMPLETE,
                 {METER: Quantity(tokens, grade), "requests": Quantity(1)} if used else {},
-                tuple(charges) if used else (),
             )
         )
     rows = book(merge(records), closed_through=(HOUR - 1) * HOUR_MS, now_ms=HOUR * HOUR_MS)

@@ -22,7 +22,7 @@ from gateway.telemetry import Telemetry
 from gateway.websocket_server import websocket_options
 from metering.board import Open
 from metering.catalogue import Product
-from metering.usage import UsageRecord
+from metering.usage import Account, UsageRecord
 from tests.fakes import FakeClock
 from tests.servers import eventually, serving
 
@@ -71,6 +71,9 @@ class Kept:
         self.begun += 1
         self.open[self.begun] = request
         return self.begun
+
+    def enter(self, request_id: str, account: Account, started_ms: int) -> int:
+        return self.begin(Open(request_id, account.customer_id, account.route, started_ms))
 
     def forget(self, slot: int) -> None:
         del self.open[slot]

@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.admission import (
-    Admitted,
-    Directory,
-    admit_again,
-    admit_key,
-    admit_trusted,
-)
+from gateway.admission import Directory, admit_again, admit_key, admit_trusted
+from gateway.admitted import Admitted
 from gateway.charging import charges_of, until_of
 from gateway.credentials import TrustedIdentity
 from gateway.errors import (
@@ -38,7 +33,7 @@ from gateway.standing_errors import (
 from metering import keys
 from metering.catalogue import Product
 from metering.entitlement import EntitledInstance, EntitledKey, EntitlementSnapshot, InstanceStatus
-from metering.usage import Charge
+from metering.usage import Account, Charge
 
 NOW = 1_790_000_000_000
 PEPPER = keys.pepper(b"installation secret")
@@ -108,7 +103,7 @@ def test_every_product_charges_its_first_active_instance() -> None:
         ("x1", "OTHER", FROZEN),
     )
     charges = (Charge("i2", "tokens_in"), Charge("o1", "tokens_out"))
-    assert admitted == Admitted("c", "Name", charges, key_id="1")
+    assert admitted == Admitted(Account("c", "chat", charges), "Name", key_id="1")
 
 
 @pytest.mark.parametrize(
@@ -318,7 +313,7 @@ def test_a_trusted_peer_may_bring_a_customer_nobody_knows() -> None:
     """It is counted without an instance."""
     who = TrustedIdentity("stranger", "Stranger", None)
     assert admit_trusted(Directory(PEPPER), chat(IN), who, 0) == Admitted(
-        "stranger", "Stranger", ()
+        Account("stranger", "chat"), "Stranger"
     )
 
 

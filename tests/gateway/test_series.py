@@ -2,7 +2,7 @@
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from gateway.series import Family, Number, Sum, families, metrics
+from gateway.series import Family, Number, Sum, family, metrics
 
 
 def worker(calls: int, *, route: str = "chat", **gauges: int) -> list[Family]:
@@ -11,7 +11,8 @@ def worker(calls: int, *, route: str = "chat", **gauges: int) -> list[Family]:
     counter.add_metric((route,), calls)
     shown: list[Metric] = [counter]
     shown += [GaugeMetricFamily(f"gateway_{name}", "Now.", value=n) for name, n in gauges.items()]
-    return families([*shown, InfoMetricFamily("gateway_build", "Version.", {"version": "1"})])
+    build = InfoMetricFamily("gateway_build", "Version.", {"version": "1"})
+    return [family(each) for each in (*shown, build)]
 
 
 def values(sums: Sum) -> dict[tuple[str, ...], Number]:
@@ -56,9 +57,9 @@ def test_some_gauges_are_those_of_the_worst_worker() -> None:
 
 def test_yes_and_no_are_numbers() -> None:
     """A page takes nothing else."""
-    (family,) = families([GaugeMetricFamily("gateway_store_down", "Now.", value=True)])
-    assert family.groups[0].rows == [([], 1.0)]
-    assert not isinstance(family.groups[0].rows[0][1], bool)
+    (group,) = family(GaugeMetricFamily("gateway_store_down", "Now.", value=True)).groups
+    assert group.rows == [([], 1.0)]
+    assert not isinstance(group.rows[0][1], bool)
 
 
 def test_a_metric_of_another_kind_does_not_disturb() -> None:

@@ -1,10 +1,14 @@
 """Whichever worker is asked, it answers for all."""
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, Metric
+import anyio
+import anyio.lowlevel
+import pytest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import parser
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -29,6 +33,11 @@ class Counting:
 def seen(metrics: SharedMetrics, name: str = "gateway_calls_total") -> float:
     """One number as a scrape finds it."""
     metrics.publish()
+    return shown(metrics, name)
+
+
+def shown(metrics: SharedMetrics, name: str = "gateway_calls_total") -> float:
+    """The same of what was published last."""
     text, _ = metrics.text("")
     families = text_string_to_metric_families(text.decode())
     return {s.name: s.value for family in families for s in family.samples}[name]
@@ -55,6 +64,29 @@ def test_any_worker_answers_for_all(tmp_path: Path) -> None:
     again.close()
     alone = SharedMetrics(tmp_path / "journal", "w3", Counting().collect)
     assert seen(alone) == 9
+
+
+@pytest.mark.anyio
+async def test_published_in_steps_nothing_goes_back(tmp_path: Path) -> None:
+    """A scrape comes between two steps: what it showed stays."""
+    counting = Counting()
+
+    def collect() -> Iterable[Metric]:
+        yield from counting.collect()
+        time.sleep(0.001)  # as long as a step may take
+        yield GaugeMetricFamily("gateway_other", "Now.", value=0)
+
+    metrics = SharedMetrics(tmp_path / "journal", "w", collect)
+    counting.calls = 1
+    async with anyio.create_task_group() as group:
+        group.start_soon(metrics.publish_slowly)
+        await anyio.lowlevel.checkpoint()
+        counting.calls = 2
+        assert seen(metrics) == 2
+    assert shown(metrics) == 2
+    counting.calls = 3
+    await metrics.publish_slowly()
+    assert shown(metrics) == 3
 
 
 def test_without_room_a_worker_speaks_for_itself(tmp_path: Path) -> None:

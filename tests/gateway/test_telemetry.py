@@ -5,7 +5,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry import NO_ROUTE, Telemetry
-from metering.usage import Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Grade, Outcome, Quantity, UsageRecord
 
 
 def shown(telemetry: Telemetry, name: str, **labels: str) -> float | None:
@@ -15,7 +15,7 @@ def shown(telemetry: Telemetry, name: str, **labels: str) -> float | None:
 
 def record(**quantities: Quantity) -> UsageRecord:
     """A record of one exchange."""
-    return UsageRecord("id", 1, "chat", "cust-1", 200, Outcome.COMPLETE, quantities)
+    return UsageRecord("id", 1, Account("cust-1", "chat"), 200, Outcome.COMPLETE, quantities)
 
 
 def test_a_record_counts_readings_and_quantities() -> None:

@@ -3,14 +3,15 @@
 import pytest
 from pydantic import SecretStr
 
-from gateway.admission import Admitted, Directory
+from gateway.admission import Directory
+from gateway.admitted import Admitted
 from gateway.credentials import Networks
 from gateway.gate import Gate, Served
 from gateway.passage import RequestHead
 from gateway.routing import RouteTable
 from gateway.settings import Customer, Route, StaticInstance
 from gateway.websocket_session import Session, size_of
-from metering.usage import Charge, Outcome
+from metering.usage import Account, Charge, Outcome
 from tests.gateway.running import KEY, TOKENS
 from tests.gateway.test_websocket_head import ASKED
 
@@ -47,7 +48,7 @@ def test_durations_of_stretches_add_up(ws_gate: Gate) -> None:
         record = counted.record(Outcome.COMPLETE, NOW_MS, now_s, last=False)
         assert record is not None
         told.append(record.quantities["duration_ms"].value)
-        counted.go_on(Admitted("cust-1", "", ()))
+        counted.go_on(Admitted(Account("cust-1", "chat"), ""))
     assert sum(told) == 7778
 
 
@@ -57,7 +58,7 @@ def test_a_stretch_is_charged_as_is_said_when_it_begins(ws_gate: Gate) -> None:
     counted.accept(0.0)
     counted.message_in("x")
     first = counted.record(Outcome.COMPLETE, NOW_MS, 1.0, last=False)
-    counted.go_on(Admitted("cust-1", "", (Charge("inst-9", "tokens_total"),)))
+    counted.go_on(Admitted(Account("cust-1", "chat", (Charge("inst-9", "tokens_total"),)), ""))
     second = counted.record(Outcome.COMPLETE, NOW_MS, 2.0)
     assert first is not None
     assert second is not None

@@ -10,9 +10,10 @@ from sqlalchemy import Engine
 
 from metering import findings, heartbeats
 from metering.adoption import Adopter
-from metering.applying import Applier
+from metering.applying import Applier, Plan
 from metering.board import Open
 from metering.counters import Counters
+from metering.deltas import Merging
 from metering.heartbeats import Heartbeat
 from metering.journal import Journal
 from metering.lanes import INFO, SEALED, LaneFolder, State
@@ -30,6 +31,14 @@ PARTITIONS = 4
 PATIENCE_S = 20.0
 CALL = Open("r-open", "cust-1", "chat", 5)
 OPEN = ("uncertain", "lane", "r-open", -1, 0, 0)
+
+
+def _batch(plan: Plan) -> Batch:
+    """As the applier would have sent it."""
+    merging = Merging()
+    merging.add(plan.records)
+    partition, epoch, start, end, _ = plan
+    return Batch(partition, epoch, "lane", start, end, merging.deltas())
 
 
 class Sent(Counters):
@@ -171,7 +180,7 @@ async def test_what_redis_had_is_not_sent_again(
     await applier.ask_next(PARTITIONS)
     unheard = [applier.plan(partition) for partition in range(PARTITIONS)]
     left_behind(lane, journal)
-    late = [*sent.batches, *(batch for batch in unheard if batch)]
+    late = [*sent.batches, *[_batch(plan) for plan in unheard if plan]]
 
     async def deliver() -> None:
         for batch in late:

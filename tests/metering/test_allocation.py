@@ -3,10 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from metering.allocation import allocate, write_out
+from metering.allocation import allocate, read_through, write_out
 
 
-@pytest.mark.parametrize("give", [allocate, write_out])
+def given_and_read(handle: int, size: int) -> None:
+    """As a segment is made."""
+    allocate(handle, size)
+    read_through(handle, size)
+
+
+@pytest.mark.parametrize("give", [allocate, write_out, given_and_read])
 @pytest.mark.parametrize("size", [1, 4096, (1 << 20) + 5, 3 << 20])
 def test_a_file_has_all_its_blocks(tmp_path: Path, give, size: int) -> None:  # type: ignore[no-untyped-def]
     """It is as long as asked for, of zeros, and takes its room on the disk at once."""

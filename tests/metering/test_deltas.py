@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from metering import deltas
 from metering.deltas import DeltaKey
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, Quantity, UsageRecord
 from metering.windows import Window
 from tests.fakes import usage_record
 
@@ -63,29 +63,39 @@ def fields_of(text: str) -> dict[str, int]:
     return found
 
 
+# Some are one object for several records, some are not.
+ACCOUNTS = st.builds(
+    Account,
+    st.sampled_from(["a", "%s", "客户"]),
+    st.sampled_from(["chat", "100%d"]),
+    st.lists(
+        st.builds(Charge, st.sampled_from(["i", "j%"]), st.sampled_from(["tokens_in", "%d", "x"])),
+        max_size=3,
+    ).map(tuple),
+) | st.sampled_from([Account("a", "chat", (Charge("i", "requests"),)), Account("b", "chat")])
 records = st.builds(
     UsageRecord,
     request_id=st.just("r"),
     time_ms=st.integers(0, 3 * 3_600_000),
-    route=st.sampled_from(["chat", "100%d"]),
-    customer_id=st.sampled_from(["a", "%s", "客户"]),
+    account=ACCOUNTS,
     status=st.just(200),
     outcome=st.just(Outcome.COMPLETE),
     quantities=st.dictionaries(
         st.sampled_from(["requests", "tokens_in", "%%", "%d"]),
         st.builds(Quantity, st.integers(0, 3) | st.integers(0, 10**15), st.sampled_from(Grade)),
     ),
-    charges=st.lists(
-        st.builds(Charge, st.sampled_from(["i", "j%"]), st.sampled_from(["tokens_in", "%d", "x"])),
-        max_size=3,
-    ).map(tuple),
 )
 
 
-@given(st.lists(records, max_size=8))
-def test_what_is_sent_is_what_was_merged(several: list[UsageRecord]) -> None:
-    """Every field with its sum and no zero, whether as records stand together or key by key."""
-    merged = deltas.merge(several)
+@given(st.lists(records, max_size=8), st.integers(0, 8))
+def test_what_is_sent_is_what_was_merged(several: list[UsageRecord], cut: int) -> None:
+    """Every field with its sum and no zero, in one go or two, whether as records stand together or
+    key by key."""
+    merging = deltas.Merging()
+    for part in (several[:cut], several[cut:]):
+        merging.add(map(deltas.booked, part))
+    merged = merging.deltas()
+    assert merged == deltas.merge(several)
     expected = {deltas.encode(key): value for key, value in merged.items()}
     assert 0 not in expected.values()
     assert fields_of(deltas.encode_all(merged)) == expected

@@ -13,11 +13,12 @@ from metering.records_on_disk import (
     MAX_ENTRY,
     USAGE,
     Decoder,
-    Encoder,
     bodies,
+    size_of,
+    write,
     write_entry,
 )
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, Quantity, UsageRecord
 from tests.fakes import usage_record
 
 NAMES = st.text(
@@ -31,23 +32,25 @@ RECORDS = st.builds(
     UsageRecord,
     request_id=REQUEST_IDS,
     time_ms=st.integers(0, 2**64 - 1),
-    route=NAMES,
-    customer_id=NAMES | st.just("客户" * 32),
+    account=st.builds(
+        Account,
+        NAMES | st.just("客户" * 32),
+        NAMES,
+        st.lists(st.builds(Charge, NAMES, NAMES), max_size=4).map(tuple),
+    ),
     status=st.integers(0, 2**16 - 1),
     outcome=st.sampled_from(Outcome),
     quantities=st.dictionaries(NAMES, QUANTITIES, max_size=12),
-    charges=st.lists(st.builds(Charge, NAMES, NAMES), max_size=4).map(tuple),
     repeat=st.booleans(),
 )
 
 
 def written(records: Sequence[UsageRecord], room: int = 256) -> tuple[bytes, list[int]]:
     """The records one after the other, numbered from 1, and where each one ends."""
-    encoder = Encoder()
-    buffer = bytearray(sum(encoder.size_of(record) for record in records) + room)
+    buffer = bytearray(sum(size_of(record) for record in records) + room)
     ends, at = [], 0
     for number, record in enumerate(records, start=1):
-        at = encoder.write(memoryview(buffer), at, number, record)
+        at = write(memoryview(buffer), at, number, record)
         ends.append(at)
     return bytes(buffer), ends
 
@@ -70,8 +73,7 @@ def test_every_record_is_read_back(records: list[UsageRecord]) -> None:
 def test_the_size_is_known_before(records: list[UsageRecord]) -> None:
     """What `size_of` says is what `write` takes."""
     _, ends = written(records)
-    encoder = Encoder()
-    sizes = [encoder.size_of(record) for record in records]
+    sizes = [size_of(record) for record in records]
     assert ends == [sum(sizes[: n + 1]) for n in range(len(sizes))]
 
 
@@ -118,39 +120,38 @@ def test_a_sound_entry_that_is_no_record_is_a_value_error(content: bytes) -> Non
 @pytest.mark.parametrize("request_id", ["é", "x" * 256, "请求"])
 def test_a_request_id_that_does_not_fit_is_refused(request_id: str) -> None:
     """Nothing is written, so nothing is there that could not be read."""
-    record = UsageRecord(request_id, 1, "chat", "c", 200, Outcome.COMPLETE)
+    record = UsageRecord(request_id, 1, Account("c", "chat"), 200, Outcome.COMPLETE)
     with pytest.raises(ValueError, match="request id"):
-        Encoder().size_of(record)
+        size_of(record)
 
 
 def test_one_request_id_does_not_vouch_for_the_next() -> None:
     """The shape of an ASCII id of the same length is known; the id that is none is refused still."""
-    encoder = Encoder()
-    good = UsageRecord("ab", 1, "chat", "c", 200, Outcome.COMPLETE)
-    bad = UsageRecord("é€", 1, "chat", "c", 200, Outcome.COMPLETE)
+    account = Account("c", "chat")
+    good = UsageRecord("ab", 1, account, 200, Outcome.COMPLETE)
+    bad = UsageRecord("é€", 1, account, 200, Outcome.COMPLETE)
     buffer = bytearray(1024)
-    encoder.write(memoryview(buffer), 0, 1, good)
+    write(memoryview(buffer), 0, 1, good)
     with pytest.raises(ValueError, match="ascii"):
-        encoder.write(memoryview(buffer), 0, 1, bad)
+        write(memoryview(buffer), 0, 1, bad)
 
 
 def test_a_record_too_long_to_be_read_is_not_written() -> None:
     """A length above the bound would end the reading for everything behind it."""
     charges = tuple(Charge("i" * 64, "m" * 64) for _ in range(MAX_ENTRY // 128))
-    record = UsageRecord("r", 1, "chat", "c", 200, Outcome.COMPLETE, {}, charges)
+    record = UsageRecord("r", 1, Account("c", "chat", charges), 200, Outcome.COMPLETE)
     with pytest.raises(ValueError, match="at most"):
-        Encoder().size_of(record)
+        size_of(record)
 
 
 @pytest.mark.parametrize("time_ms", [-1, 2**64])
 def test_a_value_out_of_bounds_is_refused(time_ms: int) -> None:
     """And what follows is written as if nothing had been."""
-    encoder = Encoder()
     buffer = bytearray(2048)
     with pytest.raises(struct.error):
-        encoder.write(memoryview(buffer), 0, 1, usage_record(time_ms=time_ms, requests=1))
+        write(memoryview(buffer), 0, 1, usage_record(time_ms=time_ms, requests=1))
     assert read(bytes(buffer)) == []
-    encoder.write(memoryview(buffer), 0, 1, usage_record(requests=1))
+    write(memoryview(buffer), 0, 1, usage_record(requests=1))
     assert read(bytes(buffer)) == [(1, usage_record(requests=1))]
 
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from metering.records_on_disk import Encoder
 from metering.segment_reading import SegmentReader
 from metering.segments import (
     AUDIT,
@@ -38,10 +37,9 @@ def writer(tmp_path: Path) -> Iterator[SegmentWriter]:
 
 def fill(writer: SegmentWriter, count: int, first: int = 42) -> list[UsageRecord]:
     """So many records, numbered on."""
-    encoder = Encoder()
     records = [usage_record(f"c{n}", time_ms=100 + n, tokens_in=n) for n in range(count)]
     for number, record in enumerate(records, start=first):
-        writer.append(encoder, number, number % 8, record)
+        writer.append(number, number % 8, record)
     return records
 
 
@@ -103,11 +101,11 @@ def test_a_footer_always_has_its_room(tmp_path: Path, partitions: int) -> None:
     """Also with every partition in it, sums beyond 64 bits, and more meters with every record."""
     writer = SegmentWriter.create(path_of(tmp_path, 1), 1 << 19)
     writer.begin("lane", partitions, Footer())
-    encoder, number = Encoder(), 10**15
+    number = 10**15
     while writer.room > 20_000:
         meters = {f"{'量' * 60}{number % 997}-{n}": Quantity(10**15) for n in range(40)}
         record = replace(usage_record(f"c{number}"), quantities=meters)
-        writer.append(encoder, number, number % partitions, record)
+        writer.append(number, number % partitions, record)
         number += 1
     writer.finish()
     footer = SegmentReader(writer.path).footer()

@@ -12,8 +12,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from metering.deltas import Booked, booked
 from metering.tail import Run, Tail
-from metering.usage import UsageRecord
 from tests.fakes import usage_record
 
 PARTITIONS = 3
@@ -23,7 +23,7 @@ class Numbered(NamedTuple):
     """A record and its number in the lane."""
 
     number: int
-    record: UsageRecord
+    record: Booked
 
 
 def pairs(run: Run | None) -> list[Numbered] | None:
@@ -52,10 +52,10 @@ class Remembers(RuleBasedStateMachine):
         number = (self.put_so_far[-1][1].number if self.put_so_far else 0) + skip
         record = usage_record(tokens_in=number)
         self.tail.put(number, partition, record)
-        self.put_so_far.append((partition, Numbered(number, record)))
+        self.put_so_far.append((partition, Numbered(number, booked(record))))
         self.held.add(number)
         if len(self.held) > self.limit:
-            last = min(self.held) + self.limit // 16
+            last = min(self.held) + self.limit // 64
             self.held = {each for each in self.held if each > last}
 
     @rule(partition=st.integers(0, PARTITIONS - 1), checkpoint=ANY)

@@ -20,7 +20,7 @@ from metering.catalogue import Product, catalogue
 from metering.counters import Counters
 from metering.journal import Journal
 from metering.lanes import LaneFolder
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, Quantity, UsageRecord
 from metering.windows import HOUR_MS
 from tallygate.config import parse
 from tallygate.installation import Installation
@@ -93,15 +93,14 @@ class Site:
         """A call has ended now; without tokens it is an error."""
         self._calls += 1
         used = {"requests": 1, "tokens_in": tokens, "tokens_total": 2 * tokens} if tokens else {}
+        charges = (Charge(instance, "tokens_total"),) if instance else ()
         record = UsageRecord(
             request_id=str(UUID(int=self._calls, version=4)),
             time_ms=self.clock.now_ms(),
-            route="chat",
-            customer_id=customer,
+            account=Account(customer, "chat", charges),
             status=200 if used else 400,
             outcome=outcome,
             quantities={meter: Quantity(value, Grade.EXACT) for meter, value in used.items()},
-            charges=(Charge(instance, "tokens_total"),) if instance else (),
         )
         self.lane(lane).append(record, slot)
         return record
