@@ -12,7 +12,7 @@
 -- refused last, and until when it is remembered.
 -- quota: b:<account> is its balance (balances.lua). lending: n the serial, h:<lane> until when the lane may
 -- hold packages; while it settles: s until when at most, m until when at least, w:<lane> who has not said
--- yet what it holds.
+-- yet what it holds, e whether s was put off.
 -- All numbers here are below 2^53, in which doubles are exact; a balance above that counts as that.
 local MOST = 9007199254740992
 local lane, epoch, turn, whole = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[7] == '1'
@@ -34,17 +34,30 @@ local function prefixed(prefix)  -- the fields of lending with it, by the rest o
   return found
 end
 
--- Somebody has to say again what it holds before anything is lent: 0, or for how long at most.
+local function is_drained(name)  -- whether the ledger holds all that Redis was told by the lane
+  local places = redis.call('HMGET', KEYS[1], 'p:' .. name, 'k:' .. name)
+  return (places[1] or '0') == (places[2] or '0')
+end
+
+-- Somebody has to say again what it holds before anything is lent: 0, or for how long at most. Whoever
+-- could not speak, since this server was away meanwhile, gets time to (once); whoever is gone may have
+-- used something that the ledger does not have yet.
 local function still_settling()
-  local bounds = redis.call('HMGET', KEYS[3], 's', 'm')
+  local bounds = redis.call('HMGET', KEYS[3], 's', 'm', 'e')
   if not bounds[1] then return 0 end
   local most, least = tonumber(bounds[1]), tonumber(bounds[2])
   local waited = prefixed('w:')
   if now < most then
     if next(waited) then return most - now end
     if now < least then return least - now end
+  elseif next(waited) and not bounds[3] then
+    redis.call('HSET', KEYS[3], 's', text(now + SETTLE), 'e', '1')
+    return SETTLE
   end
-  redis.call('HDEL', KEYS[3], 's', 'm')
+  for name in pairs(waited) do
+    if not is_drained(name) then return SETTLE end
+  end
+  redis.call('HDEL', KEYS[3], 's', 'm', 'e')
   for name in pairs(waited) do redis.call('HDEL', KEYS[3], 'w:' .. name) end
   return 0
 end
@@ -60,11 +73,7 @@ local function look_whether_set_back()
   end
   redis.call('HSET', KEYS[3], 'n', text(math.max(serial, seen)), 'w:' .. lane, '1',
     's', text(now + PACKAGE_LIFE), 'm', text(now + SETTLE))
-end
-
-local function is_drained(name)  -- whether the ledger holds all that Redis was told by the lane
-  local places = redis.call('HMGET', KEYS[1], 'p:' .. name, 'k:' .. name)
-  return (places[1] or '0') == (places[2] or '0')
+  redis.call('HDEL', KEYS[3], 'e')
 end
 
 -- One who is gone keeps what it held until it was noticed, and a while longer: after an outage all

@@ -324,7 +324,33 @@ async def test_nobody_is_waited_for_longer_than_his_lease_could_live(house: Hous
         house.clock.advance(ms=PACKAGE_LIFE_MS - 1)
         assert (await house.a.gets(50, whole=True)).state == "settling"
         house.clock.advance(ms=1)
+        assert (await house.a.gets(50)).retry_ms == SETTLE_MS
+        house.clock.advance(ms=SETTLE_MS)
         assert (await house.a.gets(50)).state == "ok"
+
+
+async def test_who_could_not_speak_after_a_reset_is_waited_for_once_more(house: House) -> None:
+    """Redis lost everything, was asked for its state, and then was away for longer than leases live."""
+    await house.starts(settling=Settling(frozenset("ab")))
+    await house.has(100)
+    house.clock.advance(ms=PACKAGE_LIFE_MS)
+    assert (await house.a.gets(50, whole=True)).state == "settling"
+    house.clock.advance(ms=SETTLE_MS - 1)
+    assert (await house.a.gets(50)).retry_ms == 1
+    await house.b.gets(0, held=80, whole=True)
+    assert await house.a.gets(50) == Lent("ok", 10, 10)
+
+
+async def test_what_one_used_who_is_waited_for_in_vain_is_drained_first(house: House) -> None:
+    """Where the ledger is away meanwhile nothing is lent: what was used is missing in the balance."""
+    await house.starts(settling=Settling(frozenset("b")))
+    await house.has(100)
+    await house.redis.hset("{p03}:live", "p:b", "3")
+    for _ in range(3):
+        house.clock.advance(ms=PACKAGE_LIFE_MS)
+        assert (await house.a.gets(50, whole=True)).state == "settling"
+    await house.redis.hset("{p03}:live", "k:b", "3")
+    assert (await house.a.gets(50)).state == "ok"
 
 
 async def test_a_reset_keeps_leases_and_forgets_balances(house: House) -> None:

@@ -103,7 +103,11 @@ class Play:
         self.world.wait(self.dice.choice([1, 1000, SETTLE_MS, 15_000, PACKAGE_LIFE_MS]))
 
     def outage(self) -> None:
-        """Redis is away, maybe for longer than leases live, and what it does not hear goes on."""
+        """Redis is away, maybe for longer than leases live, and what it does not hear goes on.
+
+        It was there for a while before: lending.md says what two outages in a row may cost.
+        """
+        self.world.wait(SETTLE_MS)
         self.world.up = False
         for _ in range(self.dice.randrange(6)):
             self.dice.choice([self.end, self.call, self.wait, self.wait, self.kill])()
