@@ -44,11 +44,11 @@ class Cluster:
         self._asking = anyio.Lock()
         self._turn = 0
 
-    async def eval(self, script: str, numkeys: int, *keys_and_args: str) -> Any:
-        return await self._on_key(keys_and_args[0], ("EVAL", script, numkeys, *keys_and_args))
+    async def eval(self, script: str, numkeys: int, key: str, *rest: str | bytes) -> Any:
+        return await self._on_key(key, ("EVAL", script, numkeys, key, *rest))
 
-    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: str) -> Any:
-        return await self._on_key(keys_and_args[0], ("EVALSHA", sha, numkeys, *keys_and_args))
+    async def evalsha(self, sha: str, numkeys: int, key: str, *rest: str | bytes) -> Any:
+        return await self._on_key(key, ("EVALSHA", sha, numkeys, key, *rest))
 
     async def hset(self, name: str, key: str, value: str) -> Any:
         return await self._on_key(name, ("HSET", name, key, value))

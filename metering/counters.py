@@ -23,10 +23,10 @@ class Counters:
 
     async def apply(self, batch: Batch) -> ApplyReply:
         """Count the batch once. Raises MeteringUnavailable or WriteUnknown; then send it again."""
-        head = [batch.epoch, batch.lane, str(batch.start), str(batch.end)]
+        head: list[str | bytes] = [batch.epoch, batch.lane, str(batch.start), str(batch.end)]
         # One argument: the client packs each by itself, which would cost more than all the rest.
         status, epoch, position, checkpoint = await self._run(
-            "apply", [live_key(batch.partition)], [*head, deltas.encode_all(batch.deltas)]
+            "apply", [live_key(batch.partition)], [*head, deltas.pack(batch.deltas)]
         )
         return ApplyReply(_text(status), _text(epoch), int(position), int(checkpoint))  # type: ignore[arg-type]
 
@@ -74,7 +74,7 @@ class Counters:
         waits = [str(settling.now or ""), str(settling.most), str(settling.least), str(len(lanes))]
         await self._run("reset", keys, [epoch, last, *waits, *lanes, *_flat(checkpoints.items())])
 
-    async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
+    async def _run(self, name: str, keys: list[str], arguments: Sequence[str | bytes]) -> Any:
         return await self._scripts.run(name, keys, arguments)
 
 

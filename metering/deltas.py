@@ -3,10 +3,8 @@
 One delta is one field of a partition's Redis hash and, later, one row of the ledger. Pure.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import compress
-from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -17,11 +15,12 @@ from metering.windows import Window, window_of
 
 _Group: TypeAlias = tuple[Window, Account, Kind]
 _Rows: TypeAlias = tuple[_Group, list[tuple[int, ...]]]
+_Row: TypeAlias = tuple[int | str, ...]
 
 _SEPARATOR = "\x1f"  # ids are checked to hold no control characters
-_RS = "\x1e"
-_GS = "\x1d"
 PREFIX = "d" + _SEPARATOR
+_EXACT = 2**53  # below it doubles are
+_encoder = msgspec.msgpack.Encoder()
 
 
 class DeltaKey(NamedTuple):
@@ -101,16 +100,26 @@ class Deltas(Mapping[DeltaKey, int]):
             self._keyed = total
         return self._keyed
 
-    def texts(self) -> Iterator[str]:
-        """What `encode_all` joins."""
+    def packed(self) -> bytes:
+        """What `pack` says, without making a key."""
+        groups: dict[int, tuple[_Booking, set[str], list[_Row]]] = {}
+        repeated = False
         for (window, account, kind), amounts in self._sums:
-            if 0 in amounts:
-                yield from _without_zeros(window, account, kind, amounts)
-                continue
             booking: _Booking | None = account.booking
             if booking is None or booking.kind is not kind or booking.window != window:
                 booking = _book(window, account, kind)
-            yield booking.text % booking.order(account.named + amounts)
+            group = groups.get(id(booking))
+            if group is None:
+                group = groups[id(booking)] = (booking, set(), [])
+                repeated = repeated or booking.repeated or len(groups) > 1
+            _, customers, rows = group
+            customers.add(account.customer_id)
+            rows.append(
+                account.named + (amounts if max(amounts, default=0) < _EXACT else _texts(amounts))
+            )
+        told = [(*booking.told, rows) for booking, _, rows in groups.values()]
+        repeated = repeated or any(len(rows) != len(each) for _, each, rows in groups.values())
+        return _encoder.encode((repeated, told))
 
 
 class _Booking(NamedTuple):
@@ -118,8 +127,8 @@ class _Booking(NamedTuple):
 
     kind: Kind
     window: Window
-    text: str  # with places for names and quantities
-    order: Callable[[tuple[str | int, ...]], tuple[str | int, ...]]  # in which they stand there
+    told: tuple[str, str, tuple[int | str, ...]]  # how fields begin, their route, and their plan
+    repeated: bool  # whether a customer's row may name a field twice
 
 
 def _book(window: Window, account: Account, kind: Kind) -> _Booking:
@@ -132,29 +141,19 @@ def _book(window: Window, account: Account, kind: Kind) -> _Booking:
 
 @lru_cache(maxsize=4096)
 def _booking(window: Window, route: str, kind: Kind, charged: tuple[int, ...]) -> _Booking:
-    """Names come first, the customer's before those of instances; then all quantities."""
-    whole, texts = _templates(kind)
-    told = _begin(window, "\0", "", route).replace("%", "%%").replace("\0", "%s") + whole + _GS
-    first = 1 + len(charged)
-    order = [0, *range(first, first + len(texts))]
-    begin = _begin(window, "\0", "\0", route).replace("%", "%%").replace("\0", "%s")
-    for number, at in enumerate(charged, start=1):
-        told += begin + texts[at] + _GS
-        order += [0, number, first + at]
-    return _Booking(kind, window, told, itemgetter(*order))
-
-
-def _without_zeros(
-    window: Window, account: Account, kind: Kind, amounts: tuple[int, ...]
-) -> Iterator[str]:
-    _, texts = _templates(kind)
-    used = "".join(compress(texts, amounts)) % tuple(filter(None, amounts))
-    if used:
-        yield _field(window, account, "", used)
-    for instance_id, meter in account.charges:
-        at = kind.index.get(meter)
-        if at is not None and amounts[at]:
-            yield _field(window, account, instance_id, texts[at] % amounts[at])
+    """A row holds the customer, the instance of each charge, then all quantities."""
+    rests = [
+        f"{meter}{_SEPARATOR}{grade}" for meter, grade in zip(kind.meters, kind.grades, strict=True)
+    ]
+    first = 2 + len(charged)  # counted from 1, as Lua does
+    plan: list[int | str] = []
+    for at, rest in enumerate(rests):
+        plan += (0, rest, first + at)
+    for instance, at in enumerate(charged, start=2):
+        plan += (instance, rests[at], first + at)
+    return _Booking(
+        kind, window, (*_begin(window, route), tuple(plan)), len(set(charged)) < len(charged)
+    )
 
 
 def deltas_of(record: UsageRecord) -> Iterator[tuple[DeltaKey, int]]:
@@ -195,20 +194,29 @@ def merge(records: Iterable[UsageRecord]) -> Deltas:
     return merging.deltas()
 
 
-def encode_all(deltas: Mapping[DeltaKey, int]) -> str:
-    """Deltas as one argument of the script: fields that begin alike stand together.
+def pack(deltas: Mapping[DeltaKey, int]) -> bytes:
+    """Deltas as one argument of the script, in MessagePack: fields of one form stand together.
 
-    text = (field's begin, RS, (field's rest, RS, quantity, RS)…, GS)…
+    argument = [whether a field may stand there several times, [group…]]
+    group    = [how its fields begin, route, plan, [row…]]
+    plan     = [place of the instance, the field's rest, place of the quantity, …]
+    row      = [customer, instance…, quantity…]
 
-    A field may stand there several times; then it is all of these quantities.
+    Each row has the fields that the plan tells: begin, customer, instance, route and rest. Places are
+    counted from 1 as in Lua, 0 is no instance; a quantity of 0 is none. Quantities stand there as text
+    where doubles are not exact.
     """
     if isinstance(deltas, Deltas):
-        return "".join(deltas.texts())
-    return "".join(
-        _begin(key.window, key.customer_id, key.instance_id, key.route)
-        + f"{key.meter}{_SEPARATOR}{key.grade}{_RS}{value}{_RS}{_GS}"
+        return deltas.packed()
+    groups = [
+        (
+            *_begin(key.window, key.route),
+            (2, f"{key.meter}{_SEPARATOR}{key.grade}", 3),
+            [(key.customer_id, key.instance_id, value if value < _EXACT else str(value))],
+        )
         for key, value in deltas.items()
-    )
+    ]
+    return _encoder.encode((True, groups))
 
 
 def _deltas_of(group: _Group, amounts: tuple[int, ...]) -> Iterator[tuple[DeltaKey, int]]:
@@ -224,20 +232,10 @@ def _deltas_of(group: _Group, amounts: tuple[int, ...]) -> Iterator[tuple[DeltaK
             yield key, amounts[at]
 
 
-def _field(window: Window, account: Account, instance: str, used: str) -> str:
-    return _begin(window, account.customer_id, instance, account.route) + used + _GS
+def _begin(window: Window, route: str) -> tuple[str, str]:
+    """What stands before the customer, and what after the instance."""
+    return f"{PREFIX}{window}{_SEPARATOR}", f"{_SEPARATOR}{route}{_SEPARATOR}"
 
 
-def _begin(window: Window, customer: str, instance: str, route: str) -> str:
-    begin = f"{PREFIX}{window}{_SEPARATOR}{customer}{_SEPARATOR}{instance}{_SEPARATOR}{route}"
-    return f"{begin}{_SEPARATOR}{_RS}"
-
-
-@lru_cache(maxsize=4096)
-def _templates(kind: Kind) -> tuple[str, tuple[str, ...]]:
-    """A template for the quantities of all meters, and one for each."""
-    each = tuple(
-        f"{meter}{_SEPARATOR}{grade}".replace("%", "%%") + f"{_RS}%d{_RS}"
-        for meter, grade in zip(kind.meters, kind.grades, strict=True)
-    )
-    return "".join(each), each
+def _texts(amounts: tuple[int, ...]) -> tuple[int | str, ...]:
+    return tuple([each if each < _EXACT else str(each) for each in amounts])

@@ -65,7 +65,7 @@ async def taken(store: Store, waiting: Waiting) -> None:
     for start in range(0, len(waiting.as_written), _AT_ONCE):
         arguments = chain.from_iterable(waiting.as_written[start : start + _AT_ONCE])
         with translated():
-            await store.eval(_TAKEN, 1, KEY, *arguments)  # type: ignore[arg-type]  # bytes are as good
+            await store.eval(_TAKEN, 1, KEY, *arguments)
 
 
 def _is_use(key_id: str, at: str) -> bool:

@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from metering.redis_urls import Address
 
-Command: TypeAlias = tuple[str | int, ...]
+Command: TypeAlias = tuple[str | bytes | int, ...]
 
 # How long a node is not asked again. One that is silent has cost a whole time-out.
 _SILENT_S: Final = 2.0

@@ -20,7 +20,7 @@ class Scripts:
         self._source = {name: (folder / f"{name}.lua").read_text() for name in names}
         self._sha: dict[str, str] = {}
 
-    async def run(self, name: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+    async def run(self, name: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
         """The answer. Raises MeteringError."""
         # EVALSHA first, EVAL where the server does not know the script: SCRIPT LOAD is forbidden at
         # some managed services, and each node of a cluster learns the script at its first call.

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class Stopping(Counters):
         super().__init__(redis)
         self.at = at
 
-    async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
+    async def _run(self, name: str, keys: list[str], arguments: Sequence[str | bytes]) -> Any:
         if name == self.at:
             raise MeteringUnavailable("killed")
         return await super()._run(name, keys, arguments)

@@ -135,7 +135,7 @@ class Dying(Counters):
         self.calls = calls
         self.done = done
 
-    async def _run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
+    async def _run(self, name: str, keys: list[str], arguments: Sequence[str | bytes]) -> Any:
         self.calls -= 1
         if self.calls < 0 and not self.done:
             raise MeteringUnavailable("killed")

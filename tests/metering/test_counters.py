@@ -1,13 +1,20 @@
+import asyncio
+from collections import Counter
 from contextlib import suppress
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from metering import deltas
-from metering.connection import check_policy, connect, text_of
+from metering.connection import check_policy, connect, connect_one, text_of
 from metering.counters import Counters
+from metering.deltas import DeltaKey
 from metering.errors import MeteringUnavailable, StoreUnsuitable
-from metering.protocol import Batch
+from metering.protocol import Batch, Content
+from metering.usage import Account, Charge, Grade, Quantity, UsageRecord
 from tests.fakes import usage_record
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +74,52 @@ async def test_quantities_above_2_to_the_53_are_exact(redis: Redis) -> None:
     live, _ = await counters.read(1)
     assert live is not None
     assert list(live.deltas.values()) == [2**61 + 2]
+
+
+NUMBERS = st.builds(
+    lambda power, more: max(10**power + more, 0), st.integers(0, 16), st.integers(-2, 2)
+) | st.sampled_from([2**n + more for n in (51, 52, 53) for more in (-1, 0, 1)])
+RECORDS = st.builds(
+    lambda account, used: msgspec.structs.replace(usage_record(), account=account, quantities=used),
+    st.builds(
+        Account,
+        st.sampled_from("abc"),
+        st.just("chat"),
+        st.lists(
+            st.builds(Charge, st.sampled_from("ij"), st.sampled_from(["tokens_in", "images"])),
+            max_size=3,
+        ).map(tuple),
+    ),
+    st.dictionaries(
+        st.sampled_from(["tokens_in", "tokens_out"]),
+        st.builds(Quantity, NUMBERS, st.sampled_from(Grade)),
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(RECORDS, min_size=1, max_size=5), max_size=6))
+def test_sums_are_those_of_the_plainest_reckoning(
+    valkey_url: str, batches: list[list[UsageRecord]]
+) -> None:
+    """However large they are and however records stand together."""
+    plain: Counter[DeltaKey] = Counter()
+
+    async def play() -> Content | None:
+        async with connect_one(valkey_url) as redis:
+            await redis.flushall()
+            counters = Counters(redis)
+            await counters.reset(1, epoch="e", last="d0", checkpoints={})
+            for start, records in enumerate(batches):
+                merged = deltas.merge(records)
+                plain.update(merged)
+                reply = await counters.apply(Batch(1, "e", "lane", start, start + 1, merged))
+                assert reply == ("ok", "e", start + 1, 0)
+            return (await counters.read(1))[0]
+
+    live = asyncio.run(play())
+    assert live is not None
+    assert live.deltas == plain
 
 
 async def counted(redis: Redis) -> dict[str, str]:
