@@ -25,6 +25,7 @@ _AT_ONCE: Final = 100  # records merged before others have a turn: 0.1 ms
 # Replies that only moved the start of a batch. More in one flush means that somebody keeps
 # resetting the partition; the next flush goes on.
 _TURNS: Final = 4
+_TOGETHER: Final = 8  # partitions whose batches go in one message: it is a third of the work
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class Applier:
         self._first = 0  # the partition that the next flush begins with
         self._asked = 0  # the partition that is asked next
         self._heard: set[int] = set()  # partitions that answered since the last probe
+        self._together = True  # nothing has failed lately
         self.batches = 0
         self.failures = 0
         self.failure = ""  # the kind of the last one
@@ -115,14 +117,16 @@ class Applier:
         It stops at the first failure: the others would only fail one after the other, each in its
         time-out. A node of a cluster that is away costs no time, and others may answer.
         """
-        done = True
         failures = self.failures
-        for partition in self._in_turn(self._tail.touched()):
+        partitions = self._in_turn(self._tail.touched())
+        done = not self._together or await self._flush_together(partitions)
+        for partition in partitions if done else ():
             known = self.failures
             done = await self._flush_partition(partition, probe=probe) and done
             if self.failures != known and not self.node_away:
                 self._first = partition + 1
                 break
+        self._together = self.failures == failures
         if probe:
             self._heard.clear()
         self.backlog = sum(self._waiting(partition) for partition in self._tail.touched())
@@ -143,6 +147,23 @@ class Applier:
         start = bisect_left(partitions, self._first)
         return [*partitions[start:], *partitions[:start]]
 
+    async def _flush_together(self, partitions: Sequence[int]) -> bool:
+        """A batch of each, several in a message, where that can be; whether nothing failed."""
+        for at in range(0, len(partitions), _TOGETHER):
+            found = map(self.plan, partitions[at : at + _TOGETHER])
+            plans = [plan for plan in found if plan is not None and plan.records]
+            if len(plans) <= 1:  # it goes by itself
+                continue
+            batches = await self._batches(plans)
+            try:
+                replies = await self._counters.apply_each(batches)
+            except MeteringError as reason:
+                self._failed(reason)
+                return False
+            for batch, reply in zip(batches, replies, strict=False):
+                self._replied(batch.partition, reply)
+        return True
+
     async def _flush_partition(self, partition: int, *, probe: bool) -> bool:
         goal = self._tail.end(partition)  # what comes in meanwhile is the next flush's
         turns = 0
@@ -160,24 +181,42 @@ class Applier:
         return False
 
     async def _apply(self, plan: Plan) -> ApplyReply | None:
+        try:
+            reply = await self._counters.apply(await self._batch(plan))
+        except MeteringError as reason:
+            self._failed(reason)
+            return None
+        self._replied(plan.partition, reply)
+        return reply
+
+    async def _batches(self, plans: Sequence[Plan]) -> list[Batch]:
+        batches, merged = [], 0
+        for plan in plans:
+            if merged >= _AT_ONCE:
+                await anyio.lowlevel.checkpoint()
+                merged = 0
+            batches.append(await self._batch(plan))
+            merged += len(plan.records)
+        return batches
+
+    async def _batch(self, plan: Plan) -> Batch:
         merging = deltas.Merging()
         for at in range(0, len(plan.records), _AT_ONCE):
             if at:
                 await anyio.lowlevel.checkpoint()
             merging.add(plan.records[at : at + _AT_ONCE])
         partition, epoch, start, end, _ = plan
-        batch = Batch(partition, epoch, self._lane_id, start, end, merging.deltas())
-        try:
-            reply = await self._counters.apply(batch)
-        except MeteringError as reason:
-            self.failures += 1
-            self.failure = type(reason).__name__
-            self.node_away = isinstance(reason, NodeUnavailable)
-            return None
+        return Batch(partition, epoch, self._lane_id, start, end, merging.deltas())
+
+    def _failed(self, reason: MeteringError) -> None:
+        self.failures += 1
+        self.failure = type(reason).__name__
+        self.node_away = isinstance(reason, NodeUnavailable)
+
+    def _replied(self, partition: int, reply: ApplyReply) -> None:
         self.batches += 1
         self._heard.add(partition)
         self.settle(partition, reply)
-        return reply
 
     def _question(self, partition: int) -> Plan:
         place = self._places.get(partition, _Place())

@@ -12,7 +12,7 @@ from metering.connection import Store
 from metering.lending import NOBODY, Settling
 from metering.partitions import drain_key, lending_key, live_key, quota_key
 from metering.protocol import ApplyReply, Batch, Content, Head
-from metering.scripts import Scripts
+from metering.scripts import Call, Scripts
 
 
 class Counters:
@@ -23,12 +23,16 @@ class Counters:
 
     async def apply(self, batch: Batch) -> ApplyReply:
         """Count the batch once. Raises MeteringUnavailable or WriteUnknown; then send it again."""
-        head: list[str | bytes] = [batch.epoch, batch.lane, str(batch.start), str(batch.end)]
-        # One argument: the client packs each by itself, which would cost more than all the rest.
-        status, epoch, position, checkpoint = await self._run(
-            "apply", [live_key(batch.partition)], [*head, deltas.pack(batch.deltas)]
-        )
-        return ApplyReply(_text(status), _text(epoch), int(position), int(checkpoint))  # type: ignore[arg-type]
+        return _reply(await self._run("apply", *_apply(batch)))
+
+    async def apply_each(self, batches: Sequence[Batch]) -> list[ApplyReply]:
+        """The same of several partitions in one go: their replies, in order.
+
+        None where that cannot be (see Scripts.run_each); then apply them one by one, though some
+        may be counted.
+        """
+        answers = await self._scripts.run_each("apply", [_apply(each) for each in batches])
+        return [_reply(answer) for answer in answers]
 
     async def head(self, partition: int) -> Head:
         """The lineage of a partition."""
@@ -36,7 +40,7 @@ class Counters:
 
     async def heads(self, partitions: Sequence[int]) -> dict[int, Head]:
         """The same of several in one go; of none where that cannot be (see Scripts.run_each)."""
-        answers = await self._scripts.run_each("head", [_keys(each) for each in partitions])
+        answers = await self._scripts.run_each("head", [(_keys(each), ()) for each in partitions])
         return {each: _head(answer) for each, answer in zip(partitions, answers, strict=False)}
 
     async def set_aside(self, partition: int, *, epoch: str, last: str, new_id: str) -> bool:
@@ -76,6 +80,17 @@ class Counters:
 
     async def _run(self, name: str, keys: list[str], arguments: Sequence[str | bytes]) -> Any:
         return await self._scripts.run(name, keys, arguments)
+
+
+def _apply(batch: Batch) -> Call:
+    head = (batch.epoch, batch.lane, str(batch.start), str(batch.end))
+    # One argument: the client packs each by itself, which would cost more than all the rest.
+    return [live_key(batch.partition)], [*head, deltas.pack(batch.deltas)]
+
+
+def _reply(answer: list[bytes]) -> ApplyReply:
+    status, epoch, position, checkpoint = answer
+    return ApplyReply(_text(status), _text(epoch), int(position), int(checkpoint))  # type: ignore[arg-type]
 
 
 def _head(answer: list[bytes]) -> Head:

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, TypeAlias
 
 from redis.exceptions import NoScriptError
 
 from metering.cluster import Cluster
 from metering.connection import Store, translated
+
+Call: TypeAlias = tuple[list[str], Sequence[str | bytes]]  # keys, arguments
 
 
 class Scripts:
@@ -35,19 +37,19 @@ class Scripts:
             self._sha[name] = _sha1(self._source[name])
             return answer
 
-    async def run_each(self, name: str, calls: Sequence[Sequence[str]]) -> list[Any]:
-        """The answers for each of these keys, in one go.
+    async def run_each(self, name: str, calls: Sequence[Call]) -> list[Any]:
+        """The answer to each of these calls, in one go.
 
         None at all where that cannot be: on a cluster, before the script was run for the first time,
-        or when one of them was refused. Raises MeteringError.
+        or when one of them was refused: the others may be done. Raises MeteringError.
         """
         sha = self._sha.get(name)
         if sha is None or isinstance(self._store, Cluster):
             return []
         with translated():
             async with self._store.pipeline(transaction=False) as line:
-                for keys in calls:
-                    line.evalsha(sha, len(keys), *keys)
+                for keys, arguments in calls:
+                    line.evalsha(sha, len(keys), *keys, *arguments)
                 answers = await line.execute(raise_on_error=False)
         return [] if any(isinstance(each, Exception) for each in answers) else answers
 

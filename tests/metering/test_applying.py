@@ -1,9 +1,12 @@
 """How the tail of a lane comes to Redis, whatever Redis says, forgets or loses."""
 
+from collections.abc import Sequence
+
 import pytest
 from redis.asyncio import Redis
 
 from metering.applying import Applier
+from metering.connection import text_of
 from metering.counters import Counters
 from metering.errors import WriteUnknown
 from metering.protocol import ApplyReply, Batch
@@ -22,14 +25,24 @@ class Watched(Counters):
         super().__init__(redis)
         self.sent: list[Batch] = []
         self.losses = 0
+        self.messages = 0  # of several batches
 
     async def apply(self, batch: Batch) -> ApplyReply:
         self.sent.append(batch)
         reply = await super().apply(batch)
+        self._lose()
+        return reply
+
+    async def apply_each(self, batches: Sequence[Batch]) -> list[ApplyReply]:
+        self.messages += 1
+        replies = await super().apply_each(batches)
+        self._lose()
+        return replies
+
+    def _lose(self) -> None:
         if self.losses:
             self.losses -= 1
             raise WriteUnknown("lost")
-        return reply
 
     @property
     def applied(self) -> Applied:
@@ -185,6 +198,69 @@ async def test_a_failing_partition_does_not_starve_the_others(counters: Watched)
     assert not await applier.flush()
     assert [batch.partition for batch in counters.sent] == [0, 1]
     assert await applier.flush()
+
+
+async def three_partitions(counters: Watched) -> tuple[Tail, Applier]:
+    """Of which Redis has the first record each."""
+    await begin(counters, 0, 1, 2)
+    tail = Tail()
+    for number in range(3):
+        tail.put(number + 1, number, usage_record(tokens_in=1))
+    applier = Applier("lane", tail, counters, 3)
+    assert await applier.flush()
+    for number in range(3):
+        tail.put(number + 4, number, usage_record(tokens_in=10))
+    counters.sent, counters.messages = [], 0
+    return tail, applier
+
+
+async def test_several_partitions_go_in_one_message(counters: Watched) -> None:
+    """No batch goes by itself then."""
+    _, applier = await three_partitions(counters)
+    assert await applier.flush()
+    assert (counters.messages, counters.sent) == (1, [])
+    assert [await total(counters, partition) for partition in range(3)] == [11, 11, 11]
+    assert applier.backlog == 0
+
+
+async def test_a_lost_message_counts_once(counters: Watched) -> None:
+    """Nobody knows what of it was applied. The next flush goes batch by batch, later ones do not."""
+    tail, applier = await three_partitions(counters)
+    counters.losses = 1
+    assert not await applier.flush()
+    assert (counters.messages, applier.failures) == (1, 1)
+    assert await applier.flush()
+    assert (counters.messages, len(counters.applied)) == (1, 3)
+    assert [await total(counters, partition) for partition in range(3)] == [11, 11, 11]
+    for number in range(3):
+        tail.put(number + 7, number, usage_record(tokens_in=100))
+    assert await applier.flush()
+    assert counters.messages == 2
+    assert [await total(counters, partition) for partition in range(3)] == [111, 111, 111]
+
+
+async def test_a_batch_that_is_refused_holds_up_no_other(counters: Watched, redis: Redis) -> None:
+    """Its neighbours in the message are counted, and once."""
+    _, applier = await three_partitions(counters)
+    (field,) = (f for f in map(text_of, await redis.hkeys("{p01}:live")) if "tokens_in" in f)
+    await redis.hset("{p01}:live", field, "x")
+    for _ in range(3):
+        assert not await applier.flush()
+    assert [await total(counters, partition) for partition in (0, 2)] == [11, 11]
+    assert applier.backlog == 1
+    await redis.hset("{p01}:live", field, "1")
+    assert await applier.flush()
+    assert [await total(counters, partition) for partition in range(3)] == [11, 11, 11]
+
+
+async def test_a_server_that_forgot_the_script_is_given_it_again(
+    counters: Watched, redis: Redis
+) -> None:
+    """It was started again, say: what goes in one message names a script that it does not know."""
+    _, applier = await three_partitions(counters)
+    await redis.script_flush()
+    assert await applier.flush()
+    assert [await total(counters, partition) for partition in range(3)] == [11, 11, 11]
 
 
 async def test_somebody_who_keeps_resetting_is_not_waited_for(
