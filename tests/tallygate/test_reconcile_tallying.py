@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metering.deltas import merge
-from metering.usage import Charge, Grade, Outcome, Quantity, UsageRecord
+from metering.usage import Account, Charge, Grade, Outcome, Quantity, UsageRecord
 from tallygate.reconciliation.tallying import Ended, Tally
 from tallygate.reconciliation.terms import Place, Written
 from tests.fakes import usage_record
@@ -15,15 +15,18 @@ RECORDS = st.builds(
     UsageRecord,
     request_id=st.just("r"),
     time_ms=st.integers(0, 3 * 3_600_000),
-    route=st.sampled_from(["chat", "other"]),
-    customer_id=st.sampled_from(["a", "b"]),
+    account=st.builds(
+        Account,
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["chat", "other"]),
+        CHARGES.map(tuple),
+    ),
     status=st.just(200),
     outcome=st.sampled_from(Outcome),
     quantities=st.dictionaries(
         st.sampled_from(METERS),
         st.builds(Quantity, st.integers(0, 9), st.sampled_from(Grade)),
     ),
-    charges=CHARGES.map(tuple),
 )
 
 
