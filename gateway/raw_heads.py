@@ -33,7 +33,8 @@ _REQUEST_LINE: Final = re.compile(
 )
 _STATUS_LINE: Final = re.compile(rb"HTTP/(1\.[01]) ([1-5][0-9][0-9])(?: (%b*))?\r\n" % _TEXT)
 _FIELD: Final = re.compile(rb"(%b++):(%b*+)\r\n" % (_TOKEN, _TEXT))
-_FIELDS: Final = re.compile(rb"(?:%b++:%b*+\r\n)*+\r\n" % (_TOKEN, _TEXT))
+# No possessive group (`)*+`): before Python 3.11.5 some match wrongly (gh-106052).
+_FIELDS: Final = re.compile(rb"(?:%b++:%b*+\r\n)*\r\n" % (_TOKEN, _TEXT))
 
 
 class RawRequest(NamedTuple):

@@ -17,8 +17,9 @@ MAX_FIELDS: Final = 64
 _NAME: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
 _FIELD: Final = re.compile(rb"(%b+):(%b*)" % (_NAME, _VALUE))
+# A possessive group (`)*+`) would match wrongly before Python 3.11.5 (gh-106052).
 _SO_FAR: Final = re.compile(
-    rb"(?:%b++:%b*+\r\n)*+(?:%b*+|%b++:%b*+\r?|\r)" % (_NAME, _VALUE, _NAME, _NAME, _VALUE)
+    rb"(?:%b++:%b*+\r\n)*(?:%b*+|%b++:%b*+\r?|\r)" % (_NAME, _VALUE, _NAME, _NAME, _VALUE)
 )
 
 _ONLY_IN_HEADS: Final = (
