@@ -19,7 +19,7 @@ from tests.postgres import PostgresServer, running
 from tests.redis_cluster import TestCluster, cluster
 
 # The suite runs often, so examples add up over the runs. HYPOTHESIS_PROFILE=thorough for more at once.
-settings.register_profile("suite", max_examples=50)
+settings.register_profile("suite", max_examples=30)
 settings.register_profile("thorough", max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 

@@ -25,7 +25,7 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(dice=st.randoms(use_true_random=False))
 def test_every_history_ends_exact(valkey_url: str, quiet: None, dice: Random) -> None:
     """No order of faults loses usage, counts it twice, or leaves it without a name."""

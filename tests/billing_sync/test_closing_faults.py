@@ -84,7 +84,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=26, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=actions, unit=st.sampled_from([1, 7, 1000, 30_000_000]), started=st.integers(0, 5000))
 def test_whatever_happens_the_books_balance(
     engine: Engine, script: list[tuple[Any, ...]], unit: int, started: int

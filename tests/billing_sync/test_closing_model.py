@@ -54,7 +54,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=16, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     script=actions,
     first=st.sampled_from(["TOKENS", "DAY", "TIER"]),

@@ -180,7 +180,7 @@ def billed_and_carried(books: Books, instance_id: str) -> tuple[int, int]:
     return billed, carry
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_every_sequence_balances(valkey_url: str, steps: list[Step]) -> None:
     """To the smallest unit, after every step."""

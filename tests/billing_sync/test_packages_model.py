@@ -352,7 +352,7 @@ class Packages(RuleBasedStateMachine):
 def test_packages_and_the_model_agree() -> None:
     """For any sequence."""
     chosen = settings(
-        max_examples=20,
+        max_examples=14,
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -62,7 +62,7 @@ CHOICES: Final[dict[Draw, float]] = {
 }
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
 @given(dice=st.randoms(use_true_random=False), unit=st.sampled_from([1000, 7, 30_000_000]))
 def test_every_history_is_pushed_once(valkey_url: str, dice: Random, unit: int) -> None:
     """Σ pushed = Σ used, no interval twice, no package beyond its quota."""

@@ -185,7 +185,7 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
 @given(dice=st.randoms(use_true_random=False))
 def test_the_bank_never_has_more_than_the_ledger(
     valkey_url: str, tmp_path: Path, quiet: None, dice: Random
