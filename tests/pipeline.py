@@ -23,7 +23,7 @@ from billing_sync.finding_models import FindingRow
 from billing_sync.models import Checkpoint
 from billing_sync.questions import UsageFilter
 from billing_sync.store import ledger, stops
-from billing_sync.store.engine import open_engine, reading, sqlite_url, writing
+from billing_sync.store.engine import reading, writing
 from billing_sync.usage_view import UsageView
 from gateway.recorder import Recorder
 from metering import findings, retention
@@ -39,6 +39,7 @@ from metering.replaying import replay_living
 from metering.segments import AUDIT, segment_files
 from metering.tail import Tail
 from tests import power
+from tests.databases import new_ledger
 from tests.fakes import FakeClock, Ids, usage_record
 from tests.metering.control_plane import ControlPlane, save, set_back
 from tests.unsure_redis import Network, UnsureRedis
@@ -107,7 +108,7 @@ class Pipeline:
         self.runner = asyncio.Runner()
         self.base = Path(tempfile.mkdtemp(dir=_MEMORY if _MEMORY.is_dir() else None))
         self.journal = self.base / "journal"
-        self.engine = open_engine(sqlite_url(self.base / "ledger.db"))
+        self.engine = new_ledger(self.base / "ledger.db")
         self.clock = FakeClock()
         self.network = Network()
         self.redis = connect_one(valkey_url)

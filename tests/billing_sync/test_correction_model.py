@@ -18,7 +18,6 @@ from billing_sync.corrections import AdjustmentAsked, AssignmentAsked
 from billing_sync.drain import Drainer
 from billing_sync.errors import CorrectionRefused
 from billing_sync.models import UsageWindow
-from billing_sync.store.engine import open_engine, sqlite_url
 from metering.connection import connect_one
 from metering.counters import Counters
 from metering.deltas import DeltaKey
@@ -28,6 +27,7 @@ from metering.windows import Window, window_of
 from tests.billing_sync.books import METER, Books
 from tests.billing_sync.correcting import SELLING
 from tests.billing_sync.pushing import log_of
+from tests.databases import new_ledger
 
 UNIT = 1000
 INSTANCES = ("i", "j")
@@ -56,7 +56,7 @@ class Shop:
     """A gateway, a control plane and a person at a desk."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        self.engine = open_engine(sqlite_url(folder / "ledger.db"))
+        self.engine = new_ledger(folder / "ledger.db")
         self.books = Books(self.engine, SELLING)
         self.redis = connect_one(url)
         self.counters = Counters(self.redis)

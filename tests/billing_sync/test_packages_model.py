@@ -28,10 +28,11 @@ from billing_sync.package_models import PackageTotal
 from billing_sync.packages import OVERSHOOT, WAITING
 from billing_sync.records import SCALE
 from billing_sync.store import lifecycle
-from billing_sync.store.engine import open_engine, reading, writing
+from billing_sync.store.engine import reading, writing
 from metering.catalogue import Package, PackageItem, Product, catalogue
 from metering.windows import HOUR_MS, Window, end_ms, start_ms, window_of
 from tests.billing_sync.books import METER, Books, audit_intervals
+from tests.databases import new_ledger_in_memory
 
 K = TypeVar("K")
 
@@ -129,7 +130,7 @@ class Packages(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = open_engine("sqlite://")
+        self.engine = new_ledger_in_memory()
         self.books = Books(self.engine, PRODUCTS)
         for name, item in ITEMS.items():
             self.books.buy(name, item)

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from billing_sync.drain import Drainer
 from billing_sync.store import projections
-from billing_sync.store.engine import open_engine, sqlite_url, writing
+from billing_sync.store.engine import writing
 from billing_sync.telling import Teller
 from metering.bank import Bank
 from metering.counters import Counters
@@ -26,6 +26,7 @@ from metering.lending import account_of
 from metering.protocol import Batch
 from tests.billing_sync.books import CATALOGUE, Books
 from tests.billing_sync.lanes import delta
+from tests.databases import new_ledger
 from tests.unsure_redis import Killed, Network, UnsureRedis
 
 ACCOUNT = account_of("cust-1", "TOKENS")
@@ -65,7 +66,7 @@ class World:
         self.runner = asyncio.Runner()
         for each in folder.glob("ledger.db*"):
             each.unlink()
-        self.books = Books(open_engine(sqlite_url(folder / "ledger.db")), CATALOGUE)
+        self.books = Books(new_ledger(folder / "ledger.db"), CATALOGUE)
         self.books.buy("i")
         self.network = Network()
         self.redis = UnsureRedis.over(url, self.network)

@@ -8,7 +8,6 @@ from pathlib import Path
 import anyio
 from msgspec.structs import replace
 
-from billing_sync.store.engine import open_engine, sqlite_url
 from gateway import recorder, worker
 from gateway.admission import Directory
 from gateway.entitlement_file import EntitlementFile
@@ -21,6 +20,7 @@ from metering.board import Open
 from metering.connection import connect, connect_one
 from metering.journal import Durability, Journal
 from metering.lanes import LaneFolder, State, lanes_in
+from tests.databases import new_ledger
 from tests.fakes import FakeClock, usage_record
 from tests.metering.control_plane import ControlPlane
 from tests.metering.deaths import Stage, Told, deaths, dies, lines_of, report
@@ -75,7 +75,7 @@ async def live(folder: Path, url: str, told: Told) -> None:
 async def judge(folder: Path, url: str, told: Told) -> None:
     """Whatever was recorded is in the ledger, whoever was open is named."""
     store = connect_one(url)
-    plane = ControlPlane(open_engine(sqlite_url(folder / "ledger.db")), store, 1, FakeClock())
+    plane = ControlPlane(new_ledger(folder / "ledger.db"), store, 1, FakeClock())
     found = lanes_in(folder / "journal")
     async with plane.running():
         adopter = Adopter(folder / "journal", store, 1, FakeClock())
@@ -95,7 +95,7 @@ async def judge(folder: Path, url: str, told: Told) -> None:
 async def prepare(folder: Path, url: str) -> None:
     store = connect_one(url)
     await store.flushall()
-    plane = ControlPlane(open_engine(sqlite_url(folder / "ledger.db")), store, 1, FakeClock())
+    plane = ControlPlane(new_ledger(folder / "ledger.db"), store, 1, FakeClock())
     await plane.turn()
     plane.engine.dispose()
     await store.aclose()

@@ -11,7 +11,6 @@ import anyio
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from billing_sync.store.engine import open_engine, sqlite_url
 from metering import (
     adoption,
     applying,
@@ -31,6 +30,7 @@ from metering.counters import Counters
 from metering.heartbeats import Heartbeat
 from metering.journal import Durability, Journal
 from metering.lanes import LaneFolder, State
+from tests.databases import new_ledger
 from tests.fakes import FakeClock, usage_record
 from tests.metering.control_plane import ControlPlane, save, set_back
 from tests.metering.deaths import Stage, deaths, dies, lines_of, report
@@ -61,7 +61,7 @@ class Site:
         self.backup = folder / "backup"
 
     def engine(self) -> Engine:
-        return open_engine(sqlite_url(self.folder / "ledger.db"))
+        return new_ledger(self.folder / "ledger.db")
 
     def plane(self, store: Redis) -> ControlPlane:
         return ControlPlane(self.engine(), store, PARTITIONS, FakeClock())
