@@ -22,7 +22,7 @@ demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
 
 # Many tests wait for processes and clocks: four at once keep two cores busy.
 test: $(VENV)/.dev ## every test
-	$(BIN)/pytest -n 4 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 prove: $(VENV)/.run ## every failure drill in full; writes docs/proof.md
 	$(BIN)/tallygate drill all --proof docs/proof.md
