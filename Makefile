@@ -12,10 +12,10 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove compare lint format types contracts check revision constraints clean
+.PHONY: help demo test test-compiled prove compare lint format types contracts check revision constraints clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /\1  /p' Makefile
 
 demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
 	$(BIN)/tallygate demo
@@ -23,6 +23,16 @@ demo: $(VENV)/.run ## sell, call, count, push and reconcile on this machine
 # Many tests wait for processes and clocks: four at once keep two cores busy.
 test: $(VENV)/.dev ## every test
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+# Beside copies of the tests, which then find the compiled modules and no others. Those that kill at any
+# line are left out: machine code has none that could be traced.
+test-compiled: $(VENV)/.dev ## the tests of the data plane, its modules compiled; needs a C compiler
+	rm -rf $(VENV)/compiled
+	TALLYGATE_COMPILE=1 $(INSTALL) --no-deps --target $(VENV)/compiled .
+	cp -R pyproject.toml tests docs loadtests $(VENV)/compiled
+	cd $(VENV)/compiled && PYTHONPATH=$$PWD ../bin/pytest -n 4 --dist loadfile tests/gateway tests/metering \
+		--deselect tests/gateway/test_worker_deaths.py \
+		--deselect tests/metering/test_journal_deaths.py::test_an_owner_killed_anywhere
 
 prove: $(VENV)/.run ## every failure drill in full; writes docs/proof.md
 	$(BIN)/tallygate drill all --proof docs/proof.md

@@ -193,7 +193,7 @@ class Tap:
             both = {**read, **asked} if self._way.counts_itself else {**asked, **read}
             read = compact(both)
         expected = self._way.expected
-        absent = expected and expected - read.kind.index.keys()
+        absent = expected and expected.difference(read.kind.index)
         if not absent:
             return read
         return compact({**read, **{meter: self._absent(meter, read) for meter in sorted(absent)}})

@@ -45,7 +45,7 @@ class Totals(msgspec.Struct):
     """Everything a lane was ever given."""
 
     records: int = 0
-    quantities: dict[str, int] = msgspec.field(default_factory=dict)
+    quantities: dict[str, int] = {}
 
     def plus(self, records: int, quantities: Mapping[str, int]) -> "Totals":
         """These and those."""

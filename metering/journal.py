@@ -28,12 +28,13 @@ from metering import retention
 from metering.board import NoSlot, Open, Totals
 from metering.clock import Clock
 from metering.errors import JournalFull
+from metering.footers import Footer
 from metering.lane_making import MakeSegment, make_lane, make_segment, with_room
 from metering.partitions import partition_of
 from metering.quantities import Quantities, compact
 from metering.records_on_disk import form_of
 from metering.sealing import seal
-from metering.segments import SEGMENT_BYTES, Footer, SegmentWriter, to_audit
+from metering.segments import SEGMENT_BYTES, SegmentWriter, to_audit
 from metering.tail import Tail
 from metering.upkeep import Fsync, Upkeep
 from metering.usage import Account, UsageRecord

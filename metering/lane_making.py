@@ -19,10 +19,11 @@ import msgspec
 from metering import retention
 from metering.board import Board
 from metering.errors import JournalFull
+from metering.footers import Footer
 from metering.lanes import BOARD, INFO, LOCK, UNFINISHED, LaneFolder, LaneInfo
 from metering.local_disk import refuse_network_disk
 from metering.locks import try_lock
-from metering.segments import Footer, SegmentWriter, path_of, sync
+from metering.segments import SegmentWriter, path_of, sync
 
 T = TypeVar("T")
 # As make_segment: the folder of all lanes, the lane's, the number and the bytes.

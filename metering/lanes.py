@@ -20,11 +20,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from metering.board import Open, Totals, read_totals
+from metering.footers import Footer
 from metering.locks import is_locked
 from metering.partitions import partition_of
 from metering.records_on_disk import Decoder
 from metering.segment_reading import SegmentReader
-from metering.segments import LIVE, Footer, segment_files
+from metering.segments import LIVE, segment_files
 from metering.usage import UsageRecord
 
 LOCK: Final = "lock"

@@ -11,10 +11,11 @@ from contextlib import suppress
 import msgspec
 
 from metering.board import Open, read_open
+from metering.footers import Footer
 from metering.lanes import BOARD, SEALED, LaneFolder, Sealed
 from metering.partitions import partition_of
 from metering.segment_reading import SegmentReader
-from metering.segments import AUDIT, LIVE, Footer, replace, segment_files, to_audit
+from metering.segments import AUDIT, LIVE, replace, segment_files, to_audit
 
 
 def seal(lane: LaneFolder, now_ms: int) -> Sealed:

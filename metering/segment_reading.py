@@ -13,6 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from metering import records_on_disk as codec
+from metering.footers import Footer
 from metering.records_on_disk import Decoder
 from metering.segments import (
     AUDIT,
@@ -20,7 +21,6 @@ from metering.segments import (
     HEADER,
     HEADER_BYTES,
     MAGIC,
-    Footer,
     replace,
 )
 from metering.usage import UsageRecord

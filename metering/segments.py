@@ -10,7 +10,6 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ import msgspec
 
 from metering import records_on_disk as codec
 from metering.allocation import allocate, read_through
+from metering.footers import Footer, footer_room
 from metering.quantities import Quantities, Tally, compact
 from metering.records_on_disk import Form
 from metering.usage import UsageRecord
@@ -30,42 +30,6 @@ HEADER: Final = struct.Struct("<8s32sQI")
 HEADER_BYTES: Final = 64
 FOOTER_AT: Final = 56  # where in the header the footer's offset stands, 0 before there is one
 MAGIC: Final = b"TALLY\0\0\1"
-
-
-class Footer(msgspec.Struct):
-    """What a segment, or a run of them, holds: the last number of each partition, times, and sums."""
-
-    last: dict[int, int] = msgspec.field(default_factory=dict)
-    first_ms: int = 0
-    last_ms: int = 0
-    last_number: int = 0
-    records: int = 0
-    quantities: dict[str, int] = msgspec.field(default_factory=dict)
-
-    def add(self, number: int, partition: int, record: UsageRecord) -> None:
-        """Count one record; they come in order."""
-        self.first_ms = self.first_ms or record.time_ms
-        self.last_ms = record.time_ms
-        self.last_number = number
-        self.last[partition] = number
-        self.records += 1
-        quantities = self.quantities
-        for meter, quantity in record.quantities.items():
-            quantities[meter] = quantities.get(meter, 0) + quantity[0]
-
-    def extend(self, later: "Footer") -> None:
-        """Count what follows."""
-        self.first_ms = self.first_ms or later.first_ms
-        self.last_ms = max(self.last_ms, later.last_ms)
-        self.last_number = max(self.last_number, later.last_number)
-        self.records += later.records
-        self.last |= later.last
-        for meter, quantity in later.quantities.items():
-            self.quantities[meter] = self.quantities.get(meter, 0) + quantity
-
-    def done(self, checkpoints: Mapping[int, int]) -> bool:
-        """Whether the ledger holds all of it, by the checkpoint of each partition."""
-        return all(checkpoints.get(partition, 0) >= last for partition, last in self.last.items())
 
 
 def path_of(folder: Path, number: int, kind: str = LIVE) -> Path:
@@ -185,11 +149,6 @@ class SegmentWriter:
 def to_audit(path: Path) -> None:
     """The ledger holds all of it. Raises OSError."""
     path.rename(path.with_suffix(AUDIT))
-
-
-def footer_room(partitions: int, meters: Iterable[str]) -> int:
-    """Bytes kept for a footer: a number a partition and a sum a meter, and those of one record more."""
-    return 8192 + 32 * partitions + sum(32 + 2 * len(meter.encode()) for meter in meters)
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -69,8 +70,18 @@ class Commands(click.Group):
         return found
 
 
+def is_compiled() -> bool:
+    """Whether the way of a call runs as machine code (setup.py)."""
+    spec = find_spec("gateway.express")
+    return spec is not None and not str(spec.origin).endswith(".py")
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tallygate", prog_name="tallygate")
+@click.version_option(
+    package_name="tallygate",
+    prog_name="tallygate",
+    message=f"%(prog)s, version %(version)s{' (compiled)' if is_compiled() else ''}",
+)
 def cli() -> None:
     """An exact metering gateway for pay-per-use APIs sold on KooGallery.
 

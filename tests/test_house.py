@@ -174,6 +174,21 @@ def test_the_changelog_ends_with_this_version() -> None:
     assert newest[1] == project["version"]
 
 
+def test_what_is_compiled_is_there_and_is_not_decoded() -> None:
+    """mypyc forgets what is in a `dict[int, int]`, by which msgspec would decode it."""
+    listed = re.search(r"COMPILED = \[(.*?)\]", (ROOT / "setup.py").read_text(), re.DOTALL)
+    assert listed
+    modules = re.findall(r'"(.*?)"', listed[1])
+    assert modules
+    assert modules == sorted(set(modules))
+    for module in modules:
+        text = (ROOT / module).read_text()
+        structs = re.findall(
+            r"class \w+\((?:msgspec\.)?Struct.*?(?=\nclass |\n\w|\Z)", text, re.DOTALL
+        )
+        assert [each for each in structs if "dict[int" in each] == [], module
+
+
 def test_constraints_name_versions_and_no_hosts() -> None:
     """What was installed from where is nobody's business; every line pins one release."""
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line]

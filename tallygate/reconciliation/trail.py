@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from metering.board import Open, read_open
+from metering.footers import Footer
 from metering.lanes import BOARD, Entry, LaneFolder, Sealed, State, lanes_in, unreadable_in
-from metering.segments import Footer
 from metering.usage import UsageRecord
 from metering.windows import window_of
 from tallygate.reconciliation.tallying import Tally

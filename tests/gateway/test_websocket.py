@@ -324,7 +324,10 @@ def test_an_error_of_ours_ends_both_sides_and_is_recorded() -> None:
         connection.send("x")
 
     with talker(handler) as up, gateway(up.url) as gw:
-        gw.telemetry.bytes_out = None  # type: ignore[assignment]  # something that breaks
+        try:
+            gw.telemetry.bytes_out = None  # type: ignore[assignment]  # something that breaks
+        except TypeError:
+            pytest.skip("nothing of another type gets into a compiled module")
         with dial(gw) as client:
             with pytest.raises(ConnectionClosedError):
                 client.recv(timeout=10)

@@ -1,12 +1,13 @@
 """The command line of the comparison, and who takes part."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from loadtests.compare.fetching import Fetched
+from loadtests.compare.fetching import Compiled, Fetched
 from loadtests.compare.peers.envoy import configuration
 from loadtests.compare.peers.roster import PEERS, called
 from loadtests.compare.scenarios import SCENARIOS, UnknownName
@@ -55,6 +56,21 @@ def test_what_is_missing_is_named_with_what_installs_it(tmp_path: Path) -> None:
     (tmp_path / "litellm" / "bin").mkdir(parents=True)
     (tmp_path / "litellm" / "bin" / "litellm").touch()
     assert Fetched("litellm[proxy]", "litellm").missing(tmp_path) is None
+
+
+def test_what_is_compiled_is_made_anew_when_the_code_has_changed(tmp_path: Path) -> None:
+    """It is the code that is here, or it says nothing about it."""
+    compiled = Compiled()
+    command = compiled.missing(tmp_path)
+    assert command is not None
+    assert "TALLYGATE_COMPILE=1" in command
+    home = tmp_path / "tallygate"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "tallygate").touch()
+    (home / "pyvenv.cfg").touch()
+    assert compiled.missing(tmp_path) is None
+    os.utime(home / "pyvenv.cfg", (0, 0))
+    assert compiled.missing(tmp_path) is not None
 
 
 def test_envoy_is_told_where_to_listen_and_where_to_send() -> None:

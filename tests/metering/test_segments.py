@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from metering.footers import Footer, footer_room
 from metering.segment_reading import SegmentReader
 from metering.segments import (
     AUDIT,
     LIVE,
-    Footer,
     SegmentWriter,
-    footer_room,
     path_of,
     segment_files,
     to_audit,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from loadtests.compare.fetching import Compiled
 from loadtests.compare.peers.direct import Direct
 from loadtests.compare.peers.envoy import Envoy
 from loadtests.compare.peers.haproxy import HAProxy
@@ -17,6 +18,7 @@ from loadtests.compare.scenarios import UnknownName
 PEERS: Final[tuple[Peer, ...]] = (
     Direct(),
     Tallygate("linerate"),
+    Tallygate("linerate", fetched=Compiled()),
     Tallygate("linerate", limited=True),
     NginxMetering(),
     Envoy(),

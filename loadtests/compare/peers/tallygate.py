@@ -14,6 +14,7 @@ from subprocess import Popen
 from typing import Any, Final
 
 from gateway.settings import GatewaySettings
+from loadtests.compare.fetching import Compiled
 from loadtests.compare.peers.peer import Running, Site
 from loadtests.compare.processes import Command, DidNotStart, last_words, listening, started
 from loadtests.compare.redis_server import redis_server
@@ -26,12 +27,13 @@ _HAS_SHELLS: Final = "shell" in GatewaySettings.model_fields
 @dataclass(frozen=True)
 class Tallygate:
     """One of its two shells: `linerate` or `portable`. `limited`: rates of calls and tokens and a
-    package that stops brake every call, none of which it reaches.
+    package that stops brake every call, none of which it reaches. `fetched`: not the code that runs
+    here, but the same compiled.
     """
 
     shell: str
     limited: bool = False
-    fetched: None = None
+    fetched: Compiled | None = None
 
     @property
     def does(self) -> str:
@@ -42,10 +44,13 @@ class Tallygate:
     def name(self) -> str:
         """`tallygate` is what a user gets by default."""
         shell = "" if self.shell == "linerate" else f"-{self.shell}"
-        return f"tallygate{shell}{'-limits' if self.limited else ''}"
+        compiled = "-compiled" if self.fetched else ""
+        return f"tallygate{compiled}{shell}{'-limits' if self.limited else ''}"
 
-    def missing(self, _: Path) -> str | None:
+    def missing(self, cache: Path) -> str | None:
         """A version without the choice has the portable shell only."""
+        if self.fetched:
+            return self.fetched.missing(cache)
         if _HAS_SHELLS or self.shell == "portable":
             return None
         return "a version of Tallygate with gateway.shell"
@@ -56,7 +61,16 @@ class Tallygate:
 
     def version(self, _: Path) -> str:
         """The installed one."""
-        return f"Tallygate {metadata.version('tallygate')} ({self.shell})"
+        how = f"{self.shell}, compiled" if self.fetched else self.shell
+        return f"Tallygate {metadata.version('tallygate')} ({how})"
+
+    def _plane(self, name: str, site: Site) -> Command:
+        python = sys.executable
+        if self.fetched:
+            python = str(self.fetched.home(site.cache) / "bin" / "python")
+        cores = site.cores.proxy if name == "gateway" else site.cores.origin
+        argv = [python, "-P", "-m", "tallygate", name, "-c", str(site.folder / "tallygate.yaml")]
+        return Command(argv, site.folder, cores, name=name)
 
     @contextmanager
     def running(self, site: Site) -> Iterator[Running]:
@@ -68,9 +82,9 @@ class Tallygate:
             if self.limited:
                 config = with_limits(config)
             path.write_text(json.dumps(config, separators=(",", ":")))
-            control = stack.enter_context(started(_plane("control", site)))
+            control = stack.enter_context(started(self._plane("control", site)))
             _said(site, "control", control)
-            process = stack.enter_context(started(_plane("gateway", site)))
+            process = stack.enter_context(started(self._plane("gateway", site)))
             admin = _said(site, "gateway", process)["admin"]
             listening(process, site.port, site.folder / "gateway.log", _START_S)
             yield Running(site.port, [process.pid], admin, [control.pid])
@@ -114,20 +128,6 @@ def with_limits(config: dict[str, Any]) -> dict[str, Any]:
         "customers": customers,
         "limits": {"default": far},
     }
-
-
-def _plane(name: str, site: Site) -> Command:
-    cores = site.cores.proxy if name == "gateway" else site.cores.origin
-    argv = [
-        sys.executable,
-        "-P",
-        "-m",
-        "tallygate",
-        name,
-        "-c",
-        str(site.folder / "tallygate.yaml"),
-    ]
-    return Command(argv, site.folder, cores, name=name)
 
 
 def _said(site: Site, plane: str, process: Popen[bytes]) -> dict[str, Any]:
