@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
@@ -19,8 +19,10 @@ from tests.postgres import PostgresServer, running
 from tests.redis_cluster import TestCluster, cluster
 
 # The suite runs often, so examples add up over the runs. HYPOTHESIS_PROFILE=thorough for more at once.
-settings.register_profile("suite", max_examples=30)
-settings.register_profile("thorough", max_examples=1000)
+# How long anything takes is the machine's business.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", UNHURRIED, max_examples=30)
+settings.register_profile("thorough", UNHURRIED, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # Begun first, so that nobody is left with one of them when all others are done.

@@ -14,7 +14,7 @@ from tallygate.month.terms import Terms, three_days
 
 pytestmark = pytest.mark.anyio
 
-TINY = Terms(customers=6, days=1, seed=1, gateways=2, partitions=2)
+TINY = Terms(customers=3, days=1, seed=1, gateways=2, partitions=2)
 
 
 async def played(
@@ -25,8 +25,8 @@ async def played(
 
 
 async def test_what_was_served_is_collected_or_named(tmp_path: Path, valkey_url: str) -> None:
-    """Three days of twelve customers: nothing is lost, nothing is charged twice."""
-    outcome = await played(replace(three_days(seed=5), customers=12), tmp_path, valkey_url)
+    """Three days of eight customers: nothing is lost, nothing is charged twice."""
+    outcome = await played(replace(three_days(seed=5), customers=8), tmp_path, valkey_url)
     assert outcome.problems == []
     assert outcome.rows[-1].difference == 0
     assert outcome.rows[-1].collected > 0
